@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `/run/domus/boot.json`: what `domus-boot` found, refused and composed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::marker::Identity;
+use crate::names::{ImageRef, Name};
+
+/// Where the record of this boot is kept.
+pub const BOOT_RECORD: &str = "/run/domus/boot.json";
+/// Where the slice of the repository that this machine runs is exported to, in RAM.
+pub const SLICE: &str = "/run/domus/slice";
+
+/// What the initramfs of a release says about it (`/domus/release.json`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseIdentity {
+    /// The fleet whose hosts may run it.
+    pub fleet: Name,
+    /// Version, as in domus.toml.
+    pub version: String,
+    /// Whether it runs commits that nobody signed.
+    pub unsigned: bool,
+}
+
+/// How one boot went.
+#[derive(Debug, Clone, Serialize)]
+pub struct BootRecord {
+    /// The release's version and whether it is unsigned; none in a domU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseIdentity>,
+    /// The release's id, as on the kernel command line; none in a domU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release_id: Option<String>,
+    /// The device that the release was found on; none in a domU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub medium: Option<String>,
+    /// Host, or domU, that this machine is.
+    pub name: Option<Name>,
+    /// The commit that it runs.
+    pub commit: Option<String>,
+    /// The image of a domU, as dom0 named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageRef>,
+    /// Who the machine said it is; none in a domU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine: Option<Identity>,
+    /// The config partition or config disk taken.
+    pub config: Option<ConfigSource>,
+    /// Every partition looked at and what was decided.
+    pub looked_at: Vec<Verdict>,
+    /// The layers of `/etc`, lowest first.
+    pub layers: Vec<Layer>,
+    /// When things happened.
+    pub timeline: Vec<Moment>,
+}
+
+/// The config partition or disk that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConfigSource {
+    /// Its device.
+    pub device: String,
+    /// How it was recognised.
+    pub bound_by: String,
+}
+
+/// A partition and why it was refused, or taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// Device name without `/dev/`.
+    pub device: String,
+    /// What its superblock says.
+    pub content: String,
+    /// Whether it was taken.
+    pub taken: bool,
+    /// Why not, or how it was recognised.
+    pub reason: String,
+}
+
+/// A layer of `/etc` and how many files it gives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Layer {
+    /// Its name: `image`, `generated`, `global`, the host's or domU's name.
+    pub name: String,
+    /// Files and links in it; none for the image's own, which is not counted.
+    pub files: Option<usize>,
+}
+
+/// An event of the boot.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Moment {
+    /// Its name, as in the timeline of a rehearsal.
+    pub event: String,
+    /// Seconds since the kernel started.
+    pub seconds: f64,
+}
+
+/// The line for the console that says which layers `/etc` has.
+pub fn layers_line(layers: &[Layer]) -> String {
+    let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+    let files: usize = layers.iter().filter_map(|layer| layer.files).sum();
+    format!("{}   {files} files", names.join(" < "))
+}
+
+/// The table for the console when no partition, or more than one, fits.
+pub fn refusal(machine: &Identity, looked_at: &[Verdict]) -> String {
+    let fits = looked_at.iter().filter(|verdict| verdict.taken).count();
+    let mut text = match fits {
+        0 => "domus: no config partition for this machine\n".to_owned(),
+        n => format!("domus: {n} config partitions fit this machine; Domus does not guess\n"),
+    };
+    let uuid = machine
+        .dmi_uuid
+        .map_or("none".into(), |uuid| uuid.to_string());
+    let serial = machine.serial.as_deref().unwrap_or("none");
+    let macs: Vec<String> = machine.macs.iter().map(ToString::to_string).collect();
+    let macs = if macs.is_empty() {
+        "none".into()
+    } else {
+        macs.join(" ")
+    };
+    text += &format!("  machine   DMI UUID {uuid}   serial {serial}   MACs {macs}\n");
+    for verdict in looked_at {
+        let fits = if verdict.taken { "fits: " } else { "" };
+        let Verdict {
+            device,
+            content,
+            reason,
+            ..
+        } = verdict;
+        text += &format!("  {device:<9} {content:<8} {fits}{reason}\n");
+    }
+    if looked_at.is_empty() {
+        text += "  no disk was found at all\n";
+    }
+    let shown = looked_at.iter().find(|verdict| verdict.taken);
+    let example = shown.map_or("sda2", |verdict| verdict.device.as_str());
+    text + &format!(
+        "Nothing was written. A shell follows; `domus-boot retry` looks again,\n\
+         `domus-boot use /dev/{example}` takes one by hand for this boot only.\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(device: &str, content: &str, taken: bool, reason: &str) -> Verdict {
+        Verdict {
+            device: device.into(),
+            content: content.into(),
+            taken,
+            reason: reason.into(),
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_looked_at_and_what_to_do() {
+        let machine = Identity {
+            serial: Some("8QXK".into()),
+            ..Identity::default()
+        };
+        let looked = [
+            verdict("sda1", "vfat", false, "no marker"),
+            verdict("sda2", "ext4", false, "marker of fleet \"lab\""),
+        ];
+        assert_eq!(
+            refusal(&machine, &looked),
+            "domus: no config partition for this machine\n  \
+               machine   DMI UUID none   serial 8QXK   MACs none\n  \
+               sda1      vfat     no marker\n  \
+               sda2      ext4     marker of fleet \"lab\"\n\
+             Nothing was written. A shell follows; `domus-boot retry` looks again,\n\
+             `domus-boot use /dev/sda2` takes one by hand for this boot only.\n"
+        );
+    }
+
+    #[test]
+    fn two_that_fit_are_refused_with_the_list() {
+        let looked = [
+            verdict("sda1", "ext4", true, "alpha, by DMI UUID"),
+            verdict("sdb1", "ext4", true, "alpha, by DMI UUID"),
+        ];
+        let text = refusal(&Identity::default(), &looked);
+        assert!(
+            text.starts_with("domus: 2 config partitions fit this machine"),
+            "{text}"
+        );
+        assert_eq!(
+            text.matches("fits: alpha, by DMI UUID").count(),
+            2,
+            "{text}"
+        );
+        assert!(text.contains("use /dev/sda1"), "{text}");
+    }
+}

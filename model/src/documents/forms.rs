@@ -1,0 +1,128 @@
+//! The forms that strings in documents have: those with a type of their own.
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+use crate::bad_value::{BadValue, quoted};
+use crate::fleet::{Address, Kind};
+use crate::names::{ImageRef, Name};
+use crate::units::{Mac, Size};
+use ipnet::IpNet;
+use std::net::IpAddr;
+use uuid::Uuid;
+
+/// How a string is written, and how it is read.
+pub(super) struct Form<T> {
+    /// One that is right.
+    pub(super) example: &'static str,
+    pub(super) parse: fn(&str) -> Result<T, BadValue>,
+}
+
+pub(super) const SIZE: Form<Size> = size("256MiB");
+
+/// A size; as examples differ by what is measured, `example` says one.
+pub(super) const fn size(example: &'static str) -> Form<Size> {
+    Form {
+        example,
+        parse: str::parse,
+    }
+}
+
+pub(super) const MAC: Form<Mac> = Form {
+    example: "00:16:3e:5a:01:07",
+    parse: str::parse,
+};
+
+/// A name; as examples differ by what is named, `example` says one.
+pub(super) const fn name(example: &'static str) -> Form<Name> {
+    Form {
+        example,
+        parse: str::parse,
+    }
+}
+
+pub(super) const IMAGE: Form<ImageRef> = Form {
+    example: "base@1",
+    parse: str::parse,
+};
+
+pub(super) const KIND: Form<Kind> = Form {
+    example: "pvh",
+    parse: |text| match text {
+        "pv" => Ok(Kind::Pv),
+        "pvh" => Ok(Kind::Pvh),
+        _ => {
+            let problem = format!("{} is no kind of domU", quoted(text));
+            let advice = "write \"pvh\", or \"pv\" where the processor has no VT-x or AMD-V";
+            Err(BadValue::new(problem, advice))
+        }
+    },
+};
+
+pub(super) const ADDRESS: Form<Address> = Form {
+    example: "dhcp",
+    parse: |text| match text {
+        "none" => Ok(Address::None),
+        "dhcp" => Ok(Address::Dhcp),
+        _ => static_address(text).map(Address::Static),
+    },
+};
+
+fn static_address(text: &str) -> Result<IpNet, BadValue> {
+    let refuse = |advice: &str| {
+        let problem = format!("{} is no address for a host", quoted(text));
+        Err(BadValue::new(problem, advice))
+    };
+    let Ok(address) = text.parse::<IpNet>() else {
+        return match text.parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => refuse(&format!("add the prefix length, as \"{text}/24\"")),
+            Ok(IpAddr::V6(_)) => refuse(&format!("add the prefix length, as \"{text}/64\"")),
+            Err(_) => refuse("write \"dhcp\", \"none\" or one as \"192.0.2.10/24\""),
+        };
+    };
+    let ip = address.addr();
+    if ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() || address.prefix_len() == 0 {
+        return refuse("write one that a host may have, as \"192.0.2.10/24\"");
+    }
+    // RFC 3021 and RFC 6164: where only two addresses fit, both are hosts'.
+    let spare_bits = address.max_prefix_len() - address.prefix_len();
+    let is_network = spare_bits > 1 && ip == address.network();
+    let is_broadcast = spare_bits > 1 && ip.is_ipv4() && ip == address.broadcast();
+    if is_network || is_broadcast {
+        return refuse("this one stands for the whole subnet; write the host's own");
+    }
+    Ok(address)
+}
+
+pub(super) const GATEWAY: Form<IpAddr> = Form {
+    example: "192.0.2.1",
+    parse: |text| {
+        text.parse().map_err(|_| {
+            let problem = format!("{} is no IP address", quoted(text));
+            BadValue::new(
+                problem,
+                "write one without a prefix length, as \"192.0.2.1\"",
+            )
+        })
+    },
+};
+
+pub(super) const UUID: Form<Uuid> = Form {
+    example: "6f0b6cf2-1c74-4f7e-9d0a-0a1f5a7e0001",
+    parse: |text| {
+        let what = "on the machine, read /sys/class/dmi/id/product_uuid";
+        let Ok(uuid) = text.parse::<Uuid>() else {
+            return Err(BadValue::new(format!("{} is no UUID", quoted(text)), what));
+        };
+        if uuid.is_nil() || uuid.is_max() || uuid == VENDORS_EXAMPLE {
+            let problem = format!(
+                "{} is what boards have that were given no UUID",
+                quoted(text)
+            );
+            let advice = "recognise this machine by its serial or by the mac of a network card";
+            return Err(BadValue::new(problem, advice));
+        }
+        Ok(uuid)
+    },
+};
+
+/// The UUID in the sample firmware of a large vendor, shipped unchanged on many boards.
+const VENDORS_EXAMPLE: Uuid = Uuid::from_u128(0x0300_0200_0400_0500_0006_0007_0008_0009);

@@ -1,0 +1,250 @@
+//! The forms that strings in documents have: those that stay text. They end up in file names,
+//! command lines and configuration files, so each says exactly which characters it allows.
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+use super::forms::Form;
+use crate::bad_value::{BadValue, quoted};
+
+/// `text` if it `fits`; else what it is not and what to write.
+fn word(fits: bool, text: &str, what: &str, advice: &str) -> Result<String, BadValue> {
+    match fits {
+        true => Ok(text.to_owned()),
+        false => Err(BadValue::new(
+            format!("{} is no {what}", quoted(text)),
+            advice,
+        )),
+    }
+}
+
+/// Whether `text` has one to `longest` characters, the first a lower-case letter or digit, all
+/// letters, digits or of `others`.
+fn is_word(text: &str, longest: usize, others: &str) -> bool {
+    let first = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.len() <= longest
+        && text.starts_with(first)
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || others.contains(c))
+}
+
+/// Whether `text` is an absolute path in its shortest form, of visible ASCII characters that mean
+/// nothing to shells, mount tables and account files.
+fn is_absolute(text: &str) -> bool {
+    let is_part = |part: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "._-+@%".contains(c);
+        !matches!(part, "" | "." | "..") && part.chars().all(allowed)
+    };
+    match text.strip_prefix('/') {
+        Some("") => true,
+        Some(rest) => text.len() <= 255 && rest.split('/').all(is_part),
+        None => false,
+    }
+}
+
+pub(super) const RELEASE_VERSION: Form<String> = Form {
+    example: "2026.11",
+    parse: |text| {
+        let advice = "use letters, digits and .+~-, beginning with a digit or lower-case letter";
+        let fits = is_word(text, 32, ".+~-");
+        word(fits, text, "version of a release", advice)
+    },
+};
+
+/// Debian Policy 5.6.7, without a version or architecture.
+pub(super) const PACKAGE: Form<String> = Form {
+    example: "iproute2",
+    parse: |text| {
+        let fits = text.len() >= 2 && is_word(text, 128, "+-.") && is_lower(text);
+        let advice = "write its name alone, in lower case, as \"iproute2\"";
+        word(fits, text, "name of a Debian package", advice)
+    },
+};
+
+fn is_lower(text: &str) -> bool {
+    !text.contains(|c: char| c.is_ascii_uppercase())
+}
+
+pub(super) const SUITE: Form<String> = Form {
+    example: "trixie",
+    parse: |text| {
+        let fits = is_word(text, 64, "-.") && is_lower(text);
+        word(
+            fits,
+            text,
+            "Debian suite",
+            "write its code name, as \"trixie\"",
+        )
+    },
+};
+
+pub(super) const MIRROR: Form<String> = Form {
+    example: "https://mirror.example.net/debian",
+    parse: |text| {
+        let schemes = ["https://", "http://", "file:/", "copy:/"];
+        let visible = text.chars().all(|c| c.is_ascii_graphic());
+        let known = schemes.iter().any(|scheme| text.starts_with(scheme));
+        let advice = "write a URL that begins with https://, http://, file:/ or copy:/";
+        word(known && visible, text, "mirror's address", advice)
+    },
+};
+
+pub(super) const SERIAL: Form<String> = Form {
+    example: "8QXK2M3",
+    parse: |text| {
+        let visible = text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
+        let known = !text.trim().is_empty() && text.trim() == text && visible;
+        let given = !NO_SERIALS.contains(&text.to_ascii_lowercase().as_str());
+        let advice = "on the machine, read /sys/class/dmi/id/product_serial; many boards have \
+                      none, so recognise those by dmi-uuid or mac";
+        word(
+            known && given && text.len() <= 64,
+            text,
+            "serial number",
+            advice,
+        )
+    },
+};
+
+/// What boards have in lower case for a serial number that were given none.
+const NO_SERIALS: [&str; 8] = [
+    "to be filled by o.e.m.",
+    "default string",
+    "system serial number",
+    "not specified",
+    "not applicable",
+    "none",
+    "0",
+    "0123456789",
+];
+
+/// The kernel's `dev_valid_name`: at most 15 bytes, no `/`, `:` or space; here ASCII only.
+pub(super) const INTERFACE: Form<String> = Form {
+    example: "eno1",
+    parse: |text| {
+        let fits = (1..=15).contains(&text.len())
+            && !matches!(text, "." | "..")
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        let advice = "on the machine, `ip link` lists them, as \"eno1\"";
+        word(fits, text, "network interface", advice)
+    },
+};
+
+pub(super) const DIRECTORY: Form<String> = Form {
+    example: "/config/volumes",
+    parse: |text| {
+        let advice = "write an absolute path without . and .., as \"/config/volumes\"";
+        word(
+            text != "/" && is_absolute(text),
+            text,
+            "directory for volumes",
+            advice,
+        )
+    },
+};
+
+/// lvm(8), "VALID NAMES".
+pub(super) const VOLUME_GROUP: Form<String> = Form {
+    example: "vg0",
+    parse: |text| {
+        let fits = (1..=64).contains(&text.len())
+            && !matches!(text, "." | "..")
+            && !text.starts_with('-')
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+_.-".contains(c));
+        let advice = "use letters, digits and +_.-, as \"vg0\"";
+        word(fits, text, "name of a volume group", advice)
+    },
+};
+
+pub(super) const MOUNT: Form<String> = Form {
+    example: "/srv",
+    parse: |text| {
+        let within = |top: &&str| text == *top || text.starts_with(&format!("{top}/"));
+        let what = "place to mount a disk";
+        match text {
+            _ if !is_absolute(text) => {
+                let advice = "write an absolute path without . and .., as \"/srv\"";
+                word(false, text, what, advice)
+            }
+            "/" => word(
+                false,
+                text,
+                what,
+                "the root is the image's; write another, as \"/srv\"",
+            ),
+            _ if TAKEN.iter().any(within) => {
+                let advice = format!("{} are taken; write another, as \"/srv\"", TAKEN.join(", "));
+                word(false, text, what, &advice)
+            }
+            _ if HIDDEN.contains(&text) => {
+                let advice = "it would hide what the image has there; write another, as \"/srv\"";
+                word(false, text, what, advice)
+            }
+            _ => word(true, text, what, ""),
+        }
+    },
+};
+
+/// Directories in and below which a domU finds what is not a disk's.
+const TAKEN: [&str; 6] = ["/etc", "/config", "/proc", "/sys", "/dev", "/run"];
+
+/// Directories without which an image does not run.
+const HIDDEN: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/boot", "/var"];
+
+pub(super) const FILES: Form<String> = Form {
+    example: "web/",
+    parse: |text| {
+        let path = text.strip_suffix('/').unwrap_or(text);
+        let fits = !text.starts_with('/') && is_absolute(&format!("/{path}")) && !path.is_empty();
+        let advice = "write a directory beside the recipe, without . and .., as \"web/\"";
+        word(fits, path, "directory of files", advice)
+    },
+};
+
+pub(super) const USER: Form<String> = Form {
+    example: "www",
+    parse: |text| {
+        let fits = is_word(text, 32, "_-") && is_lower(text) && text != "root";
+        let fits = fits && text.starts_with(|c: char| c.is_ascii_lowercase());
+        let advice = "use a-z, 0-9, _ and -, at most 32 of them, a letter first; root is there";
+        word(fits, text, "name for a user", advice)
+    },
+};
+
+pub(super) const PATH: Form<String> = Form {
+    example: "/bin/sh",
+    parse: |text| {
+        let advice = "write an absolute path without . and .., as \"/bin/sh\"";
+        word(is_absolute(text), text, "absolute path", advice)
+    },
+};
+
+/// systemd.unit(5).
+pub(super) const UNIT: Form<String> = Form {
+    example: "nginx.service",
+    parse: |text| {
+        let fits = (1..=255).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c));
+        word(
+            fits,
+            text,
+            "systemd unit",
+            "write its name, as \"nginx.service\"",
+        )
+    },
+};
+
+pub(super) const COMMAND: Form<String> = Form {
+    example: "systemctl mask apt-daily.timer",
+    parse: |text| {
+        let fits = !text.trim().is_empty() && !text.contains('\0');
+        word(fits, text, "command", "write a line for /bin/sh")
+    },
+};

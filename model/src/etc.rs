@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The generated layer of `/etc`: what follows from the documents, above the image's own files
+//! and below everything an operator wrote.
+
+use std::fmt::Write;
+
+use uuid::Uuid;
+
+use crate::fleet::Host;
+use crate::guest::GuestConfig;
+use crate::names::Name;
+use crate::network;
+use crate::rendered::RenderedFile;
+
+/// Namespace of the UUIDs that Domus derives from names (RFC 9562, version 5).
+const NAMESPACE: Uuid = Uuid::from_u128(0x4f4d_5553_6e61_4d65_8a3c_d0e5_5d0a_9e11);
+
+/// Where the exported trees are seen by whoever runs on the machine.
+pub const CONFIG_HOSTS: &str = "/config/global/hosts";
+
+/// The same UUID for the same host or domU of the same fleet, for ever.
+pub fn stable_uuid(fleet: &Name, kind: &str, name: &Name) -> Uuid {
+    Uuid::new_v5(&NAMESPACE, format!("{fleet}/{kind}/{name}").as_bytes())
+}
+
+/// Generated files of a host. `has_hosts`: whether the commit has `global/hosts`.
+pub fn for_host(fleet: &Name, host: &Host, has_hosts: bool) -> Vec<RenderedFile> {
+    let mut files = common(fleet, "host", &host.name, has_hosts);
+    files.extend(network::render(host));
+    files
+}
+
+/// Generated files of a domU.
+pub fn for_guest(guest: &GuestConfig, has_hosts: bool) -> Vec<RenderedFile> {
+    let mut files = common(&guest.fleet, "domu", &guest.name, has_hosts);
+    if !guest.mounts.is_empty() {
+        let mut fstab = String::from("# data volumes of this domU, by domus-boot\n");
+        for mount in &guest.mounts {
+            let (device, path) = (&mount.device, &mount.path);
+            let _ = writeln!(fstab, "/dev/{device} {path} ext4 nosuid,nodev 0 2");
+        }
+        files.push(RenderedFile::new("fstab", fstab));
+    }
+    files
+}
+
+fn common(fleet: &Name, kind: &str, name: &Name, has_hosts: bool) -> Vec<RenderedFile> {
+    let id = stable_uuid(fleet, kind, name).simple();
+    let mut files = vec![
+        RenderedFile::new("hostname", format!("{name}\n")),
+        RenderedFile::new("machine-id", format!("{id}\n")),
+    ];
+    if has_hosts {
+        files.push(RenderedFile::link("hosts", CONFIG_HOSTS));
+    }
+    files
+}

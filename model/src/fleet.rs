@@ -1,0 +1,220 @@
+//! `Fleet`: what the documents of a repository say, proved and with every default filled in.
+//! Only `load` makes one; whoever holds one need check nothing again.
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+use crate::names::{ImageRef, Name};
+use crate::units::{Mac, Size};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use uuid::Uuid;
+
+/// One configuration repository: all its hosts, and the images their domUs start from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fleet {
+    /// What the fleet is called.
+    pub name: Name,
+    /// What its dom0 ISO is made of.
+    pub release: Release,
+    /// The Debian that releases and images are made from.
+    pub debian: Debian,
+    /// The physical servers.
+    pub hosts: BTreeMap<Name, Host>,
+    /// The recipes of domU images.
+    pub images: BTreeMap<Name, Recipe>,
+}
+
+/// What a dom0 ISO is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Release {
+    /// Its version, fit for a file name.
+    pub version: String,
+    /// The most memory dom0 can have: what Xen gives it at boot. A host may balloon it down.
+    pub dom0_memory: Size,
+    /// Debian packages in dom0 beyond those Domus needs.
+    pub packages: Vec<String>,
+}
+
+/// The Debian that releases and images are made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Debian {
+    /// The suite's code name.
+    pub suite: String,
+    /// Where packages come from; with none, what mmdebstrap takes by itself.
+    pub mirror: Option<String>,
+}
+
+/// A physical server that runs dom0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Host {
+    /// Its host name.
+    pub name: Name,
+    /// How it is recognised, and what it has.
+    pub machine: Machine,
+    /// What dom0 has of it.
+    pub dom0: Dom0,
+    /// Where domUs' volumes are.
+    pub storage: Storage,
+    /// Its bridges by name.
+    pub networks: BTreeMap<Name, Network>,
+    /// The domUs it runs.
+    pub domus: BTreeMap<Name, DomU>,
+}
+
+/// How a physical server is recognised (at least one of the three), and what it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Machine {
+    /// The system UUID of its DMI tables.
+    pub dmi_uuid: Option<Uuid>,
+    /// The system serial number of its DMI tables.
+    pub serial: Option<String>,
+    /// The address of one of its network cards.
+    pub mac: Option<Mac>,
+    /// The memory that dom0 and domUs share.
+    pub memory: Size,
+}
+
+/// What dom0 has of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Dom0 {
+    /// Memory, at most the release's.
+    pub memory: Size,
+    /// Virtual CPUs.
+    pub vcpus: u32,
+}
+
+/// Where a host keeps what must outlast a reboot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Storage {
+    /// The volumes of domUs.
+    pub domus: VolumePool,
+}
+
+/// Where volumes are made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VolumePool {
+    /// Files in this directory of dom0, by its absolute path.
+    Directory(String),
+    /// Logical volumes of this LVM volume group.
+    VolumeGroup(String),
+}
+
+/// A bridge of a host, to which domUs' network cards are joined.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Network {
+    /// The host's network interfaces that are joined to it.
+    pub ports: Vec<String>,
+    /// dom0's own address on it.
+    pub address: Address,
+    /// dom0's default gateway; only with a static address, and inside its subnet.
+    pub gateway: Option<IpAddr>,
+}
+
+/// dom0's own address on a bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Address {
+    /// None: the bridge is for domUs only.
+    None,
+    /// Whatever DHCP gives.
+    Dhcp,
+    /// This address with its prefix length.
+    Static(IpNet),
+}
+
+/// How a domU is virtualised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Paravirtualised: runs where the processor has no virtualisation extensions, too.
+    Pv,
+    /// In a hardware container, without emulated devices.
+    Pvh,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pv => "pv",
+            Self::Pvh => "pvh",
+        })
+    }
+}
+
+/// A guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DomU {
+    /// Its host name.
+    pub name: Name,
+    /// How it is virtualised.
+    pub kind: Kind,
+    /// The image it starts from.
+    pub image: ImageRef,
+    /// Its memory, a whole number of MiB.
+    pub memory: Size,
+    /// Its virtual CPUs.
+    pub vcpus: u32,
+    /// The domUs of this host that start before it. There are no cycles.
+    pub after: Vec<Name>,
+    /// Its network cards, in order.
+    pub vifs: Vec<Vif>,
+    /// Its data disks, in order.
+    pub disks: Vec<Disk>,
+}
+
+/// A domU's network card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Vif {
+    /// The host's network it is joined to.
+    pub bridge: Name,
+    /// Its address, which nobody else in the fleet has.
+    pub mac: Mac,
+}
+
+/// A domU's data disk: a volume that is made and formatted once, never again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Disk {
+    /// Its name, which no other disk of the domU has.
+    pub name: Name,
+    /// Its size.
+    pub size: Size,
+    /// Where the domU mounts it, an absolute path.
+    pub mount: Option<String>,
+}
+
+/// How a domU image is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Recipe {
+    /// The image's name.
+    pub name: Name,
+    /// The revision that domUs name.
+    pub revision: u32,
+    /// The Debian suite; with none, the fleet's.
+    pub suite: Option<String>,
+    /// Debian packages beyond those a domU needs.
+    pub packages: Vec<String>,
+    /// A directory that is copied over the root, relative to `images/`.
+    pub files: Option<String>,
+    /// Users to make.
+    pub users: Vec<User>,
+    /// systemd units to enable.
+    pub enable: Vec<String>,
+    /// Shell commands to run inside the root, last and in order.
+    pub commands: Vec<String>,
+}
+
+/// A user inside a domU image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct User {
+    /// The login name.
+    pub name: String,
+    /// The user's number, and that of the group of the same name.
+    pub uid: u32,
+    /// The login shell; with none, adduser's default.
+    pub shell: Option<String>,
+    /// The home directory; with none, adduser's default.
+    pub home: Option<String>,
+}

@@ -1,0 +1,28 @@
+//! The thinking of Domus: documents to a proved [`fleet::Fleet`] or diagnostics. Pure: no file is
+//! read here, no program run, no clock asked.
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+mod bad_value;
+pub mod boot;
+mod check;
+pub mod diagnostic;
+mod documents;
+pub mod domain;
+pub mod etc;
+pub mod fleet;
+pub mod guest;
+pub mod load;
+mod lower;
+pub mod manifest;
+pub mod marker;
+pub mod names;
+pub mod network;
+pub mod plan;
+pub mod rehearsal;
+pub mod rendered;
+pub mod report;
+pub mod status;
+pub mod table;
+pub mod units;
+
+pub use bad_value::BadValue;

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Manifests: what an image or a release consists of, by digest.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{ImageRef, Name};
+
+/// File name of an image's manifest, beside its files.
+pub const IMAGE_MANIFEST: &str = "manifest.json";
+/// The read-only root of an image or a release.
+pub const ROOT: &str = "root.img";
+/// The kernel of an image.
+pub const KERNEL: &str = "vmlinuz";
+/// The initramfs of an image.
+pub const INITRD: &str = "initrd.img";
+
+/// Size and digest of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+/// Manifest of a domU image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageManifest {
+    /// Version of this document: 1.
+    pub version: u32,
+    /// NAME@REVISION.
+    pub image: ImageRef,
+    /// Debian suite.
+    pub suite: String,
+    /// Digest of everything the build was made from.
+    pub inputs: String,
+    /// Files beside the manifest.
+    pub files: BTreeMap<String, FileEntry>,
+    /// Debian packages and their versions.
+    pub packages: BTreeMap<String, String>,
+}
+
+/// Manifest of a release: `/DOMUS/MANIFEST` on its ISO.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseManifest {
+    /// Version of this document: 1.
+    pub version: u32,
+    /// The release's id: the digest of [`Payload`].
+    pub id: String,
+    /// What the release is.
+    pub payload: Payload,
+    /// Every file on the ISO by path, the manifest excepted.
+    pub files: BTreeMap<String, FileEntry>,
+    /// Debian packages and their versions.
+    pub packages: BTreeMap<String, String>,
+}
+
+/// What makes a release this release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Payload {
+    /// The fleet it belongs to.
+    pub fleet: Name,
+    /// Version, as in domus.toml.
+    pub release: String,
+    /// Whether its hosts run commits that nobody signed.
+    pub unsigned: bool,
+    /// Debian suite.
+    pub suite: String,
+    /// Xen's kernel command line.
+    pub xen_arguments: String,
+    /// Digests of hypervisor, kernel, initramfs and root.
+    pub parts: BTreeMap<String, String>,
+}

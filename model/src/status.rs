@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! How the domUs of a host are: what `domus-dom0 status` and a rehearsal show.
+
+use serde::{Deserialize, Serialize};
+
+use crate::fleet::{DomU, Kind};
+use crate::names::{ImageRef, Name};
+use crate::report::Report;
+use crate::table::table;
+use crate::units::Mac;
+
+/// State of a domU that should run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It said so itself.
+    Up,
+    /// It runs and has not reported yet.
+    Starting,
+    /// It could not be started; the reason is beside it.
+    Failed,
+    /// It does not run.
+    Stopped,
+}
+
+impl State {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Starting => "starting",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// One domU. What only the guest can know is absent until it reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomuStatus {
+    /// Its name.
+    pub name: Name,
+    /// Its state.
+    pub state: State,
+    /// Why, where the state does not speak for itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// PV or PVH; the guest's word once it is up.
+    pub kind: Kind,
+    /// Memory in MiB; the guest's word once it is up.
+    pub memory_mib: u64,
+    /// CPUs; the guest's word once it is up.
+    pub vcpus: u32,
+    /// MAC addresses; the guest's word once it is up.
+    pub macs: Vec<Mac>,
+    /// Image; the guest's word once it is up.
+    pub image: ImageRef,
+    /// Commit its `/etc` was composed from, by the guest's word.
+    pub commit: Option<String>,
+    /// Whether a write to its root was refused, by the guest's word.
+    pub root_read_only: Option<bool>,
+}
+
+/// What is known about a domU from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// No such domain runs; the last attempt failed with this, if one did.
+    Absent(Option<String>),
+    /// It runs; its own report if it wrote a readable one, else why not.
+    Running(Result<Option<Report>, String>),
+}
+
+impl DomuStatus {
+    /// Joins what a domU should be with what was seen of it.
+    pub fn new(wanted: &DomU, seen: Seen) -> Self {
+        let mut status = Self {
+            name: wanted.name.clone(),
+            state: State::Stopped,
+            reason: None,
+            kind: wanted.kind,
+            memory_mib: wanted.memory.mib(),
+            vcpus: wanted.vcpus,
+            macs: wanted.vifs.iter().map(|vif| vif.mac).collect(),
+            image: wanted.image.clone(),
+            commit: None,
+            root_read_only: None,
+        };
+        match seen {
+            Seen::Absent(None) => {}
+            Seen::Absent(Some(reason)) => {
+                status.state = State::Failed;
+                status.reason = Some(reason);
+            }
+            Seen::Running(Ok(None)) => status.state = State::Starting,
+            Seen::Running(Err(reason)) => {
+                status.state = State::Starting;
+                status.reason = Some(reason);
+            }
+            Seen::Running(Ok(Some(report))) => status.hear(report),
+        }
+        status
+    }
+
+    /// Takes the guest's word for what it alone knows.
+    fn hear(&mut self, report: Report) {
+        self.state = State::Up;
+        self.kind = report.kind;
+        self.memory_mib = report.memory_mib;
+        self.vcpus = report.vcpus;
+        self.macs = report.macs;
+        self.image = report.image;
+        self.commit = Some(report.commit);
+        self.root_read_only = Some(report.root_read_only);
+    }
+
+    fn row(&self) -> Vec<String> {
+        let macs: Vec<String> = self.macs.iter().map(ToString::to_string).collect();
+        let root = match self.root_read_only {
+            Some(true) => "read-only",
+            Some(false) => "WRITABLE",
+            None => "-",
+        };
+        vec![
+            self.name.to_string(),
+            self.state.word().into(),
+            self.kind.to_string(),
+            format!("{} MiB", self.memory_mib),
+            self.vcpus.to_string(),
+            if macs.is_empty() {
+                "-".into()
+            } else {
+                macs.join(" ")
+            },
+            self.image.to_string(),
+            self.commit
+                .as_deref()
+                .map_or("-".into(), |commit| short(commit).to_owned()),
+            root.into(),
+        ]
+    }
+}
+
+/// The first seven digits of a commit.
+pub fn short(commit: &str) -> &str {
+    commit.get(..7).unwrap_or(commit)
+}
+
+/// The table of domUs, and a line for each reason.
+pub fn render(domus: &[DomuStatus]) -> String {
+    let header = [
+        "domU", "state", "kind", "memory", "vcpus", "MAC", "image", "commit", "root",
+    ];
+    let rows: Vec<Vec<String>> = domus.iter().map(DomuStatus::row).collect();
+    let mut text = table(&header, &rows);
+    let reasons = domus
+        .iter()
+        .filter_map(|domu| Some((&domu.name, domu.reason.as_ref()?)));
+    for (index, (name, reason)) in reasons.enumerate() {
+        text += if index == 0 { "\n" } else { "" };
+        text += &format!("{name}: {reason}\n");
+    }
+    text
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The libvirt XML of domUs against the files in `golden/domain/`. With `UPDATE_GOLDEN=1` in the
+//! environment the files are written instead; look at the difference before you commit it.
+
+use std::fs;
+use std::path::Path;
+
+use domus_model::domain::{Domain, Vbd};
+use domus_model::etc::stable_uuid;
+use domus_model::fleet::{DomU, Kind, Vif};
+use domus_model::guest::data_device;
+
+fn domu(name: &str, kind: Kind, bridges: &[(&str, &str)]) -> DomU {
+    let vif = |(bridge, mac): &(&str, &str)| Vif {
+        bridge: bridge.parse().expect("bridge"),
+        mac: mac.parse().expect("mac"),
+    };
+    DomU {
+        name: name.parse().expect("name"),
+        kind,
+        image: "base@1".parse().expect("image"),
+        memory: "128MiB".parse().expect("size"),
+        vcpus: 2,
+        after: Vec::new(),
+        vifs: bridges.iter().map(vif).collect(),
+        disks: Vec::new(),
+    }
+}
+
+fn xml(domu: &DomU, images: &str, sources: &[(&str, bool)]) -> String {
+    let fleet = "example".parse().expect("fleet");
+    let targets = ["xvda".to_owned(), "xvdb".to_owned()]
+        .into_iter()
+        .chain((0..).map(data_device));
+    let disks = sources
+        .iter()
+        .zip(targets)
+        .map(|((source, read_only), target)| Vbd {
+            source: (*source).to_owned(),
+            target,
+            read_only: *read_only,
+        });
+    let domain = Domain {
+        domu,
+        uuid: stable_uuid(&fleet, "domu", &domu.name),
+        kernel: format!("{images}/vmlinuz"),
+        initrd: format!("{images}/initrd.img"),
+        disks: disks.collect(),
+    };
+    domain.xml()
+}
+
+fn assert_golden(name: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden/domain")
+        .join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, actual).expect("write");
+    }
+    let golden = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(actual, golden, "{} differs", path.display());
+}
+
+#[test]
+fn pv_with_two_disks_and_two_network_cards() {
+    let vifs = [
+        ("lan", "00:16:3e:77:20:b1"),
+        ("backup", "00:16:3e:77:20:b2"),
+    ];
+    let db = domu("db", Kind::Pv, &vifs);
+    let sources = [
+        ("/dev/loop0", true),
+        ("/dev/loop1", true),
+        ("/dev/loop2", false),
+        ("/dev/vg0/db.log", false),
+    ];
+    assert_golden("pv.xml", &xml(&db, "/config/images/base@1", &sources));
+}
+
+#[test]
+fn pvh_without_disks_and_network_cards() {
+    let web = domu("web", Kind::Pvh, &[]);
+    assert_golden("pvh.xml", &xml(&web, "/config/images/base@1", &[]));
+}
+
+#[test]
+fn names_that_mean_something_in_xml_are_escaped() {
+    let odd = domu("odd", Kind::Pvh, &[]);
+    let sources = [("/dev/a'b/\"c\" & <d>", true)];
+    assert_golden("escape.xml", &xml(&odd, "/config/R&D <new> 'x'", &sources));
+}

@@ -1,0 +1,40 @@
+//! Reads the documents of test repositories; shared by the tests.
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+use domus_model::load::Files;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// This crate's directory.
+pub(crate) fn manifest_dir() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The documents below `root`.
+#[allow(dead_code, reason = "not every test needs it")]
+pub(crate) fn read(root: &Path) -> Files {
+    let mut files = Files::new();
+    add(&mut files, root, "");
+    files
+}
+
+/// Adds the documents below `dir`, in which `prefix` is the path of their repository's directory.
+pub(crate) fn add(files: &mut Files, dir: &Path, prefix: &str) {
+    for path in sorted(dir) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let inside = format!("{prefix}{name}");
+        if path.is_dir() {
+            add(files, &path, &format!("{inside}/"));
+        } else if Files::wants(&inside) {
+            files.insert(inside, fs::read(&path).expect("a readable file"));
+        }
+    }
+}
+
+/// What is in a directory, by name.
+pub(crate) fn sorted(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).expect("a readable directory");
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
