@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Block devices and what is on them, by their superblocks. Nothing is written and nothing is
+//! mounted to find out.
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// A disk or partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// `/dev/NAME`.
+    pub path: PathBuf,
+    /// Size in bytes.
+    pub size: u64,
+    /// Whether it is a partition of a disk.
+    pub partition: bool,
+    /// Whether it is a disk that has partitions.
+    pub partitioned: bool,
+}
+
+/// What a superblock says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// ext2, ext3 or ext4, and the size in bytes that its superblock claims.
+    Ext(u64),
+    /// ISO 9660, with the volume set identifier of its primary descriptor.
+    Iso9660(String),
+    /// A name that `blkid` would give as well; Domus has no further use for it.
+    Other(&'static str),
+    /// Nothing that is known here.
+    Unknown,
+}
+
+impl Content {
+    /// The name to show.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Ext(_) => "ext4",
+            Self::Iso9660(_) => "iso9660",
+            Self::Other(name) => name,
+            Self::Unknown => "-",
+        }
+    }
+}
+
+/// Every disk and partition that can hold data, sorted by name. Loop, RAM and empty devices are
+/// left out.
+///
+/// # Errors
+/// `/sys/class/block` cannot be read.
+pub fn devices() -> Result<Vec<Device>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/sys/class/block").context("listing /sys/class/block")? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if ["loop", "ram", "zram", "nbd", "dm-", "fd"]
+            .iter()
+            .any(|kind| name.starts_with(kind))
+        {
+            continue;
+        }
+        let dir = entry.path();
+        let sectors = fs::read_to_string(dir.join("size")).unwrap_or_default();
+        let size = sectors.trim().parse::<u64>().unwrap_or(0) * 512;
+        if size == 0 {
+            continue;
+        }
+        let partition = dir.join("partition").exists();
+        let below = fs::read_dir(&dir).into_iter().flatten().flatten();
+        let partitioned = !partition
+            && below
+                .into_iter()
+                .any(|child| child.path().join("partition").exists());
+        found.push(Device {
+            path: Path::new("/dev").join(name),
+            size,
+            partition,
+            partitioned,
+        });
+    }
+    found.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(found)
+}
+
+/// Bytes from the start of a device that [`identify`] looks at.
+const HEAD: usize = 0x11000;
+
+/// Reads the superblocks of `device`.
+///
+/// # Errors
+/// It cannot be opened or its start cannot be read.
+pub fn probe(device: &Path) -> Result<Content> {
+    let doing = || format!("reading {}", device.display());
+    let mut file = File::open(device).with_context(doing)?;
+    let mut head = Vec::with_capacity(HEAD);
+    (&mut file)
+        .take(HEAD as u64)
+        .read_to_end(&mut head)
+        .with_context(doing)?;
+    let size = file.seek(SeekFrom::End(0)).with_context(doing)?;
+    let mut tail = Vec::new();
+    // MD metadata 0.90 and 1.0 stand within the last 128 KiB, at 64 KiB and 8 KiB from the end.
+    if size > HEAD as u64 {
+        let start = size.saturating_sub(128 << 10) & !4095;
+        file.seek(SeekFrom::Start(start)).with_context(doing)?;
+        file.read_to_end(&mut tail).with_context(doing)?;
+    }
+    Ok(identify(&head, &tail))
+}
+
+/// What the first bytes of a device (and, for MD members, its last 128 KiB) say that it holds.
+pub fn identify(head: &[u8], tail: &[u8]) -> Content {
+    let at = |offset: usize, magic: &[u8]| head.get(offset..).is_some_and(|b| b.starts_with(magic));
+    let md = [0xfc, 0x4e, 0x2b, 0xa9];
+    // A RAID1 member with its metadata at the end looks like the file system it mirrors.
+    if at(0, &md) || at(4096, &md) || tail.chunks(4096).any(|block| block.starts_with(&md)) {
+        return Content::Other("linux_raid_member");
+    }
+    if at(0x8001, b"CD001") {
+        let id = head.get(0x8000 + 190..0x8000 + 318).unwrap_or_default();
+        return Content::Iso9660(
+            String::from_utf8_lossy(id)
+                .trim_end_matches([' ', '\0'])
+                .to_owned(),
+        );
+    }
+    if at(1024 + 0x38, &[0x53, 0xef]) {
+        return Content::Ext(ext_size(head));
+    }
+    let others: &[(usize, &[u8], &'static str)] = &[
+        (0, b"XFSB", "xfs"),
+        (0, b"hsqs", "squashfs"),
+        (1024, &[0xe2, 0xe1, 0xf5, 0xe0], "erofs"),
+        (0x10040, b"_BHRfS_M", "btrfs"),
+        (0, b"LUKS\xba\xbe", "crypto_LUKS"),
+        (0x218, b"LVM2 001", "LVM2_member"),
+        (4086, b"SWAPSPACE2", "swap"),
+        (82, b"FAT32   ", "vfat"),
+        (54, b"FAT1", "vfat"),
+        (3, b"NTFS    ", "ntfs"),
+    ];
+    others
+        .iter()
+        .find(|(offset, magic, _)| at(*offset, magic))
+        .map_or(Content::Unknown, |(_, _, name)| Content::Other(name))
+}
+
+/// `s_blocks_count` times the block size of an ext superblock.
+fn ext_size(head: &[u8]) -> u64 {
+    let word = |offset: usize| {
+        let bytes = head.get(1024 + offset..1024 + offset + 4);
+        bytes
+            .and_then(|bytes| bytes.try_into().ok())
+            .map_or(0, u32::from_le_bytes)
+    };
+    let blocks = u64::from(word(0x4)) | u64::from(word(0x150)) << 32;
+    blocks.saturating_mul(1024 << word(0x18).min(6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(offset: usize, magic: &[u8]) -> Vec<u8> {
+        let mut head = vec![0; HEAD];
+        head[offset..offset + magic.len()].copy_from_slice(magic);
+        head
+    }
+
+    #[test]
+    fn superblocks_are_told_apart() {
+        let mut ext = with(1080, &[0x53, 0xef]);
+        ext[1024 + 4] = 10;
+        ext[1024 + 0x18] = 2;
+        assert_eq!(identify(&ext, &[]), Content::Ext(40960));
+        assert_eq!(identify(&ext[..1090], &[]), Content::Ext(40960));
+        assert_eq!(identify(&with(0, b"XFSB"), &[]), Content::Other("xfs"));
+        assert_eq!(identify(&[], &[]), Content::Unknown);
+        assert_eq!(identify(&[0; 1082], &[]), Content::Unknown);
+        let mut iso = with(0x8001, b"CD001");
+        iso[0x8000 + 190..0x8000 + 196].copy_from_slice(b"abc   ");
+        assert_eq!(identify(&iso, &[]), Content::Iso9660("abc".into()));
+    }
+
+    #[test]
+    fn a_mirror_half_with_its_metadata_at_the_end_is_no_ext4() {
+        let mut tail = vec![0; 128 << 10];
+        let end = tail.len() - 8192;
+        tail[end..end + 4].copy_from_slice(&[0xfc, 0x4e, 0x2b, 0xa9]);
+        let found = identify(&with(1080, &[0x53, 0xef]), &tail);
+        assert_eq!(found, Content::Other("linux_raid_member"));
+    }
+}

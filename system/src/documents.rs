@@ -1,0 +1,169 @@
+//! Reads the documents of a configuration repository from a directory.
+//!
+//! Links are not followed: git stores a link as such, so what it points at would not be part of
+//! the commit. Such documents are noted as unreadable, and `check` says so.
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use domus_model::load::Files;
+
+/// The document by which a repository is known.
+const FLEET: &str = "domus.toml";
+
+/// The repository that `start` is in: the nearest directory, it or one above, with `domus.toml`.
+///
+/// # Errors
+/// `start` is no directory, or cannot be read.
+pub fn find_root(start: &Path) -> Result<Option<PathBuf>> {
+    let start = start
+        .canonicalize()
+        .with_context(|| format!("looking for {FLEET} in {}", start.display()))?;
+    let is_root = |dir: &&Path| dir.join(FLEET).symlink_metadata().is_ok();
+    Ok(start.ancestors().find(is_root).map(Path::to_owned))
+}
+
+/// The documents in `root` and where the layout has them below it.
+///
+/// # Errors
+/// A directory is a link or cannot be listed. A document that cannot be read is no error here.
+pub fn read(root: &Path) -> Result<Files> {
+    let mut files = Files::new();
+    read_directory(root, "", &mut files)?;
+    read_directory(root, "images/", &mut files)?;
+    for host in list(&root.join("pservers"))? {
+        let host = format!("pservers/{host}/");
+        read_directory(root, &host, &mut files)?;
+        for directory in list(&root.join(&host))? {
+            if directory.eq_ignore_ascii_case("domUs") {
+                read_directory(root, &format!("{host}{directory}/"), &mut files)?;
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Adds the documents that are directly in `directory`, which is empty or ends with `/`.
+fn read_directory(root: &Path, directory: &str, files: &mut Files) -> Result<()> {
+    for name in list(&root.join(directory.trim_end_matches('/')))? {
+        let path = format!("{directory}{name}");
+        if !Files::wants(&path) {
+            continue;
+        }
+        match read_document(&root.join(&path)) {
+            Ok(content) => files.insert(path, content),
+            Err(reason) => files.insert_unreadable(path, reason),
+        }
+    }
+    Ok(())
+}
+
+/// The names in a directory; none if it is missing or no directory. Names that are no UTF-8 are
+/// given so that they can be shown; no file is found by them, which is then reported.
+fn list(directory: &Path) -> Result<Vec<String>> {
+    if !directory.is_dir() {
+        return Ok(Vec::new());
+    }
+    if directory.is_symlink() {
+        bail!(
+            "{} is a link, which git stores as a link: make it a directory",
+            directory.display()
+        );
+    }
+    let listing = || format!("listing {}", directory.display());
+    let entries = fs::read_dir(directory).with_context(listing)?;
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    names.collect::<std::io::Result<_>>().with_context(listing)
+}
+
+/// The content of one document, of a long one only what shows that it is; or why there is none,
+/// as the end of a sentence that begins with the document.
+fn read_document(path: &Path) -> Result<Vec<u8>, String> {
+    let unreadable = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound => "has a name that is not UTF-8".to_owned(),
+        _ => format!("cannot be read: {error}"),
+    };
+    let kind = path.symlink_metadata().map_err(unreadable)?.file_type();
+    if kind.is_symlink() {
+        return Err("is a link, which git stores as a link".to_owned());
+    }
+    if !kind.is_file() {
+        return Err("is no plain file".to_owned());
+    }
+    let mut content = Vec::new();
+    let longest = Files::LONGEST as u64;
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(longest + 1)
+        .read_to_end(&mut content)
+        .map_err(unreadable)?;
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn reads_documents_where_the_layout_has_them() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let root = dir.path();
+        fs::create_dir_all(root.join("pservers/alpha/domUs/deep"))?;
+        fs::create_dir_all(root.join("pservers/alpha/etc"))?;
+        fs::create_dir_all(root.join("images/web.toml"))?;
+        for path in [
+            "domus.toml",
+            "pservers/alpha/host.toml",
+            "pservers/alpha/domUs/web.toml",
+        ] {
+            fs::write(root.join(path), path)?;
+        }
+        for path in [
+            "other.toml",
+            "pservers/alpha/etc/x.toml",
+            "pservers/alpha/domUs/deep/x.toml",
+        ] {
+            fs::write(root.join(path), "not wanted")?;
+        }
+        symlink("web.toml", root.join("pservers/alpha/domUs/link.toml"))?;
+        fs::write(
+            root.join("images/long.toml"),
+            vec![b'#'; Files::LONGEST + 9],
+        )?;
+
+        let files = read(root)?;
+        let mut expected = Files::new();
+        for path in [
+            "domus.toml",
+            "pservers/alpha/host.toml",
+            "pservers/alpha/domUs/web.toml",
+        ] {
+            expected.insert(path, path.into());
+        }
+        let reason = "is a link, which git stores as a link";
+        expected.insert_unreadable("pservers/alpha/domUs/link.toml", reason);
+        expected.insert_unreadable("images/web.toml", "is no plain file");
+        expected.insert("images/long.toml", vec![b'#'; Files::LONGEST + 1]);
+        assert_eq!(files, expected);
+
+        symlink("alpha", root.join("pservers/beta"))?;
+        let refused = read(root).map_err(|error| error.to_string());
+        assert!(refused.is_err_and(|error| error.contains("pservers/beta is a link")));
+        Ok(())
+    }
+
+    #[test]
+    fn finds_the_root_from_below() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let below = dir.path().join("pservers/alpha");
+        fs::create_dir_all(&below)?;
+        assert_eq!(find_root(&below)?, None);
+        fs::write(dir.path().join(FLEET), "")?;
+        assert_eq!(find_root(&below)?, Some(dir.path().canonicalize()?));
+        assert!(find_root(&dir.path().join("missing")).is_err());
+        Ok(())
+    }
+}

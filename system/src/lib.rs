@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Touching the machine: programs, files, mounts, loop devices, kernel modules, XenStore.
+//!
+//! Each module is the smallest wrapper that does the job, with the pure parser of what it reads
+//! beside the call. Nothing in here decides anything; that is `domus-model`'s work.
+
+pub mod atomic;
+pub mod block;
+pub mod digest;
+pub mod documents;
+pub mod interrupt;
+pub mod kmod;
+pub mod link;
+pub mod loopdev;
+pub mod machine;
+pub mod mount;
+pub mod program;
+pub mod xenstore;
