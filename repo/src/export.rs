@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Exporting trees of a commit to a directory: only what one host needs, and never a path that
+//! leads out of it.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, symlink};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use domus_model::names::Name;
+use git2::{ObjectType, Tree};
+
+use crate::Repo;
+use crate::open::LINK;
+
+/// Most bytes that one export may write: it goes to RAM.
+const EXPORT_LIMIT: u64 = 64 << 20;
+/// Deepest directory of an export.
+const DEPTH_LIMIT: usize = 32;
+
+/// An export under way.
+pub struct Export<'a> {
+    repo: &'a Repo,
+    root: Tree<'a>,
+    left: u64,
+}
+
+/// The parts of a repository that one host runs from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slice {
+    /// domUs that the host has a document for.
+    pub domus: Vec<Name>,
+}
+
+impl<'a> Export<'a> {
+    /// Prepares to export from `commit`.
+    ///
+    /// # Errors
+    /// The commit is not there or is damaged.
+    pub fn new(repo: &'a Repo, commit: &str) -> Result<Self> {
+        Ok(Self {
+            repo,
+            root: repo.tree(commit)?,
+            left: EXPORT_LIMIT,
+        })
+    }
+
+    /// Makes sure that the commit has a tree for `host`.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn require_host(&self, host: &Name) -> Result<()> {
+        let dir = format!("pservers/{host}");
+        ensure!(
+            self.subtree(&dir)?.is_some(),
+            "the running commit has no {dir}/"
+        );
+        Ok(())
+    }
+
+    /// Writes the slice of `host` below `to`, laid out as in the repository: `domus.toml`,
+    /// `images/*.toml`, `global/`, `pservers/HOST/` and `vservers/` of its domUs.
+    ///
+    /// # Errors
+    /// The commit has no such host, a path is refused, or RAM runs out.
+    pub fn slice(&mut self, host: &Name, to: &Path) -> Result<Slice> {
+        self.require_host(host)?;
+        let host_dir = format!("pservers/{host}");
+        self.path("domus.toml", to)?;
+        self.path("global", to)?;
+        self.path(&host_dir, to)?;
+        for recipe in self.names("images")? {
+            if recipe.ends_with(".toml") {
+                self.path(&format!("images/{recipe}"), to)?;
+            }
+        }
+        let mut domus = Vec::new();
+        for file in self.names(&format!("{host_dir}/domUs"))? {
+            if let Some(Ok(name)) = file.strip_suffix(".toml").map(str::parse::<Name>) {
+                self.path(&format!("vservers/{name}"), to)?;
+                domus.push(name);
+            }
+        }
+        Ok(Slice { domus })
+    }
+
+    /// Names in the directory `path` of the commit; none if there is no such directory.
+    fn names(&self, path: &str) -> Result<Vec<String>> {
+        let Some(tree) = self.subtree(path)? else {
+            return Ok(Vec::new());
+        };
+        Ok(tree
+            .iter()
+            .filter_map(|entry| entry.name().ok().map(str::to_owned))
+            .collect())
+    }
+
+    fn subtree(&self, path: &str) -> Result<Option<Tree<'a>>> {
+        match self.root.get_path(Path::new(path)) {
+            Ok(entry) if entry.kind() == Some(ObjectType::Tree) => {
+                let tree = self.repo.git.find_tree(entry.id());
+                Ok(Some(tree.with_context(|| {
+                    format!("reading {path}/ of the commit")
+                })?))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Exports the file or directory `path`, if the commit has it.
+    fn path(&mut self, path: &str, to: &Path) -> Result<()> {
+        let Ok(entry) = self.root.get_path(Path::new(path)) else {
+            return Ok(());
+        };
+        let target = to.join(path);
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+        }
+        self.entry(
+            entry.id(),
+            entry.kind(),
+            entry.filemode(),
+            &target,
+            DEPTH_LIMIT,
+        )
+    }
+
+    fn entry(
+        &mut self,
+        id: git2::Oid,
+        kind: Option<ObjectType>,
+        mode: i32,
+        target: &Path,
+        depth: usize,
+    ) -> Result<()> {
+        let doing = || format!("exporting {}", target.display());
+        match kind {
+            Some(ObjectType::Tree) => {
+                ensure!(
+                    depth > 0,
+                    "{}: deeper than {DEPTH_LIMIT} directories",
+                    doing()
+                );
+                fs::create_dir_all(target).with_context(doing)?;
+                let tree = self.repo.git.find_tree(id).with_context(doing)?;
+                for entry in &tree {
+                    let name = entry.name().ok().filter(|name| is_plain(name));
+                    let Some(name) = name else {
+                        bail!("{}: a name in it is no file name", doing());
+                    };
+                    let target = target.join(name);
+                    self.entry(
+                        entry.id(),
+                        entry.kind(),
+                        entry.filemode(),
+                        &target,
+                        depth - 1,
+                    )?;
+                }
+                Ok(())
+            }
+            Some(ObjectType::Blob) => self.blob(id, mode, target).with_context(doing),
+            _ => bail!("{}: a submodule cannot be exported", doing()),
+        }
+    }
+
+    fn blob(&mut self, id: git2::Oid, mode: i32, target: &Path) -> Result<()> {
+        let (size, _) = self.repo.git.odb()?.read_header(id)?;
+        let size = size as u64;
+        ensure!(
+            size <= self.left,
+            "the trees of this host exceed {EXPORT_LIMIT} bytes"
+        );
+        self.left -= size;
+        let blob = self.repo.git.find_blob(id)?;
+        // `create_new` and `symlink` refuse a name that exists: nothing is ever written through
+        // a link that the same commit planted.
+        if mode == LINK {
+            let link = std::str::from_utf8(blob.content()).context("link target is no text")?;
+            return Ok(symlink(link, target)?);
+        }
+        let mode = if mode == 0o100_755 { 0o755 } else { 0o644 };
+        let mut options = fs::OpenOptions::new();
+        let mut file = options
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(target)?;
+        Ok(file.write_all(blob.content())?)
+    }
+}
+
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\0'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::init_with_commit;
+
+    fn fleet(files: &[(&str, &str)]) -> (tempfile::TempDir, Repo, String) {
+        let dir = tempfile::tempdir().expect("dir");
+        for (path, text) in files {
+            let path = dir.path().join(path);
+            fs::create_dir_all(path.parent().expect("parent")).expect("mkdir");
+            fs::write(path, text).expect("write");
+        }
+        symlink("../../etc/passwd", dir.path().join("global/link")).expect("link");
+        let commit = init_with_commit(dir.path(), "first").expect("commit");
+        let repo = Repo::open(dir.path()).expect("open");
+        (dir, repo, commit)
+    }
+
+    const FILES: &[(&str, &str)] = &[
+        ("domus.toml", "version = 1\n"),
+        ("global/hosts", "127.0.0.1 localhost\n"),
+        ("pservers/alpha/host.toml", ""),
+        ("pservers/alpha/domUs/web.toml", ""),
+        ("pservers/beta/host.toml", ""),
+        ("vservers/web/etc/motd", "web\n"),
+        ("vservers/mail/etc/motd", "mail\n"),
+        ("images/base.toml", ""),
+        ("images/base/big", ""),
+    ];
+
+    #[test]
+    fn a_slice_holds_what_one_host_needs_and_no_more() {
+        let (_fleet, repo, commit) = fleet(FILES);
+        let to = tempfile::tempdir().expect("dir");
+        let mut export = Export::new(&repo, &commit).expect("export");
+        let slice = export
+            .slice(&"alpha".parse().expect("name"), to.path())
+            .expect("slice");
+        assert_eq!(slice.domus.len(), 1);
+        for there in [
+            "domus.toml",
+            "global/hosts",
+            "vservers/web/etc/motd",
+            "images/base.toml",
+        ] {
+            assert!(to.path().join(there).exists(), "{there}");
+        }
+        for absent in ["pservers/beta", "vservers/mail", "images/base"] {
+            assert!(!to.path().join(absent).exists(), "{absent}");
+        }
+        let link = fs::read_link(to.path().join("global/link")).expect("link");
+        assert_eq!(link, Path::new("../../etc/passwd"));
+        let absent = Export::new(&repo, &commit).expect("export");
+        let error = { absent }.slice(&"gamma".parse().expect("name"), to.path());
+        assert!(
+            error
+                .expect_err("absent")
+                .to_string()
+                .contains("no pservers/gamma/")
+        );
+    }
+
+    #[test]
+    fn a_carried_commit_can_be_read_from_the_bare_repository() {
+        let (_fleet, repo, commit) = fleet(FILES);
+        let to = tempfile::tempdir().expect("dir");
+        let bare = to.path().join("repo.git");
+        crate::carry(&repo, &commit, &bare).expect("carry");
+        let copy = Repo::open(&bare).expect("open");
+        assert_eq!(copy.commit(crate::RUNNING_REF).expect("running").id, commit);
+        assert!(copy.commit("no-such").is_err());
+        let mut export = Export::new(&copy, &commit).expect("export");
+        export
+            .slice(&"alpha".parse().expect("name"), &to.path().join("out"))
+            .expect("slice");
+    }
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The configuration repository as git objects: making one, reading a commit, exporting a host's
+//! slice of it, carrying it to a config partition.
+
+mod carry;
+mod export;
+mod init;
+mod open;
+
+pub use carry::carry;
+pub use export::{Export, Slice};
+pub use init::init_with_commit;
+pub use open::{Commit, Repo};
+
+/// The ref that names the commit a host runs.
+pub const RUNNING_REF: &str = "refs/domus/running";

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Opening a repository and reading one commit of it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use domus_model::load::Files;
+use git2::{ObjectType, Repository, Tree, TreeWalkMode, TreeWalkResult};
+
+/// git's mode of a symbolic link.
+pub(crate) const LINK: i32 = 0o120_000;
+
+/// An open repository, bare or not.
+pub struct Repo {
+    pub(crate) git: Repository,
+    path: PathBuf,
+}
+
+/// A commit of a repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Its id, 40 hexadecimal digits.
+    pub id: String,
+    /// The first line of its message.
+    pub summary: String,
+}
+
+impl Repo {
+    /// Opens the repository at `path`: a bare one, or a work tree's root.
+    ///
+    /// # Errors
+    /// There is none, or it is damaged.
+    pub fn open(path: &Path) -> Result<Self> {
+        // A config partition belongs to whoever wrote it; what is on it is judged by its
+        // content, never by the owner of its files.
+        disable_owner_check()?;
+        let git = Repository::open(path)
+            .with_context(|| format!("opening the git repository {}", path.display()))?;
+        Ok(Self {
+            git,
+            path: path.to_owned(),
+        })
+    }
+
+    /// The commit that `revision` names: a ref, a branch, an id.
+    ///
+    /// # Errors
+    /// It names none.
+    pub fn commit(&self, revision: &str) -> Result<Commit> {
+        let doing = || format!("finding the commit {revision} in {}", self.path.display());
+        let object = self.git.revparse_single(revision).with_context(doing)?;
+        let commit = object.peel_to_commit().with_context(doing)?;
+        let summary = commit
+            .summary()
+            .ok()
+            .flatten()
+            .unwrap_or_default()
+            .to_owned();
+        Ok(Commit {
+            id: commit.id().to_string(),
+            summary,
+        })
+    }
+
+    /// Whether files that git tracks, or new ones that it does not ignore, differ from `HEAD`.
+    ///
+    /// # Errors
+    /// The work tree cannot be read.
+    pub fn is_dirty(&self) -> Result<bool> {
+        let mut options = git2::StatusOptions::new();
+        options.include_untracked(true).include_ignored(false);
+        let statuses = self
+            .git
+            .statuses(Some(&mut options))
+            .context("asking git for its status")?;
+        Ok(!statuses.is_empty())
+    }
+
+    /// The documents of a commit. One that is a link or too long is noted as such, and `check`
+    /// says so with its place.
+    ///
+    /// # Errors
+    /// Its objects are damaged.
+    pub fn documents(&self, commit: &str) -> Result<Files> {
+        let tree = self.tree(commit)?;
+        let mut files = Files::default();
+        let mut failure = None;
+        let walked = tree.walk(TreeWalkMode::PreOrder, |dir, entry| {
+            let Ok(name) = entry.name() else {
+                return TreeWalkResult::Ok;
+            };
+            let path = format!("{dir}{name}");
+            if entry.kind() != Some(ObjectType::Blob) || !Files::wants(&path) {
+                return TreeWalkResult::Ok;
+            }
+            if entry.filemode() == LINK {
+                files.insert_unreadable(path, "is a link, which git stores as a link");
+                return TreeWalkResult::Ok;
+            }
+            match self.git.find_blob(entry.id()) {
+                Ok(blob) => {
+                    // One byte more than a document may have is enough for `check` to refuse it.
+                    let length = blob.content().len().min(Files::LONGEST + 1);
+                    files.insert(path, blob.content()[..length].to_vec());
+                    TreeWalkResult::Ok
+                }
+                Err(error) => {
+                    failure = Some(anyhow!(error).context(format!("reading {path}")));
+                    TreeWalkResult::Abort
+                }
+            }
+        });
+        match failure {
+            Some(error) => Err(error),
+            None => {
+                walked.with_context(|| format!("reading the tree of {commit}"))?;
+                Ok(files)
+            }
+        }
+    }
+
+    pub(crate) fn tree(&self, commit: &str) -> Result<Tree<'_>> {
+        let doing = || format!("reading the commit {commit} in {}", self.path.display());
+        let id = git2::Oid::from_str(commit).with_context(doing)?;
+        let commit = self.git.find_commit(id).with_context(doing)?;
+        commit.tree().with_context(doing)
+    }
+}
+
+/// libgit2 refuses repositories of other users unless told not to.
+#[allow(unsafe_code)]
+fn disable_owner_check() -> Result<()> {
+    // SAFETY: sets one global flag of libgit2; no repository is open in another thread yet, and
+    // the flag is only ever set to this value.
+    unsafe { git2::opts::set_verify_owner_validation(false) }
+        .map_err(|error| anyhow!("preparing libgit2: {error}"))
+}
