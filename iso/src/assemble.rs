@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Putting the ISO together. Each step is kept by the digest of its inputs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use domus_build::cache::{Cache, Key};
+use domus_build::files::{self, Added};
+use domus_build::initramfs::Initramfs;
+use domus_build::programs::{Programs, Shipped};
+use domus_build::progress::{Progress, step};
+use domus_build::roottar::RootTar;
+use domus_build::toolroot::ToolRoot;
+use domus_build::{EPOCH, pack};
+use domus_model::boot::ReleaseIdentity;
+use domus_model::fleet::Fleet;
+use domus_model::manifest::{FileEntry, Payload, ReleaseManifest};
+use domus_system::atomic::Pending;
+use domus_system::digest;
+
+use crate::{MANIFEST, contents, grub, seal, verify, xorriso};
+
+const ISO: &str = "domus.iso";
+const BIOS_IMAGE: &str = "BOOT/BIOS.IMG";
+const CPU_MAP: &str = "usr/share/libvirt/cpu_map/index.xml";
+
+/// A built ISO.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// The file.
+    pub path: PathBuf,
+    /// Its manifest.
+    pub manifest: ReleaseManifest,
+    /// Whether the file was already exactly this.
+    pub unchanged: bool,
+}
+
+/// Builds the release of `fleet` as the ISO `to`.
+///
+/// # Errors
+/// A step fails; `to` is then as it was.
+pub fn build(
+    fleet: &Fleet,
+    mirror: Option<&str>,
+    unsigned: bool,
+    to: &Path,
+    progress: &dyn Progress,
+) -> Result<Built> {
+    let (cache, programs) = (Cache::open()?, Programs::find()?);
+    let mirror_used = mirror.or(fleet.debian.mirror.as_deref());
+    let tools = ToolRoot::open(&cache, &fleet.debian.suite, mirror_used, progress)?;
+    let release = ReleaseIdentity {
+        fleet: fleet.name.clone(),
+        version: fleet.release.version.clone(),
+        unsigned,
+    };
+    let [agent, hotplug, boot] = [
+        programs.get("domus-dom0")?,
+        programs.get("domus-hotplug")?,
+        programs.get("domus-boot")?,
+    ];
+    let bootstrap = contents::bootstrap(fleet, mirror);
+    let debian = bootstrap.tar(&cache, progress, "dom0")?;
+
+    // What is added depends on libvirt's own index, which the tree's digest already stands for.
+    let added_key = files::digest(&contents::added(&agent, &hotplug, ""));
+    let root_key = Key::new([
+        ("tree", debian.digest.as_str()),
+        ("added", &added_key),
+        ("tools", tools.key()),
+        ("selection", &contents::SELECTION.digest()),
+        ("pack", &pack::options()),
+        ("epoch", EPOCH),
+    ]);
+    let root = cache.step("dom0-root", &root_key, |out| {
+        let tree = RootTar::open(&debian.path)?;
+        let index = String::from_utf8_lossy(&tree.read(CPU_MAP)?).into_owned();
+        let added = contents::added(&agent, &hotplug, &index);
+        step(progress, "dom0: read-only root", || {
+            make_root(&tree, &added, &tools, out)
+        })
+    })?;
+    let identity = serde_json::to_string(&release)?;
+    let xen_arguments = grub::xen_arguments(fleet.release.dom0_memory);
+    let iso_key = Key::new([
+        ("root", root_key.as_str()),
+        ("boot", &boot.digest),
+        ("identity", &identity),
+        ("xen", &xen_arguments),
+        ("dates", EPOCH),
+    ]);
+    let kept = cache.step("iso", &iso_key, |out| {
+        let tree = RootTar::open(&debian.path)?;
+        let parts = Parts {
+            tree: &tree,
+            root: &root.join("root.img"),
+            boot: &boot,
+            tools: &tools,
+        };
+        let payload_of = |parts| Payload {
+            fleet: release.fleet.clone(),
+            release: release.version.clone(),
+            unsigned,
+            suite: fleet.debian.suite.clone(),
+            xen_arguments: xen_arguments.clone(),
+            parts,
+        };
+        parts.write(&identity, &payload_of, out, progress)
+    })?;
+    deliver(&kept, to)
+}
+
+fn make_root(tree: &RootTar, added: &[Added], tools: &ToolRoot, out: &Path) -> Result<()> {
+    let tar = out.join("root.tar");
+    tree.rewrite(&tar, &contents::SELECTION, added)?;
+    pack::pack(tools, &tar, &out.join("root.img"))?;
+    fs::remove_file(&tar).context("removing the temporary archive")
+}
+
+/// What an ISO is written from.
+struct Parts<'a> {
+    tree: &'a RootTar,
+    root: &'a Path,
+    boot: &'a Shipped,
+    tools: &'a ToolRoot,
+}
+
+impl Parts<'_> {
+    fn write(
+        &self,
+        identity: &str,
+        payload_of: &dyn Fn(BTreeMap<String, String>) -> Payload,
+        out: &Path,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        let staging = out.join("staging");
+        step(progress, "ISO: hypervisor, kernel, initramfs", || {
+            self.stage(identity, &staging)
+        })?;
+        step(progress, "ISO: writing and sealing", || {
+            let mut parts = BTreeMap::new();
+            for name in [
+                "BOOT/XEN.GZ",
+                "BOOT/VMLINUZ",
+                "BOOT/INITRD.IMG",
+                "DOMUS/ROOT.IMG",
+            ] {
+                parts.insert(name.to_owned(), digest::of_file(&staging.join(name))?);
+            }
+            self.press(payload_of(parts), &staging, &out.join(ISO))
+        })?;
+        fs::remove_dir_all(&staging).context("removing the staging directory")
+    }
+
+    /// Puts what the release consists of where the ISO has it.
+    fn stage(&self, identity: &str, staging: &Path) -> Result<()> {
+        for dir in ["BOOT", "DOMUS"] {
+            fs::create_dir_all(staging.join(dir)).context("making the staging directory")?;
+        }
+        let xen = self.tree.read(self.tree.only("boot/xen-4.20-amd64.gz")?)?;
+        fs::write(staging.join("BOOT/XEN.GZ"), xen)?;
+        let kernel = self.tree.read(self.tree.only("boot/vmlinuz-")?)?;
+        fs::write(staging.join("BOOT/VMLINUZ"), kernel)?;
+        let mut initramfs = Initramfs::default();
+        initramfs.console();
+        initramfs.file("init", 0o755, &fs::read(&self.boot.path)?);
+        initramfs.link("bin/domus-boot", "/init");
+        initramfs.file("bin/busybox", 0o755, &self.tree.read("usr/bin/busybox")?);
+        initramfs.file("domus/release.json", 0o644, identity.as_bytes());
+        initramfs.modules(self.tree, &contents::MODULES)?;
+        fs::write(staging.join("BOOT/INITRD.IMG"), initramfs.finish()?)?;
+        let root = staging.join("DOMUS/ROOT.IMG");
+        fs::hard_link(self.root, &root).or_else(|_| fs::copy(self.root, &root).map(drop))?;
+        Ok(())
+    }
+
+    /// Writes the ISO with its manifest, seals it, and reads it back.
+    fn press(&self, payload: Payload, staging: &Path, iso: &Path) -> Result<()> {
+        let id = digest::of_bytes(serde_json::to_vec(&payload)?);
+        fs::write(staging.join("BOOT/GRUB.CFG"), grub::menu(&id, &payload))?;
+        grub::images(self.tools, &xorriso::grub_uuid(&id), &staging.join("BOOT"))?;
+        let packages = pack::packages(self.tree)?;
+        let mut manifest = ReleaseManifest {
+            version: 1,
+            id,
+            payload,
+            files: list(staging)?,
+            packages,
+        };
+        // xorriso writes the place of BIOS.IMG into BIOS.IMG itself. The place does not depend
+        // on the manifest's text, only on its length: the second pass has the final digest.
+        for _ in 0..2 {
+            fs::write(
+                staging.join(MANIFEST),
+                serde_json::to_vec_pretty(&manifest)?,
+            )?;
+            let _ = fs::remove_file(iso);
+            xorriso::write(self.tools, &manifest.id, staging, iso)?;
+            manifest
+                .files
+                .insert(BIOS_IMAGE.into(), verify::entry(iso, BIOS_IMAGE)?);
+        }
+        seal::seal(iso)?;
+        verify::verify(iso)
+            .context("reading the new ISO back")
+            .map(drop)
+    }
+}
+
+/// Size and digest of every file below `staging`, the manifest excepted.
+fn list(staging: &Path) -> Result<BTreeMap<String, FileEntry>> {
+    let mut files = BTreeMap::new();
+    for dir in ["BOOT", "DOMUS"] {
+        for file in fs::read_dir(staging.join(dir))? {
+            let name = format!("{dir}/{}", file?.file_name().to_string_lossy());
+            if name != MANIFEST {
+                files.insert(name.clone(), pack::entry(&staging.join(&name))?);
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Copies the kept ISO to where the operator wants it, unless exactly it is there already.
+fn deliver(kept: &Path, to: &Path) -> Result<Built> {
+    let kept = kept.join(ISO);
+    let manifest = verify::manifest(&kept)?;
+    let same_size = to
+        .metadata()
+        .is_ok_and(|meta| kept.metadata().is_ok_and(|kept| kept.len() == meta.len()));
+    if same_size && digest::of_file(to)? == digest::of_file(&kept)? {
+        return Ok(Built {
+            path: to.to_owned(),
+            manifest,
+            unchanged: true,
+        });
+    }
+    let pending = Pending::new(to)?;
+    fs::copy(&kept, pending.temporary()).with_context(|| format!("writing {}", to.display()))?;
+    pending.commit(0o644)?;
+    Ok(Built {
+        path: to.to_owned(),
+        manifest,
+        unchanged: false,
+    })
+}

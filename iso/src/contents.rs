@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What goes into dom0: packages, what is left out, what Domus adds, which modules. Pure.
+
+use domus_build::debian::{Bootstrap, Variant};
+use domus_build::files::{self, Added};
+use domus_build::initramfs::Wanted;
+use domus_build::programs::Shipped;
+use domus_build::selection::Selection;
+use domus_build::systemd;
+use domus_model::fleet::Fleet;
+use include_dir::{Dir, include_dir};
+
+static ROOTFS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../dom0/rootfs");
+
+/// What dom0 needs: Xen, libvirt's Xen driver, storage and network tools, a way in. No QEMU.
+const PACKAGES: &[&str] = &[
+    "busybox-static",
+    "dbus",
+    "e2fsprogs",
+    "iproute2",
+    "kmod",
+    "libvirt-clients",
+    "libvirt-daemon",
+    "libvirt-daemon-driver-xen",
+    "linux-image-amd64",
+    "lvm2",
+    "openssh-server",
+    "systemd-sysv",
+    "udev",
+    "xen-hypervisor-4.20-amd64",
+    "xen-utils-4.20",
+];
+
+/// What dom0's root leaves out: boot files (they stand on the ISO), keys, caches and logs of the
+/// build, modules for desktops.
+pub const SELECTION: Selection = Selection {
+    left_out: &[
+        "boot/",
+        "etc/machine-id",
+        "etc/ssh/ssh_host_",
+        "etc/systemd/system/ssh.service.wants/sshd-keygen.service",
+        "etc/systemd/system/sysinit.target.wants/blk-availability.service",
+        "etc/systemd/system/sysinit.target.wants/lvm2-monitor.service",
+        "usr/lib/udev/hwdb.bin",
+        "usr/lib/udev/hwdb.d/",
+        "var/lib/apt/lists/",
+    ],
+    emptied: &["var/cache/", "var/log/"],
+    modules: &[
+        ("drivers/comedi/", false),
+        ("drivers/gpu/drm/amd/", false),
+        ("drivers/gpu/drm/i915/", false),
+        ("drivers/gpu/drm/nouveau/", false),
+        ("drivers/gpu/drm/radeon/", false),
+        ("drivers/gpu/drm/xe/", false),
+        ("drivers/iio/", false),
+        ("drivers/media/", false),
+        ("drivers/net/wireless/", false),
+        ("drivers/staging/", false),
+        ("net/bluetooth/", false),
+        ("net/mac80211/", false),
+        ("sound/", false),
+    ],
+};
+
+/// Modules of the initramfs: every way a disk, stick or CD may be attached, and the keyboard.
+pub const MODULES: Wanted<'static> = Wanted {
+    directories: &[
+        "drivers/ata",
+        "drivers/cdrom",
+        "drivers/hid/usbhid",
+        "drivers/message/fusion",
+        "drivers/mmc",
+        "drivers/nvme/host",
+        "drivers/scsi",
+        "drivers/usb/host",
+        "drivers/usb/storage",
+        "drivers/virtio",
+    ],
+    names: &[
+        "cdrom",
+        "erofs",
+        "ext4",
+        "hid_generic",
+        "isofs",
+        "loop",
+        "nls_ascii",
+        "overlay",
+        "virtio_blk",
+        "virtio_scsi",
+        "vmd",
+    ],
+};
+
+/// Units that have no place in dom0: they would start and stop guests behind the agent's back, or keep
+/// what is in RAM.
+const MASKED: &[&str] = &["libvirt-guests.service", "xendomains.service"];
+
+/// Units wanted by `multi-user.target`.
+const WANTED: &[&str] = &["domus-dom0.service", "domus-shutdown.service"];
+
+/// The bootstrap of dom0's Debian.
+pub fn bootstrap(fleet: &Fleet, mirror: Option<&str>) -> Bootstrap {
+    let mut packages: Vec<String> = PACKAGES.iter().map(ToString::to_string).collect();
+    packages.extend(fleet.release.packages.iter().cloned());
+    packages.sort();
+    packages.dedup();
+    Bootstrap {
+        suite: fleet.debian.suite.clone(),
+        mirror: mirror
+            .map(str::to_owned)
+            .or_else(|| fleet.debian.mirror.clone()),
+        variant: Variant::Minbase,
+        packages,
+        hooks: Vec::new(),
+    }
+}
+
+/// What Domus adds to dom0. `cpu_map`: libvirt's own index of CPU models.
+pub fn added(agent: &Shipped, hotplug: &Shipped, cpu_map: &str) -> Vec<Added> {
+    let mut added = files::embedded(&ROOTFS);
+    let units = "usr/lib/systemd/system";
+    let program = "usr/lib/domus/domus-hotplug";
+    added.extend([
+        Added::directory("config"),
+        Added::text("etc/machine-id", ""),
+        Added::program("usr/sbin/domus-dom0", agent),
+        Added::program(program, hotplug),
+        Added::link("etc/xen/scripts/block", "/usr/lib/domus/domus-hotplug"),
+        Added::link("etc/xen/scripts/vif-bridge", "/usr/lib/domus/domus-hotplug"),
+        Added::text(
+            "usr/share/libvirt/cpu_map/index.xml",
+            with_minimal_cpu(cpu_map),
+        ),
+        Added::link(
+            &format!("{units}/multi-user.target.wants/systemd-networkd.service"),
+            "../systemd-networkd.service",
+        ),
+    ]);
+    for unit in WANTED {
+        let link = format!("{units}/multi-user.target.wants/{unit}");
+        added.push(Added::link(&link, &format!("../{unit}")));
+    }
+    added.extend(systemd::masked(MASKED));
+    added
+}
+
+/// libvirt's index of CPU models with Domus' minimal one in front. Why: a CPU that is emulated
+/// under Xen may fit none of libvirt's own, and then its Xen driver does not start; see
+/// `docs/decisions/libvirt.md`.
+fn with_minimal_cpu(index: &str) -> String {
+    let group = "<group name='generic'>";
+    let include = "<include filename='x86_domus-minimal.xml'/>";
+    index.replacen(group, &format!("{group}\n      {include}"), 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_caches_never_go_into_an_image() {
+        for (path, out) in [
+            ("etc/ssh/ssh_host_ed25519_key", true),
+            ("etc/ssh/sshd_config", false),
+            ("usr/lib/modules/6.12/kernel/sound/core/snd.ko.xz", true),
+            (
+                "usr/lib/modules/6.12/kernel/drivers/scsi/sd_mod.ko.xz",
+                false,
+            ),
+        ] {
+            assert_eq!(!SELECTION.takes(path, false), out, "{path}");
+        }
+    }
+
+    #[test]
+    fn the_minimal_cpu_is_an_addition() {
+        let index = "<cpus><arch name='x86'><group name='generic'><include filename='a'/></group>";
+        let with = with_minimal_cpu(index);
+        assert!(with.contains("x86_domus-minimal.xml") && with.contains("filename='a'"));
+    }
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The dom0 ISO: what goes in, how it is put together, reading it back, and rehearsing it.
+
+mod assemble;
+pub mod contents;
+mod grub;
+pub mod rehearse;
+pub mod seal;
+mod verify;
+mod xorriso;
+
+pub use assemble::{Built, build};
+pub use verify::{Verified, verify};
+
+/// Where the manifest stands on an ISO.
+pub const MANIFEST: &str = "DOMUS/MANIFEST";
