@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! domU images: from a recipe to a read-only root, a kernel and an initramfs, with a manifest.
+
+mod assemble;
+pub mod recipe;
+
+pub use assemble::{Built, build};
