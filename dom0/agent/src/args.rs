@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use domus_model::names::Name;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done and clean, 1 error, 2 differences found (`plan`), 3 refused for safety.";
+
+/// Runs the domUs of this host as its commit wants them.
+#[derive(Debug, Parser)]
+#[command(name = "domus-dom0", version, about, after_help = EXIT_CODES)]
+pub(crate) struct Args {
+    /// Where libvirt is; for tests.
+    #[arg(long, global = true, hide = true, value_name = "URI")]
+    #[arg(env = "DOMUS_LIBVIRT_URI", default_value = domus_virt::XEN)]
+    pub(crate) uri: String,
+    /// What stands for `/` wherever this host keeps something; for tests.
+    #[arg(long, global = true, hide = true, value_name = "DIR")]
+    #[arg(env = "DOMUS_ROOT", default_value = "/")]
+    pub(crate) root: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start every domU that should run and does not
+    ///
+    /// Each is started by itself: one that cannot be does not hold up the others, and `status`
+    /// says why. Running it twice changes nothing. Exits with 1 if any could not be started.
+    Apply {
+        /// Only these domUs, and those of them too that were stopped by hand.
+        #[arg(value_name = "NAME")]
+        names: Vec<Name>,
+        /// Print what was done as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what `apply` would do, and do nothing
+    ///
+    /// Exits with 2 if there is something to do.
+    Plan {
+        /// Print the plan as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Start domUs that do not run, those stopped by hand too
+    Start {
+        /// The domUs.
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<Name>,
+        /// Print what was done as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Shut domUs down and leave them so until `start` or the next boot
+    ///
+    /// Those that started last are shut down first.
+    Stop {
+        /// The domUs.
+        #[arg(
+            value_name = "NAME",
+            required_unless_present = "all",
+            conflicts_with = "all"
+        )]
+        names: Vec<Name>,
+        /// All domUs of this host.
+        #[arg(long)]
+        all: bool,
+        /// How long a domU may take to shut down.
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        timeout: u64,
+        /// Destroy those that have not shut down by then: as if their power were cut.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show how every domU of this host is, by its own word where it runs
+    Status {
+        /// Print everything as one JSON object.
+        #[arg(long)]
+        json: bool,
+        /// Wait so long until every domU is up, failed or stopped by hand.
+        #[arg(long, value_name = "SECONDS")]
+        wait: Option<u64>,
+    },
+    /// Print the boot and every change of a domU's state as JSON lines, without end
+    ///
+    /// For a rehearsal, which reads them from the port that a unit connects this to.
+    Events,
+    /// Print a completion script
+    Completions {
+        /// The shell it is for.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    fn undocumented(command: &clap::Command, found: &mut Vec<String>) {
+        if command.get_about().is_none() {
+            found.push(command.get_name().to_owned());
+        }
+        for argument in command
+            .get_arguments()
+            .filter(|argument| argument.get_help().is_none())
+        {
+            found.push(format!("{} {}", command.get_name(), argument.get_id()));
+        }
+        for below in command.get_subcommands() {
+            undocumented(below, found);
+        }
+    }
+
+    #[test]
+    fn everything_is_documented() {
+        let command = super::Args::command();
+        command.clone().debug_assert();
+        let mut found = Vec::new();
+        undocumented(&command, &mut found);
+        assert_eq!(found, Vec::<String>::new());
+    }
+}

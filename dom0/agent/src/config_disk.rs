@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The config disk of a domU: a tar archive with its document, `global/` and `vservers/NAME/` of
+//! the running commit. The same commit gives the same bytes.
+
+use std::fs::{self, Metadata};
+use std::io::Cursor;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use domus_model::fleet::DomU;
+use domus_model::guest::{GUEST_DOCUMENT, GuestConfig};
+use domus_system::atomic;
+use tar::{Builder, EntryType, Header};
+
+use crate::context::Context;
+
+const FILE: &str = "config.tar";
+/// The archive is padded to whole pages, in which both kernels read a disk.
+const PAGE: usize = 4096;
+
+/// Writes the config disk of `domu` to RAM and returns where it is.
+///
+/// # Errors
+/// Something of the commit cannot be read, or RAM is full.
+pub(crate) fn write(context: &Context, domu: &DomU) -> Result<PathBuf> {
+    let guest = GuestConfig::new(&context.fleet, domu, &context.commit);
+    let archive = archive(&context.paths.slice(), &guest)
+        .with_context(|| format!("making the config disk of {}", domu.name))?;
+    let path = context.paths.domu(&domu.name).join(FILE);
+    // Nobody else's to read: it may carry secrets.
+    atomic::write(&path, &archive, 0o600)?;
+    Ok(path)
+}
+
+/// The archive for `guest`, from the slice of the commit at `slice`.
+fn archive(slice: &Path, guest: &GuestConfig) -> Result<Vec<u8>> {
+    let mut tar = Builder::new(Vec::new());
+    let document = guest.render();
+    let mut head = header(EntryType::Regular, 0o644, document.len() as u64);
+    tar.append_data(&mut head, GUEST_DOCUMENT, document.as_bytes())?;
+    let own = format!("vservers/{}", guest.name);
+    for tree in ["global", &own] {
+        if slice.join(tree).symlink_metadata().is_ok() {
+            append(&mut tar, slice, Path::new(tree))?;
+        }
+    }
+    let mut bytes = tar.into_inner().context("ending the archive")?;
+    bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
+    Ok(bytes)
+}
+
+/// Adds `path`, relative to `slice`, and all that is below it.
+fn append(tar: &mut Builder<Vec<u8>>, slice: &Path, path: &Path) -> Result<()> {
+    let from = slice.join(path);
+    let doing = || format!("adding {}", path.display());
+    let meta = from.symlink_metadata().with_context(doing)?;
+    if meta.is_symlink() {
+        let target = fs::read_link(&from).with_context(doing)?;
+        let mut head = header(EntryType::Symlink, 0o777, 0);
+        tar.append_link(&mut head, path, target).with_context(doing)
+    } else if meta.is_file() {
+        let content = fs::read(&from).with_context(doing)?;
+        let mut head = header(EntryType::Regular, file_mode(&meta), content.len() as u64);
+        tar.append_data(&mut head, path, Cursor::new(content))
+            .with_context(doing)
+    } else if meta.is_dir() {
+        let mut head = header(EntryType::Directory, 0o755, 0);
+        tar.append_data(&mut head, path, std::io::empty())
+            .with_context(doing)?;
+        let entries = fs::read_dir(&from).with_context(doing)?;
+        let names = entries.map(|entry| Ok(entry?.file_name()));
+        let mut names = names
+            .collect::<std::io::Result<Vec<_>>>()
+            .with_context(doing)?;
+        names.sort();
+        names
+            .iter()
+            .try_for_each(|name| append(tar, slice, &path.join(name)))
+    } else {
+        bail!("{}: it is no file, directory or link", doing())
+    }
+}
+
+/// git's two modes.
+fn file_mode(meta: &Metadata) -> u32 {
+    if meta.permissions().mode() & 0o100 == 0 {
+        0o644
+    } else {
+        0o755
+    }
+}
+
+fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+#[cfg(test)]
+mod tests;

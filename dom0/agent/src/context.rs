@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What this host is and shall run: the record of its boot and the documents of its commit.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use domus_model::boot::ReleaseIdentity;
+use domus_model::diagnostic::Diagnostic;
+use domus_model::fleet::{DomU, Host};
+use domus_model::names::Name;
+use domus_system::documents;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::args::Args;
+use crate::paths::Paths;
+
+/// This host.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    /// Where its things are.
+    pub(crate) paths: Paths,
+    /// Where its libvirt is.
+    pub(crate) uri: String,
+    /// The fleet it belongs to.
+    pub(crate) fleet: Name,
+    /// What its commit wants of it.
+    pub(crate) host: Host,
+    /// That commit.
+    pub(crate) commit: String,
+    /// The release that it runs, for people; none where no release booted it.
+    pub(crate) release: Option<String>,
+    /// The whole record of the boot.
+    pub(crate) record: Value,
+}
+
+/// What the agent needs of the record that `domus-boot` wrote.
+#[derive(Debug, Deserialize)]
+struct Boot {
+    name: Name,
+    commit: String,
+    release: Option<ReleaseIdentity>,
+    release_id: Option<String>,
+}
+
+impl Context {
+    /// Reads the record and the documents.
+    ///
+    /// # Errors
+    /// This machine was not booted by `domus-boot`, or its commit does not pass `domus check`.
+    pub(crate) fn load(args: &Args) -> Result<Self> {
+        let paths = Paths::below(&args.root);
+        let path = paths.boot_record();
+        let doing = || format!("reading {}, which domus-boot writes", path.display());
+        let text = fs::read(&path).with_context(doing)?;
+        let record: Value = serde_json::from_slice(&text).with_context(doing)?;
+        let boot = Boot::deserialize(&record).with_context(doing)?;
+        let files = documents::read(&paths.slice())?;
+        let mut fleet = domus_model::load::load(&files).map_err(|problems| {
+            let lines: Vec<String> = problems.iter().map(line).collect();
+            let commit = &boot.commit;
+            anyhow!(
+                "the commit {commit} does not pass `domus check`:\n  {}",
+                lines.join("\n  ")
+            )
+        })?;
+        let host = fleet.hosts.remove(&boot.name);
+        let host = host.with_context(|| format!("the commit has no host {}", boot.name))?;
+        Ok(Self {
+            paths,
+            uri: args.uri.clone(),
+            fleet: fleet.name,
+            host,
+            release: boot.release_line(),
+            commit: boot.commit,
+            record,
+        })
+    }
+
+    /// The domU `name`.
+    ///
+    /// # Errors
+    /// The host has none of that name.
+    pub(crate) fn domu(&self, name: &Name) -> Result<&DomU> {
+        let Some(domu) = self.host.domus.get(name) else {
+            let names: Vec<&str> = self.host.domus.keys().map(Name::as_str).collect();
+            let host = &self.host.name;
+            match names.is_empty() {
+                true => bail!("there is no domU {name}: {host} has none at all"),
+                false => bail!(
+                    "there is no domU {name} on {host}; there are: {}",
+                    names.join(", ")
+                ),
+            }
+        };
+        Ok(domu)
+    }
+}
+
+impl Boot {
+    /// Version and the first digits of the id.
+    fn release_line(&self) -> Option<String> {
+        let version = &self.release.as_ref()?.version;
+        let id = self.release_id.as_deref().unwrap_or("no id");
+        Some(format!("{version} ({})", id.get(..12).unwrap_or(id)))
+    }
+}
+
+fn line(problem: &Diagnostic) -> String {
+    let file = problem
+        .labels
+        .first()
+        .map_or("", |label| label.file.as_str());
+    format!("{file}: {}", problem.message)
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What a rehearsal hears from dom0: the boot, then every change of a domU's state.
+
+use std::convert::Infallible;
+use std::io::Write;
+use std::thread::sleep;
+
+use anyhow::{Context as _, Result};
+use domus_model::rehearsal::Word;
+
+use crate::context::Context;
+use crate::observe::Observer;
+use crate::status::{self, LOOK};
+
+/// Says everything to `out`, and never ends by itself. While XenStore is not there, or no more,
+/// nothing changes and nothing is said. libvirt is not asked: that costs many times more, and
+/// would slow down what is being watched.
+///
+/// # Errors
+/// Nobody listens any more.
+pub(crate) fn run(context: &Context, out: &mut impl Write) -> Result<Infallible> {
+    say(
+        out,
+        &Word::Boot {
+            record: context.record.clone(),
+        },
+    )?;
+    let mut observer = Observer::new(context);
+    let mut last = None;
+    loop {
+        if let Ok(running) = observer.named() {
+            let domus = status::domus(context, &mut observer, &running);
+            if last.as_ref() != Some(&domus) {
+                say(
+                    out,
+                    &Word::Status {
+                        domus: domus.clone(),
+                    },
+                )?;
+                last = Some(domus);
+            }
+        }
+        sleep(LOOK);
+    }
+}
+
+fn say(out: &mut impl Write, word: &Word) -> Result<()> {
+    let line = serde_json::to_string(word)? + "\n";
+    out.write_all(line.as_bytes())
+        .and_then(|()| out.flush())
+        .context("writing an event")
+}

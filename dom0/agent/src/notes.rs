@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What is remembered about a domU until the next boot, in RAM: why it could not be started, and
+//! that an operator stopped it.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use anyhow::{Context, Error, Result};
+use domus_model::names::Name;
+use domus_system::atomic;
+
+use crate::paths::Paths;
+
+const FAILURE: &str = "failure";
+const HELD: &str = "held";
+
+/// The notes on one domU.
+pub(crate) struct Notes {
+    dir: PathBuf,
+}
+
+impl Notes {
+    pub(crate) fn on(paths: &Paths, name: &Name) -> Self {
+        Self {
+            dir: paths.domu(name),
+        }
+    }
+
+    /// Why the last attempt to start it failed, if it did.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let path = self.dir.join(FAILURE);
+        match fs::read_to_string(&path) {
+            Ok(reason) => Some(reason.trim_end().to_owned()),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => Some(format!("reading {}: {error}", path.display())),
+        }
+    }
+
+    /// Remembers why it could not be started.
+    pub(crate) fn fail(&self, reason: &str) -> Result<()> {
+        atomic::write(
+            &self.dir.join(FAILURE),
+            format!("{reason}\n").as_bytes(),
+            0o644,
+        )
+    }
+
+    /// Forgets that it ever failed.
+    pub(crate) fn succeed(&self) -> Result<()> {
+        self.remove(FAILURE)
+    }
+
+    /// Whether an operator stopped it.
+    pub(crate) fn is_held(&self) -> bool {
+        self.dir.join(HELD).exists()
+    }
+
+    /// Remembers that an operator stopped it.
+    pub(crate) fn hold(&self) -> Result<()> {
+        atomic::write(&self.dir.join(HELD), b"", 0o644)
+    }
+
+    /// Lets it be started again.
+    pub(crate) fn release(&self) -> Result<()> {
+        self.remove(HELD)
+    }
+
+    fn remove(&self, note: &str) -> Result<()> {
+        let path = self.dir.join(note);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing {}", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An error with all its causes in one line.
+pub(crate) fn one_line(error: &Error) -> String {
+    let text = format!("{error:#}");
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_kept_and_forgotten() {
+        let dir = tempfile::tempdir().expect("dir");
+        let notes = Notes::on(&Paths::below(dir.path()), &"web".parse().expect("name"));
+        assert_eq!((notes.failure(), notes.is_held()), (None, false));
+        notes.release().expect("nothing to remove");
+        let error = anyhow::anyhow!("`mke2fs` failed:\n  no space\n").context("making web");
+        notes.fail(&one_line(&error)).expect("fail");
+        notes.hold().expect("hold");
+        assert_eq!(
+            notes.failure().as_deref(),
+            Some("making web: `mke2fs` failed: no space")
+        );
+        assert!(notes.is_held());
+        notes.succeed().expect("succeed");
+        notes.release().expect("release");
+        assert_eq!((notes.failure(), notes.is_held()), (None, false));
+    }
+}

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What runs on this host: by libvirt, by XenStore, and by the guests' own words. Connections are
+//! kept open, and opened again after they broke.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use domus_model::report::{REPORT_NODE, Report};
+use domus_system::xenstore::XenStore;
+use domus_virt::{Hypervisor, Running};
+
+use crate::context::Context;
+use crate::notes::one_line;
+
+const DOMAINS: &str = "/local/domain";
+
+/// Looks at this host.
+pub(crate) struct Observer {
+    uri: String,
+    hypervisor: Option<Hypervisor>,
+    store: Option<XenStore>,
+    /// Reports by domain number: a guest that is up says no more.
+    heard: BTreeMap<u32, Report>,
+    /// Names by domain number: a domain keeps its own.
+    names: BTreeMap<u32, String>,
+}
+
+/// The domains of this host, dom0 excepted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Domains {
+    /// Those that libvirt knows, by name.
+    pub(crate) running: BTreeMap<String, u32>,
+    /// Those that only XenStore knows: made with `xl`, or lost by a libvirt that was killed.
+    pub(crate) unknown: BTreeMap<String, u32>,
+}
+
+impl Observer {
+    pub(crate) fn new(context: &Context) -> Self {
+        Self {
+            uri: context.uri.clone(),
+            hypervisor: None,
+            store: None,
+            heard: BTreeMap::new(),
+            names: BTreeMap::new(),
+        }
+    }
+
+    /// The connection to libvirt.
+    pub(crate) fn hypervisor(&mut self) -> Result<&Hypervisor> {
+        match &mut self.hypervisor {
+            Some(hypervisor) => Ok(hypervisor),
+            none => Ok(none.insert(Hypervisor::open(&self.uri)?)),
+        }
+    }
+
+    /// Domains that libvirt runs.
+    pub(crate) fn running(&mut self) -> Result<BTreeMap<String, u32>> {
+        let found = self.hypervisor()?.domains();
+        if found.is_err() {
+            self.hypervisor = None;
+        }
+        let pair = |domain: Running| (domain.name, domain.id);
+        let running: BTreeMap<String, u32> = found?.into_iter().map(pair).collect();
+        self.heard
+            .retain(|id, _| running.values().any(|other| other == id));
+        Ok(running)
+    }
+
+    /// Domains by the names that XenStore has for them, dom0 excepted.
+    pub(crate) fn named(&mut self) -> Result<BTreeMap<String, u32>> {
+        let mut names = std::mem::take(&mut self.names);
+        names = self.ask(|store| {
+            let ids = store.list(DOMAINS)?;
+            let ids: BTreeSet<u32> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+            names.retain(|id, _| ids.contains(id));
+            for id in ids.into_iter().filter(|id| *id != 0) {
+                if !names.contains_key(&id)
+                    && let Some(name) = store.read(&format!("{DOMAINS}/{id}/name"))?
+                {
+                    names.insert(id, name);
+                }
+            }
+            Ok(names)
+        })?;
+        self.heard.retain(|id, _| names.contains_key(id));
+        let running = names.iter().map(|(id, name)| (name.clone(), *id)).collect();
+        self.names = names;
+        Ok(running)
+    }
+
+    /// Domains that libvirt runs, and those that it does not know.
+    pub(crate) fn domains(&mut self) -> Result<Domains> {
+        let running = self.running()?;
+        let ids: BTreeSet<u32> = running.values().copied().chain([0]).collect();
+        let unknown = self.ask(|store| {
+            let mut unknown = BTreeMap::new();
+            for id in store.list(DOMAINS)?.iter().filter_map(|id| id.parse().ok()) {
+                if !ids.contains(&id)
+                    && let Some(name) = store.read(&format!("{DOMAINS}/{id}/name"))?
+                    && !running.contains_key(&name)
+                {
+                    unknown.insert(name, id);
+                }
+            }
+            Ok(unknown)
+        })?;
+        Ok(Domains { running, unknown })
+    }
+
+    /// What the guest in domain `id` says of itself, if it said something; else why that cannot
+    /// be read.
+    pub(crate) fn report(&mut self, id: u32) -> Result<Option<Report>, String> {
+        if let Some(report) = self.heard.get(&id) {
+            return Ok(Some(report.clone()));
+        }
+        let node = format!("{DOMAINS}/{id}/{REPORT_NODE}");
+        let text = self
+            .ask(|store| store.read(&node))
+            .map_err(|error| one_line(&error))?;
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        let report = Report::parse(&text)?;
+        self.heard.insert(id, report.clone());
+        Ok(Some(report))
+    }
+
+    /// Asks XenStore something. After an error the connection may be in the middle of an answer:
+    /// the next question opens another.
+    pub(crate) fn ask<T>(&mut self, question: impl FnOnce(&XenStore) -> Result<T>) -> Result<T> {
+        let store = match self.store.take() {
+            Some(store) => store,
+            None => XenStore::open()?,
+        };
+        let answer = question(&store)?;
+        self.store = Some(store);
+        Ok(answer)
+    }
+}

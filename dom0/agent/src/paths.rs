@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Where a host keeps what: below `/`, or below another directory in tests.
+
+use std::path::{Path, PathBuf};
+
+use domus_model::boot::{BOOT_RECORD, SLICE};
+use domus_model::names::{ImageRef, Name};
+
+/// Whatever is kept in RAM for domUs.
+const DOMUS: &str = "/run/domus/domus";
+/// Images, a directory each.
+const IMAGES: &str = "/config/images";
+/// Held by whoever starts domUs.
+const LOCK: &str = "/run/domus/apply.lock";
+
+/// Where things are.
+#[derive(Debug, Clone)]
+pub(crate) struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    pub(crate) fn below(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+        }
+    }
+
+    /// An absolute path of a host.
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// The host's part of the running commit.
+    pub(crate) fn slice(&self) -> PathBuf {
+        self.at(SLICE)
+    }
+
+    /// The record of the boot.
+    pub(crate) fn boot_record(&self) -> PathBuf {
+        self.at(BOOT_RECORD)
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.at(LOCK)
+    }
+
+    /// What is kept in RAM for all domUs.
+    pub(crate) fn domus(&self) -> PathBuf {
+        self.at(DOMUS)
+    }
+
+    /// What is kept in RAM for one domU.
+    pub(crate) fn domu(&self, name: &Name) -> PathBuf {
+        self.domus().join(name.as_str())
+    }
+
+    pub(crate) fn images(&self) -> PathBuf {
+        self.at(IMAGES)
+    }
+
+    pub(crate) fn image(&self, image: &ImageRef) -> PathBuf {
+        self.images().join(image.to_string())
+    }
+}

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! How the domUs of this host are.
+
+use std::collections::BTreeMap;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use domus_model::names::Name;
+use domus_model::status::{DomuStatus, Seen, State, render, short};
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::notes::Notes;
+use crate::observe::Observer;
+use crate::steps::strays_line;
+use crate::warn;
+
+/// How often domUs are looked at while somebody waits.
+pub(crate) const LOOK: Duration = Duration::from_millis(500);
+
+/// This host and its domUs.
+#[derive(Debug, Serialize)]
+pub(crate) struct HostStatus {
+    host: Name,
+    commit: String,
+    release: Option<String>,
+    domus: Vec<DomuStatus>,
+    strays: Vec<String>,
+}
+
+impl HostStatus {
+    /// Looks once; or, with `wait`, until every domU is up, failed or stopped by hand, so long at
+    /// most.
+    ///
+    /// # Errors
+    /// libvirt does not answer, in all that time.
+    pub(crate) fn find(context: &Context, wait: Option<Duration>) -> Result<Self> {
+        let mut observer = Observer::new(context);
+        let begin = Instant::now();
+        loop {
+            let running = observer.running();
+            let domus = running.map(|running| domus(context, &mut observer, &running));
+            if wait.is_none_or(|wait| begin.elapsed() >= wait)
+                || domus
+                    .as_ref()
+                    .is_ok_and(|domus| domus.iter().all(is_settled))
+            {
+                return Self::new(context, &mut observer, domus?);
+            }
+            sleep(LOOK);
+        }
+    }
+
+    fn new(context: &Context, observer: &mut Observer, domus: Vec<DomuStatus>) -> Result<Self> {
+        // Without XenStore those that libvirt knows are all that can be seen.
+        let (running, unknown) = match observer.domains() {
+            Ok(domains) => (domains.running, domains.unknown),
+            Err(error) => {
+                warn(&error);
+                (observer.running()?, BTreeMap::new())
+            }
+        };
+        let is_stray = |name: &String| !context.host.domus.contains_key(name.as_str());
+        let mut strays: Vec<String> = running
+            .into_keys()
+            .chain(unknown.into_keys())
+            .filter(is_stray)
+            .collect();
+        strays.sort();
+        Ok(Self {
+            host: context.host.name.clone(),
+            commit: context.commit.clone(),
+            release: context.release.clone(),
+            domus,
+            strays,
+        })
+    }
+
+    /// One JSON object.
+    pub(crate) fn json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// For people.
+    pub(crate) fn render(&self) -> String {
+        let release = self.release.as_deref().unwrap_or("unknown");
+        let (host, commit) = (&self.host, short(&self.commit));
+        let domus = match self.domus.is_empty() {
+            true => "no domUs\n".to_owned(),
+            false => render(&self.domus),
+        };
+        let strays = strays_line(&self.strays);
+        format!("{host}   release {release}   commit {commit}\n\n{domus}{strays}")
+    }
+}
+
+/// How every domU that should run is, given the domains that do.
+pub(crate) fn domus(
+    context: &Context,
+    observer: &mut Observer,
+    running: &BTreeMap<String, u32>,
+) -> Vec<DomuStatus> {
+    let domus = context.host.domus.values();
+    let status = |domu: &domus_model::fleet::DomU| {
+        let notes = Notes::on(&context.paths, &domu.name);
+        match running.get(domu.name.as_str()) {
+            Some(id) => DomuStatus::new(domu, Seen::Running(observer.report(*id))),
+            None if notes.is_held() => DomuStatus {
+                reason: Some(held_reason(&domu.name)),
+                ..DomuStatus::new(domu, Seen::Absent(None))
+            },
+            None => DomuStatus::new(domu, Seen::Absent(notes.failure())),
+        }
+    };
+    domus.map(status).collect()
+}
+
+/// Why a domU that an operator stopped does not run.
+pub(crate) fn held_reason(name: &Name) -> String {
+    format!("stopped by hand; `domus-dom0 start {name}` starts it")
+}
+
+/// Whether nothing will change without somebody's doing. One that is merely stopped is about to
+/// be started.
+fn is_settled(domu: &DomuStatus) -> bool {
+    match domu.state {
+        State::Up | State::Failed => true,
+        State::Starting => false,
+        State::Stopped => domu.reason.is_some(),
+    }
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Volumes as sparse files. One is made and formatted under a temporary name: whatever has its
+//! final name is whole.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use domus_model::fleet::Disk;
+use domus_system::atomic::{self, Pending};
+
+/// The volume `name` in `dir`.
+pub(super) fn prepare(dir: &Path, name: &str, disk: &Disk) -> Result<PathBuf> {
+    let path = dir.join(format!("{name}.img"));
+    // Not `exists()`: a link that leads nowhere has the name too, and must not be replaced.
+    match path.symlink_metadata() {
+        Ok(_) => accept(&path, disk)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            make(&path, disk).with_context(|| format!("making the volume {}", path.display()))?;
+        }
+        Err(error) => return Err(error).with_context(|| format!("finding {}", path.display())),
+    }
+    Ok(path)
+}
+
+fn accept(path: &Path, disk: &Disk) -> Result<()> {
+    let kind = fs::metadata(path).with_context(|| format!("finding {}", path.display()))?;
+    ensure!(kind.is_file(), "the volume {} is no file", path.display());
+    super::examine(path, disk)
+}
+
+fn make(path: &Path, disk: &Disk) -> Result<()> {
+    if let Some(dir) = path.parent() {
+        atomic::sweep(dir);
+    }
+    let mut pending = Pending::new(path)?;
+    pending
+        .file()
+        .set_len(disk.size.bytes())
+        .context("setting its size")?;
+    super::format(pending.temporary(), disk)?;
+    pending.commit(0o600)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domus_system::atomic::TEMPORARY;
+    use domus_system::block::{self, Content};
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    fn disk(size: &str, mount: Option<&str>) -> Disk {
+        Disk {
+            name: "data".parse().expect("name"),
+            size: size.parse().expect("size"),
+            mount: mount.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_volume_is_made_once_and_never_touched_again() {
+        let dir = tempfile::tempdir().expect("dir");
+        let pool = dir.path().join("volumes");
+        fs::create_dir(&pool).expect("mkdir");
+        // What an attempt that lost its power left behind.
+        fs::write(pool.join(format!("{TEMPORARY}half")), "half").expect("write");
+        let path = prepare(&pool, "web.data", &disk("64MiB", Some("/srv"))).expect("made");
+        assert_eq!(path, pool.join("web.data.img"));
+        let meta = fs::metadata(&path).expect("stat");
+        assert_eq!((meta.len(), meta.mode() & 0o777), (64 << 20, 0o600));
+        assert!(meta.blocks() * 512 < 16 << 20, "it is sparse");
+        assert_eq!(block::probe(&path).expect("probe"), Content::Ext(64 << 20));
+        let label = &fs::read(&path).expect("read")[1024 + 0x78..][..5];
+        assert_eq!(label, b"data\0");
+
+        let before = fs::read(&path).expect("read");
+        for other in ["32MiB", "64MiB", "128MiB"] {
+            prepare(&pool, "web.data", &disk(other, Some("/srv"))).expect("accepted");
+        }
+        assert!(
+            fs::read(&path).expect("read") == before,
+            "no byte has changed"
+        );
+        assert_eq!(fs::metadata(&path).expect("stat").ino(), meta.ino());
+        assert_eq!(
+            fs::read_dir(&pool).expect("list").count(),
+            2,
+            "no other file was left"
+        );
+    }
+
+    #[test]
+    fn what_is_there_is_refused_and_left_as_it_is() {
+        let dir = tempfile::tempdir().expect("dir");
+        let with_mount = disk("4MiB", Some("/srv"));
+        let refused = |content: &[u8]| {
+            let path = dir.path().join("web.data.img");
+            fs::write(&path, content).expect("write");
+            let error = prepare(dir.path(), "web.data", &with_mount).expect_err("refused");
+            assert!(fs::read(&path).expect("read") == content, "it is as it was");
+            prepare(dir.path(), "web.data", &disk("4MiB", None)).expect("the guest's to fill");
+            error.to_string()
+        };
+        assert!(refused(&[0; 8192]).contains("holds nothing that is known"));
+        assert!(refused(b"precious").contains("no ext4 to mount on /srv: it is left as it is"));
+        let mut xfs = vec![0; 1 << 20];
+        xfs[..4].copy_from_slice(b"XFSB");
+        assert!(refused(&xfs).contains("holds xfs"));
+        let other = prepare(dir.path(), "db.data", &with_mount).expect("made");
+        let whole = fs::read(other).expect("read");
+        assert!(refused(&whole[..1 << 20]).contains("is cut off"));
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_no_reason_to_make_a_volume() {
+        let dir = tempfile::tempdir().expect("dir");
+        let link = dir.path().join("web.data.img");
+        symlink("/not/mounted/web.img", &link).expect("link");
+        let error = prepare(dir.path(), "web.data", &disk("4MiB", None)).expect_err("refused");
+        assert!(error.to_string().starts_with("finding "), "{error}");
+        assert!(link.is_symlink());
+    }
+
+    #[test]
+    fn a_failed_format_leaves_nothing() {
+        let dir = tempfile::tempdir().expect("dir");
+        let error = prepare(dir.path(), "web.data", &disk("1KiB", None)).expect_err("too small");
+        assert!(
+            format!("{error:#}").contains("`mke2fs -q -t ext4 -L data"),
+            "{error:#}"
+        );
+        assert_eq!(fs::read_dir(dir.path()).expect("list").count(), 0);
+    }
+}

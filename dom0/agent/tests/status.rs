@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `status`, `plan` and `events` of a host whose libvirt runs the domain `test`.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use common::{COMMIT, Host};
+use serde_json::{Value, json};
+
+fn host() -> Host {
+    let host = Host::new(
+        &[
+            ("db", ""),
+            ("mail", ""),
+            ("test", ""),
+            ("web", "after = [\"db\"]\n"),
+        ],
+        "",
+    );
+    host.write(
+        "run/domus/domus/mail/failure",
+        "image base@1 is not on this host\n",
+    );
+    host.write("run/domus/domus/web/held", "");
+    host.store.set("/local/domain/1/name", "test");
+    host.store.set("/local/domain/0/name", "Domain-0");
+    host.store.set("/local/domain/9/name", "foreign");
+    host
+}
+
+fn states(domus: &Value) -> Vec<(&str, &str)> {
+    let domus = domus.as_array().expect("domus").iter();
+    let text = |value: &'_ Value| value.as_str().map(|text| text.to_owned().leak() as &str);
+    domus
+        .filter_map(|domu| Some((text(&domu["name"])?, text(&domu["state"])?)))
+        .collect()
+}
+
+#[test]
+fn status_joins_what_should_run_with_what_was_seen() {
+    let host = host();
+    let before = host.run(&["status", "--json"]);
+    assert_eq!((before.code, before.stderr.as_str()), (0, ""), "{before:?}");
+    let before = before.json();
+    assert_eq!(before["host"], "alpha");
+    assert_eq!(before["commit"], COMMIT);
+    assert_eq!(before["release"], "7 (3f9a0b1c2d3e)");
+    assert_eq!(before["strays"], json!(["foreign"]));
+    let expected = [
+        ("db", "stopped"),
+        ("mail", "failed"),
+        ("test", "starting"),
+        ("web", "stopped"),
+    ];
+    assert_eq!(states(&before["domus"]), expected);
+
+    host.report(1);
+    let after = host.run(&["status"]);
+    let expected = "\
+alpha   release 7 (3f9a0b1c2d3e)   commit 8c1d02e
+
+domU  state    kind  memory  vcpus  MAC  image   commit   root
+db    stopped  pvh   96 MiB  1      -    base@1  -        -
+mail  failed   pvh   96 MiB  1      -    base@1  -        -
+test  up       pv    88 MiB  2      -    base@1  8c1d02e  read-only
+web   stopped  pvh   96 MiB  1      -    base@1  -        -
+
+mail: image base@1 is not on this host
+web: stopped by hand; `domus-dom0 start web` starts it
+strays: foreign runs here and nobody declared it; left alone
+";
+    assert_eq!((after.code, after.stdout.as_str()), (0, expected));
+}
+
+#[test]
+fn a_report_that_is_none_is_a_reason_and_never_shown() {
+    let host = Host::new(&[("test", "")], "");
+    host.store
+        .set("/local/domain/1/data/domus/report", "\u{1b}[2J");
+    let status = host.run(&["status", "--json"]).json();
+    assert_eq!(status["domus"][0]["state"], "starting");
+    assert_eq!(
+        status["domus"][0]["reason"],
+        "its report cannot be read (column 1)"
+    );
+}
+
+#[test]
+fn without_xenstore_status_still_says_what_libvirt_knows() {
+    let host = Host::new(&[], "");
+    std::fs::remove_file(host.at("xenstored")).expect("rm");
+    let status = host.run(&["status"]);
+    assert_eq!(status.code, 0, "{status:?}");
+    assert!(
+        status.stderr.contains("warning: connecting to XenStore"),
+        "{status:?}"
+    );
+    assert!(
+        status
+            .stdout
+            .ends_with("strays: test runs here and nobody declared it; left alone\n")
+    );
+}
+
+#[test]
+fn wait_ends_as_soon_as_nothing_will_change() {
+    let host = Host::new(&[("test", "")], "");
+    let begin = Instant::now();
+    let waiting = host
+        .command(&["status", "--wait", "60", "--json"])
+        .stdout(Stdio::piped())
+        .spawn();
+    std::thread::sleep(Duration::from_millis(500));
+    host.report(1);
+    let output = waiting.expect("spawn").wait_with_output().expect("wait");
+    assert!(begin.elapsed() < Duration::from_secs(30));
+    let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(states(&status["domus"]), [("test", "up")]);
+
+    let never = Host::new(&[("web", "")], "")
+        .run(&["status", "--wait", "1", "--json"])
+        .json();
+    assert_eq!(states(&never["domus"]), [("web", "stopped")]);
+}
+
+#[test]
+fn plan_says_what_apply_would_do_and_does_nothing() {
+    let host = host();
+    let plan = host.run(&["plan"]);
+    let expected = "\
+alpha   commit 8c1d02e
+  start   db, mail
+  keep    test
+  held    web
+strays: foreign runs here and nobody declared it; left alone
+";
+    assert_eq!((plan.code, plan.stdout.as_str()), (2, expected), "{plan:?}");
+    assert!(
+        plan.stderr
+            .contains("warning: asking Xen for dom0's memory"),
+        "{plan:?}"
+    );
+    let plan = host.run(&["plan", "--json"]).json();
+    let expected = json!({
+        "host": "alpha", "commit": COMMIT, "dom0_memory": null, "start": [["db", "mail"]],
+        "keep": ["test"], "held": ["web"], "strays": ["foreign"],
+    });
+    assert_eq!(plan, expected);
+    assert!(!host.at("run/domus/apply.lock").exists());
+
+    let done = Host::new(&[("test", "")], "").run(&["plan"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(
+        done.stdout.ends_with("  keep    test\nNothing to do.\n"),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn events_begin_with_the_boot_and_follow_every_change() {
+    let host = host();
+    let mut child = host
+        .command(&["events"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("spawn");
+    let mut lines = BufReader::new(child.stdout.take().expect("stdout")).lines();
+    let mut next = || -> Value {
+        serde_json::from_str(&lines.next().expect("a line").expect("read")).expect("JSON")
+    };
+    let boot = next();
+    assert_eq!(
+        (&boot["say"], &boot["record"]["commit"]),
+        (&json!("boot"), &json!(COMMIT))
+    );
+    let first = next();
+    assert_eq!(first["say"], "status");
+    let expected = [
+        ("db", "stopped"),
+        ("mail", "failed"),
+        ("test", "starting"),
+        ("web", "stopped"),
+    ];
+    assert_eq!(states(&first["domus"]), expected);
+    std::thread::sleep(Duration::from_millis(700));
+    host.report(1);
+    let second = next();
+    assert_eq!(
+        states(&second["domus"])[2],
+        ("test", "up"),
+        "nothing was said in between"
+    );
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+}
+
+#[test]
+fn what_cannot_be_understood_is_an_error() {
+    let host = host();
+    let usage = host.run(&["no-such-command"]);
+    assert_eq!(usage.code, 1, "{usage:?}");
+    assert_eq!(host.run(&["--help"]).code, 0);
+    assert!(
+        host.run(&["completions", "bash"])
+            .stdout
+            .contains("domus-dom0")
+    );
+    host.write(
+        "run/domus/slice/pservers/alpha/domUs/web.toml",
+        "version = 1\nimag = \"base@1\"\n",
+    );
+    let broken = host.run(&["status"]);
+    assert_eq!((broken.code, broken.stdout.as_str()), (1, ""));
+    assert!(
+        broken
+            .stderr
+            .contains("does not pass `domus check`:\n  pservers/alpha/domUs/web.toml")
+    );
+    std::fs::remove_file(host.at("run/domus/boot.json")).expect("rm");
+    assert!(
+        host.run(&["plan"])
+            .stderr
+            .contains("boot.json, which domus-boot writes: No such file")
+    );
+}

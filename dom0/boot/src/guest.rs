@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The boot of a domU: its root image, the config disk that dom0 named, `/etc`, systemd. A domU
+//! never searches.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use domus_model::boot::{self, BootRecord, ConfigSource, SLICE};
+use domus_model::etc;
+use domus_model::guest::{GUEST_DOCUMENT, GuestConfig, ROOT_DEVICE};
+use domus_system::kmod::Modules;
+use domus_system::mount::Mount;
+
+use crate::compose::{self, Source};
+use crate::init::Boot;
+use crate::{console, handover, record};
+
+const ROOT: &str = "/sysroot";
+const PATIENCE: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Boots this machine as a domU whose config disk is `/dev/DEVICE`.
+pub(crate) fn boot(device: &str, modules: &mut Modules) -> Boot {
+    let mut record = record::new();
+    let result = prepare(device, modules, &mut record);
+    let written = record::write(&record);
+    result.context("domus: this domU cannot be composed")?;
+    written?;
+    console::say("starting systemd");
+    handover::to_systemd(Path::new(ROOT))
+}
+
+fn prepare(device: &str, modules: &mut Modules, record: &mut BootRecord) -> Result<()> {
+    let root = wait(ROOT_DEVICE, modules)?;
+    if !Path::new(ROOT).join("usr").exists() {
+        Mount::read_only("erofs", &root).at(Path::new(ROOT))?;
+    }
+    let disk = wait(device, modules)?;
+    let slice = Path::new(SLICE);
+    let guest = unpack(&disk, slice)?;
+    record.name = Some(guest.name.clone());
+    record.commit = Some(guest.commit.clone());
+    record.image = Some(guest.image.clone());
+    let name = disk.display().to_string();
+    console::say(format!("config {name}, given by dom0"));
+    record.config = Some(ConfigSource {
+        device: name,
+        bound_by: "dom0".into(),
+    });
+    record::note(record, "config-mounted");
+
+    Mount::ram("755").at(&Path::new(ROOT).join("config"))?;
+    let source = Source {
+        name: &guest.name,
+        global: slice.join("global"),
+        local: slice.join("vservers").join(guest.name.as_str()),
+        generated: etc::for_guest(&guest, slice.join("global/hosts").is_file()),
+    };
+    record.layers = compose::machine(Path::new(ROOT), &source)?;
+    console::say(format!("/etc {}", boot::layers_line(&record.layers)));
+    record::note(record, "etc-composed");
+    Ok(())
+}
+
+/// Waits for `/dev/NAME`.
+fn wait(name: &str, modules: &mut Modules) -> Result<PathBuf> {
+    let plain = |c: char| c.is_ascii_alphanumeric();
+    ensure!(
+        !name.is_empty() && name.chars().all(plain),
+        "{name:?} is no device name"
+    );
+    let device = Path::new("/dev").join(name);
+    let begin = Instant::now();
+    while !device.exists() {
+        if begin.elapsed() > PATIENCE {
+            bail!("dom0 gave no /dev/{name} within {} s", PATIENCE.as_secs());
+        }
+        modules.load_for_devices();
+        sleep(LOOK);
+    }
+    Ok(device)
+}
+
+/// Copies the config disk, a tar archive, into RAM, so that dom0 can swap it later.
+fn unpack(disk: &Path, to: &Path) -> Result<GuestConfig> {
+    let doing = || format!("reading the config disk {}", disk.display());
+    if to.exists() {
+        fs::remove_dir_all(to).with_context(doing)?;
+    }
+    fs::create_dir_all(to).with_context(doing)?;
+    let file = File::open(disk).with_context(doing)?;
+    tar::Archive::new(file).unpack(to).with_context(doing)?;
+    let document = fs::read(to.join(GUEST_DOCUMENT)).with_context(doing)?;
+    serde_json::from_slice(&document).with_context(|| format!("{}: {GUEST_DOCUMENT}", doing()))
+}

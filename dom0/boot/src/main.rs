@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `domus-boot`: the first process of dom0 and of every domU. It finds what the machine is to
+//! be, composes `/etc`, and hands over to systemd.
+//!
+//! As process 1 it takes its orders from the kernel command line: `domus.release=ID` makes it
+//! look for that release and a config partition, `domus.config=xvdX` makes it read the config
+//! disk that dom0 gave. Called by hand it serves the rescue shell and, in a domU, the report.
+
+mod compose;
+mod console;
+mod discover;
+mod guest;
+mod handover;
+mod host;
+mod init;
+mod record;
+mod report;
+mod rescue;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+domus-boot: composes this machine from its configuration (process 1 of the initramfs)
+
+In the rescue shell:
+  domus-boot retry          look again for a config partition
+  domus-boot use DEVICE     take this config partition by hand, for this boot only
+In a domU:
+  domus-boot report         tell dom0 through XenStore that this domU is up";
+
+fn main() -> ExitCode {
+    if std::process::id() == 1 {
+        init::run();
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["retry"] => rescue::ask(&rescue::Request::Retry),
+        ["use", device] => rescue::ask(&rescue::Request::Use((*device).into())),
+        ["report"] => report::send(),
+        ["-h" | "--help" | "help"] => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("domus-boot: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
