@@ -1,0 +1,6 @@
+//! Builds the program anew when a file of the embedded template changes.
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+fn main() {
+    println!("cargo::rerun-if-changed=../config-repo-template");
+}

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The commands of `domus`, one module each.
+
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod image;
+pub(crate) mod init;
+pub(crate) mod iso;
+pub(crate) mod rehearse;

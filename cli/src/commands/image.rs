@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `domus image`: read-only domU images from recipes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use domus_iso::rehearse::Images;
+use domus_model::names::{ImageRef, Name};
+use domus_system::interrupt;
+use serde::Serialize;
+
+use crate::opened::Opened;
+use crate::progress::Terminal;
+
+/// Build read-only domU images from the recipes in images/
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Build one: root image, kernel, initramfs, manifest
+    Build(Build),
+}
+
+#[derive(Debug, clap::Args)]
+struct Build {
+    /// The recipe: images/NAME.toml
+    name: Name,
+    /// The fleet's repository, or a directory below it
+    #[arg(long, short = 'C', default_value = ".")]
+    dir: PathBuf,
+    /// Debian mirror; without one, the fleet's or mmdebstrap's own
+    #[arg(long, env = "DOMUS_MIRROR")]
+    mirror: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    let Command::Build(args) = args.command;
+    interrupt::catch().context("preparing for Ctrl-C")?;
+    let opened = Opened::at(&args.dir)?;
+    let recipe = opened.fleet.images.get(&args.name).with_context(|| {
+        let known: Vec<&str> = opened.fleet.images.keys().map(Name::as_str).collect();
+        format!(
+            "there is no images/{}.toml; recipes are: {}",
+            args.name,
+            known.join(", ")
+        )
+    })?;
+    let image = ImageRef {
+        name: recipe.name.clone(),
+        revision: recipe.revision,
+    };
+    let built = domus_images::build(
+        recipe,
+        &opened.fleet.debian,
+        args.mirror.as_deref(),
+        &opened.root,
+        &opened.output().dir(&image),
+        &Terminal::default(),
+    )
+    .with_context(|| format!("building the image {image}"))?;
+    let size: u64 = built.manifest.files.values().map(|entry| entry.size).sum();
+    if args.json {
+        let report = Report {
+            dir: &built.dir,
+            unchanged: built.unchanged,
+            manifest: &built.manifest,
+        };
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        let state = if built.unchanged {
+            "unchanged"
+        } else {
+            "built"
+        };
+        let packages = built.manifest.packages.len();
+        let (mib, dir) = (size >> 20, built.dir.display());
+        println!("{image}   {state}   {mib} MiB   {packages} packages   {dir}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    dir: &'a PathBuf,
+    unchanged: bool,
+    manifest: &'a domus_model::manifest::ImageManifest,
+}

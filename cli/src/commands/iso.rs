@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `domus iso`: the dom0 ISO of the fleet's release.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use domus_model::manifest::ReleaseManifest;
+use domus_system::interrupt;
+use serde::Serialize;
+
+use crate::opened::Opened;
+use crate::progress::Terminal;
+
+/// Build the read-only dom0 ISO, and read one back
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Build the ISO of the fleet's release
+    Build(Build),
+    /// Read an ISO back and check every digest of its manifest
+    Verify(Verify),
+}
+
+#[derive(Debug, clap::Args)]
+struct Build {
+    /// The fleet's repository, or a directory below it
+    #[arg(long, short = 'C', default_value = ".")]
+    dir: PathBuf,
+    /// Where the ISO goes; without one, build/ of the repository
+    #[arg(long, short)]
+    output: Option<PathBuf>,
+    /// Hosts of this release run commits that nobody signed. This Domus cannot verify
+    /// signatures at boot yet, so every release says so
+    #[arg(long)]
+    unsigned: bool,
+    /// Debian mirror; without one, the fleet's or mmdebstrap's own
+    #[arg(long, env = "DOMUS_MIRROR")]
+    mirror: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Verify {
+    /// The ISO, or the device it was written to
+    file: PathBuf,
+    /// Print one JSON object: the manifest
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: Args) -> Result<ExitCode> {
+    match args.command {
+        Command::Build(args) => build(&args),
+        Command::Verify(args) => verify(&args),
+    }
+}
+
+fn build(args: &Build) -> Result<ExitCode> {
+    if !args.unsigned {
+        eprintln!(
+            "refused: this Domus cannot verify signatures at boot yet, so the release would run \
+             commits that nobody signed.\nIf that is what you want: `domus iso build --unsigned`"
+        );
+        return Ok(ExitCode::from(3));
+    }
+    interrupt::catch().context("preparing for Ctrl-C")?;
+    let opened = Opened::at(&args.dir)?;
+    let to = args.output.clone().unwrap_or_else(|| opened.iso());
+    let progress = Terminal::default();
+    let built = domus_iso::build(
+        &opened.fleet,
+        args.mirror.as_deref(),
+        args.unsigned,
+        &to,
+        &progress,
+    )
+    .context("building the ISO")?;
+    let size = built.path.metadata().map_or(0, |meta| meta.len());
+    if args.json {
+        let report = Report {
+            path: &built.path,
+            size,
+            unchanged: built.unchanged,
+            manifest: &built.manifest,
+        };
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        let state = if built.unchanged {
+            "unchanged"
+        } else {
+            "built"
+        };
+        println!(
+            "{}   {state}   {} MiB   {}",
+            title(&built.manifest),
+            size >> 20,
+            to.display()
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn verify(args: &Verify) -> Result<ExitCode> {
+    let verified = domus_iso::verify(&args.file)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&verified.manifest)?);
+    } else {
+        let (files, packages) = (
+            verified.manifest.files.len(),
+            verified.manifest.packages.len(),
+        );
+        println!(
+            "{}   whole: {files} files and the boot structures   {packages} packages",
+            title(&verified.manifest)
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn title(manifest: &ReleaseManifest) -> String {
+    let payload = &manifest.payload;
+    let signed = if payload.unsigned { "   unsigned" } else { "" };
+    let id = manifest.id.get(..12).unwrap_or(&manifest.id);
+    format!(
+        "release {} ({id}) of fleet {}{signed}",
+        payload.release, payload.fleet
+    )
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    path: &'a PathBuf,
+    size: u64,
+    unchanged: bool,
+    manifest: &'a ReleaseManifest,
+}

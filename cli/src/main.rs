@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `domus`: the operator's program.
+
+mod commands;
+mod opened;
+mod progress;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Builds read-only Xen hosts from one git repository, and keeps them as it says
+#[derive(Debug, Parser)]
+#[command(name = "domus", version)]
+enum Command {
+    Init(commands::init::Args),
+    Check(commands::check::Args),
+    Image(commands::image::Args),
+    Iso(commands::iso::Args),
+    Rehearse(commands::rehearse::Args),
+    Completions(commands::completions::Args),
+}
+
+fn main() -> ExitCode {
+    let command = match Command::try_parse() {
+        Ok(command) => command,
+        Err(error) => {
+            // Exit code 2 means differences: a wrong command line is an error like any other.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::FAILURE
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let done = match command {
+        Command::Init(args) => commands::init::run(args),
+        Command::Check(args) => commands::check::run(args),
+        Command::Image(args) => commands::image::run(args),
+        Command::Iso(args) => commands::iso::run(args),
+        Command::Rehearse(args) => commands::rehearse::run(args),
+        Command::Completions(args) => commands::completions::run(&args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! A fleet that a command works on: found from the current directory, proved, with the places of
+//! what is built from it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use domus_iso::rehearse::Images;
+use domus_model::fleet::{Fleet, Host};
+use domus_model::load::Files;
+use domus_model::names::{ImageRef, Name};
+use domus_system::documents;
+
+use crate::render;
+
+/// An opened fleet.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// The repository.
+    pub(crate) root: PathBuf,
+    /// What its documents say.
+    pub(crate) fleet: Fleet,
+}
+
+impl Opened {
+    /// Finds and proves the fleet that `dir` belongs to. Nothing is built from one that does not
+    /// prove: all its problems are shown.
+    pub(crate) fn at(dir: &Path) -> Result<Self> {
+        let root = find(dir)?;
+        let fleet = prove(&documents::read(&root)?)?;
+        Ok(Self { root, fleet })
+    }
+
+    /// Where what is built goes: `build/`, which git ignores.
+    pub(crate) fn output(&self) -> Output {
+        Output(self.root.join("build"))
+    }
+
+    /// The ISO of the fleet's release.
+    pub(crate) fn iso(&self) -> PathBuf {
+        let (fleet, version) = (&self.fleet.name, &self.fleet.release.version);
+        self.output().0.join(format!("domus-{fleet}-{version}.iso"))
+    }
+}
+
+/// The directory of what is built.
+#[derive(Debug)]
+pub(crate) struct Output(pub(crate) PathBuf);
+
+impl Images for Output {
+    fn dir(&self, image: &ImageRef) -> PathBuf {
+        self.0.join("images").join(image.to_string())
+    }
+}
+
+/// The directory of the fleet that `dir` belongs to: it or one above.
+///
+/// # Errors
+/// There is none, or a directory cannot be read.
+pub(crate) fn find(dir: &Path) -> Result<PathBuf> {
+    let Some(root) = documents::find_root(dir)? else {
+        let dir = dir.canonicalize()?;
+        bail!(
+            "no fleet here: no domus.toml in {} or above; `domus init DIR` makes one",
+            dir.display()
+        );
+    };
+    Ok(root)
+}
+
+/// The fleet of these documents; if they do not prove, all problems are shown.
+pub(crate) fn prove(files: &Files) -> Result<Fleet> {
+    domus_model::load::load(files).map_err(|problems| {
+        render::refuse(files, &problems);
+        let (errors, _) = render::tally(&problems);
+        anyhow::anyhow!("nothing was done: the fleet has {errors} error(s); see `domus check`")
+    })
+}
+
+/// The host `name` of `fleet`.
+pub(crate) fn host<'a>(fleet: &'a Fleet, name: &Name) -> Result<&'a Host> {
+    fleet.hosts.get(name).with_context(|| {
+        let known: Vec<&str> = fleet.hosts.keys().map(Name::as_str).collect();
+        format!(
+            "the fleet {} has no host {name}; it has {}",
+            fleet.name,
+            known.join(", ")
+        )
+    })
+}
