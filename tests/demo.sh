@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# The demo: a fleet from the template, its image, its ISO, and a boot of exactly these.
+set -euo pipefail
+fleet=$1/example
+domus=${DOMUS_BIN:-domus}
+
+say() { printf '\n== %s\n' "$*"; }
+
+mkdir -p "$1"
+if [ ! -d "$fleet" ]; then
+    say "domus init: a fleet with the host alpha and the domUs web and db"
+    [ -f "$1/ssh-key" ] || ssh-keygen -q -t ed25519 -N '' -C 'domus demo' -f "$1/ssh-key"
+    "$domus" init "$fleet" --ssh-key "$1/ssh-key.pub"
+fi
+cd "$fleet"
+say "domus check: the fleet, proved"
+"$domus" check
+say "domus image build base: the image that both domUs start from (about a minute the first time)"
+"$domus" image build base
+say "domus iso build: the dom0 ISO (one to two minutes the first time)"
+"$domus" iso build --unsigned
+"$domus" iso verify build/*.iso
+say "domus rehearse alpha: this ISO and this commit, booted in QEMU (two minutes when emulated)"
+"$domus" rehearse alpha --timeout 600

@@ -1,0 +1,138 @@
+//! Disks as they may be found in a machine, good ones and bad ones.
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+use crate::ran::Ran;
+use domus_repo::{Repo, carry};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Bytes of a MiB, and where the one partition of a disk begins.
+pub const MIB: u64 = 1 << 20;
+
+/// A partition that is being filled, in `DIR/NAME`; the disk will be `DIR/NAME.img`.
+#[derive(Debug)]
+pub struct Partition {
+    tree: PathBuf,
+}
+
+impl Partition {
+    /// An empty one.
+    ///
+    /// # Panics
+    /// Its directory cannot be made.
+    pub fn new(dir: &Path, name: &str) -> Self {
+        let tree = dir.join(name);
+        fs::create_dir_all(&tree).expect("a directory");
+        Self { tree }
+    }
+
+    /// Puts a file on it.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    #[must_use]
+    pub fn file(self, path: &str, text: &str) -> Self {
+        let path = self.tree.join(path);
+        fs::create_dir_all(path.parent().unwrap_or(&self.tree)).expect("a directory");
+        fs::write(path, text).expect("a file");
+        self
+    }
+
+    /// Puts a marker on it: `machine` are the lines below `[machine]`.
+    #[must_use]
+    pub fn marker(self, fleet: &str, host: &str, machine: &str) -> Self {
+        let text = format!(
+            "version = 1\nfleet = \"{fleet}\"\nhost = \"{host}\"\n\n[machine]\n{machine}\n"
+        );
+        self.file(".domus-config", &text)
+    }
+
+    /// Puts the repository of a host on it, which runs `commit` of the repository `from`.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    #[must_use]
+    pub fn repo(self, from: &Path, commit: &str) -> Self {
+        let from = Repo::open(from).expect("a repository");
+        carry(&from, commit, &self.tree.join("repo.git")).expect("a copy of the repository");
+        self
+    }
+
+    /// Where its files are until the disk is made.
+    pub fn path(&self) -> &Path {
+        &self.tree
+    }
+
+    /// Makes the disk: one partition with an ext4 of `mib` MiB.
+    ///
+    /// # Panics
+    /// mke2fs fails.
+    pub fn disk(self, mib: u64) -> PathBuf {
+        let disk = self.tree.with_extension("img");
+        partitioned(&disk, mib);
+        let (tree, path) = (self.tree.display().to_string(), disk.display().to_string());
+        let (offset, size) = (format!("offset={MIB}"), format!("{}k", mib * 1024));
+        let options = ["-q", "-t", "ext4", "-E", &offset, "-d", &tree];
+        Ran::program("mke2fs", &[&options[..], &[&path, &size]].concat());
+        fs::remove_dir_all(&self.tree).expect("the tree goes");
+        disk
+    }
+}
+
+/// A disk of `mib` MiB without anything on it.
+///
+/// # Panics
+/// It cannot be written.
+pub fn blank(path: &Path, mib: u64) -> PathBuf {
+    let file = File::create(path).expect("a disk");
+    file.set_len(mib * MIB).expect("a size");
+    path.to_owned()
+}
+
+/// A disk with one partition of `mib` MiB: an MBR (its place and layout: UEFI specification 5.2.1).
+///
+/// # Panics
+/// It cannot be written.
+pub fn partitioned(path: &Path, mib: u64) -> PathBuf {
+    let sectors = |bytes: u64| {
+        u32::try_from(bytes / 512)
+            .expect("a small disk")
+            .to_le_bytes()
+    };
+    let mut table = [0; 66];
+    table[4] = 0x83;
+    table[8..12].copy_from_slice(&sectors(MIB));
+    table[12..16].copy_from_slice(&sectors(mib * MIB));
+    table[64..].copy_from_slice(&[0x55, 0xaa]);
+    blank(path, mib + 1);
+    poke(path, 446, &table);
+    path.to_owned()
+}
+
+/// Overwrites `bytes` at `offset` of a file.
+///
+/// # Panics
+/// It cannot be written.
+pub fn poke(path: &Path, offset: u64, bytes: &[u8]) {
+    let file = OpenOptions::new().write(true).open(path).expect("a file");
+    file.write_all_at(bytes, offset).expect("a write");
+}
+
+/// Cuts a file off after `bytes`.
+///
+/// # Panics
+/// It cannot be written.
+pub fn cut(path: &Path, bytes: u64) {
+    let file = OpenOptions::new().write(true).open(path).expect("a file");
+    file.set_len(bytes).expect("a size");
+}
+
+/// SHA-256 of each of these files.
+///
+/// # Panics
+/// One cannot be read.
+pub fn digests(paths: &[PathBuf]) -> Vec<String> {
+    let digest = |path: &PathBuf| domus_system::digest::of_file(path).expect("a digest");
+    paths.iter().map(digest).collect()
+}

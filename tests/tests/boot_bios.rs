@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The main job: the ISO as CD on BIOS, real Xen, real domUs; then the agent in that very boot.
+
+use domus_tests::boots::Boot;
+use domus_tests::console::Console;
+use domus_tests::fleet::Fleet;
+use domus_tests::host;
+use domus_tests::rehearsal::{Rehearsal, domu};
+use domus_tests::ssh::Ssh;
+use serde_json::{Value, json};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// From power-on to all domUs, on a machine that emulates and does other things as well.
+const LIMIT: Duration = Duration::from_secs(480);
+const ROOT_IMAGE: &str = "/config/images/base@1/root.img";
+const WEB_VOLUME: &str = "/config/volumes/web.data.img";
+
+#[test]
+fn a_host_boots_from_cd_and_its_domus_come_up() {
+    let boot = Boot::new("bios");
+    let fleet = Fleet::new(boot.path());
+    fleet.write("global/etc/domus-test", "global\n");
+    fleet.write("global/etc/domus-both", "global\n");
+    fleet.write("pservers/alpha/etc/domus-both", "alpha\n");
+    let commit = fleet.commit();
+    // What is not committed does not run.
+    fleet.write("global/etc/domus-test", "not committed\n");
+    fleet.build();
+    let rehearsal = Rehearsal::start(&fleet, boot.path(), &[], LIMIT);
+    the_report_is_whole(&rehearsal, &commit);
+    the_console_can_be_reached(&rehearsal);
+    let ssh = rehearsal.ssh(&fleet);
+    the_root_is_read_only(&ssh);
+    etc_is_layered(&ssh, &commit);
+    the_host_says_the_same(&ssh, &rehearsal);
+    applying_again_changes_nothing(&ssh);
+    a_domu_stops_and_starts_with_its_volume(&ssh);
+    a_missing_image_holds_up_nobody_else(&ssh);
+    drop(ssh);
+    assert_eq!(rehearsal.end(), Some(0));
+}
+
+fn the_report_is_whole(rehearsal: &Rehearsal, commit: &str) {
+    let report = &rehearsal.report;
+    assert_eq!(report["ok"], true, "{report:#}");
+    assert_eq!(report["reason"], Value::Null);
+    assert_eq!(
+        (&report["host"], &report["release"]),
+        (&"alpha".into(), &"1".into())
+    );
+    assert_eq!(report["commit"], commit);
+    assert_eq!(
+        (&report["firmware"], &report["accelerator"]),
+        (&"bios".into(), &"tcg".into())
+    );
+    assert_eq!(report["config_partition"], "/dev/vda1");
+    let mut last = 0.0;
+    for event in [
+        "power-on",
+        "xen",
+        "dom0-kernel",
+        "config-mounted",
+        "etc-composed",
+        "systemd",
+    ] {
+        let seconds = rehearsal.seconds(event, None);
+        assert!(seconds >= last, "{event} at {seconds}, after {last}");
+        last = seconds;
+    }
+    let domus = report["domus"].as_array().expect("domUs");
+    assert_eq!(domus.len(), 2, "{domus:#?}");
+    for (name, kind, memory, mac) in [
+        ("web", "pvh", 192, "00:16:3e:5a:01:07"),
+        ("db", "pv", 160, "00:16:3e:77:20:b1"),
+    ] {
+        let created = rehearsal.seconds("domu-created", Some(name));
+        assert!(created >= last && rehearsal.seconds("domu-up", Some(name)) >= created);
+        let expected = json!({
+            "name": name, "state": "up", "kind": kind, "memory_mib": memory, "vcpus": 1,
+            "macs": [mac], "image": "base@1", "commit": commit, "root_read_only": true,
+        });
+        assert_eq!(*rehearsal.domu(name), expected);
+    }
+    let log = rehearsal.serial_log();
+    for text in [
+        "UNSIGNED: runs commits that nobody signed",
+        "domus: config /dev/vda1, bound by DMI UUID",
+        "domus: /etc image < generated < global < alpha   ",
+        "domus: starting systemd",
+    ] {
+        assert!(log.contains(text), "no {text:?} in the serial log");
+    }
+}
+
+fn the_console_can_be_reached(rehearsal: &Rehearsal) {
+    let path = rehearsal.report["console"].as_str().expect("a console");
+    let stream = UnixStream::connect(path).expect("the console takes a connection");
+    let mut console = Console::new(stream);
+    console.send("");
+    console.wait_for("alpha login: ", Duration::from_secs(90));
+}
+
+fn the_root_is_read_only(ssh: &Ssh) {
+    for path in ["/x", "/usr/x"] {
+        let ran = ssh.run(&format!("touch {path} 2>&1; mkdir {path} 2>&1"));
+        assert_ne!(ran.code, Some(0), "{path}");
+        let said = ran.stdout.matches("Read-only file system").count();
+        assert_eq!(said, 2, "{ran:?}");
+    }
+    let mounts = ssh.ok("cat /proc/mounts");
+    let root = mounts
+        .lines()
+        .find(|line| line.split(' ').nth(1) == Some("/"));
+    let words: Vec<&str> = root.unwrap_or_default().split([' ', ',']).collect();
+    assert!(
+        words.contains(&"erofs") && words.contains(&"ro"),
+        "{root:?}"
+    );
+    ssh.ok("touch /etc/x /var/x && rm /etc/x /var/x");
+}
+
+fn etc_is_layered(ssh: &Ssh, commit: &str) {
+    assert_eq!(ssh.ok("readlink /etc/hosts").trim(), "/config/global/hosts");
+    let template = domus_tests::workspace().join("config-repo-template/global/hosts");
+    let hosts = std::fs::read_to_string(template).expect("the template's hosts");
+    assert_eq!(ssh.ok("cat /etc/hosts"), hosts);
+    for (path, content) in [
+        ("/etc/domus-test", "global\n"),
+        ("/etc/domus-both", "alpha\n"),
+        ("/etc/hostname", "alpha\n"),
+        ("/config/global/etc/domus-both", "global\n"),
+        ("/config/local/etc/domus-both", "alpha\n"),
+    ] {
+        assert_eq!(ssh.ok(&format!("cat {path}")), content, "{path}");
+    }
+    assert!(ssh.ok("cat /etc/motd").starts_with("alpha, a Xen host."));
+    // Of the commit's hosts and domUs only what this host needs is here.
+    assert_eq!(ssh.ok("ls /config/local"), "domUs\netc\nhost.toml\n");
+    let record: Value = serde_json::from_str(&ssh.ok("cat /run/domus/boot.json")).expect("JSON");
+    assert_eq!(
+        (&record["commit"], &record["name"]),
+        (&commit.into(), &"alpha".into())
+    );
+    assert_eq!(
+        record["config"],
+        json!({"device": "/dev/vda1", "bound_by": "DMI UUID"})
+    );
+    assert_eq!(
+        record["release"],
+        json!({"fleet": "example", "version": "1", "unsigned": true})
+    );
+    let layers = record["layers"].as_array().expect("layers");
+    let names: Vec<&str> = layers
+        .iter()
+        .filter_map(|layer| layer["name"].as_str())
+        .collect();
+    assert_eq!(names, ["image", "generated", "global", "alpha"]);
+}
+
+fn the_host_says_the_same(ssh: &Ssh, rehearsal: &Rehearsal) {
+    let status = ssh.status();
+    assert_eq!(status["host"], "alpha");
+    assert_eq!(status["commit"], rehearsal.report["commit"]);
+    assert_eq!(status["strays"], json!([]));
+    for name in ["web", "db"] {
+        assert_eq!(domu(&status, name), rehearsal.domu(name));
+    }
+    let table = ssh.ok("domus-dom0 status");
+    for row in ["db    up     pv    160 MiB", "web   up     pvh   192 MiB"] {
+        assert!(table.contains(row), "{table}");
+    }
+    assert_eq!(ssh.ok("systemctl --failed --no-legend"), "");
+    let memory = ssh.ok("virsh -q -c xen:///system dominfo Domain-0 | grep ^Used");
+    assert!(
+        memory.contains("393216 KiB"),
+        "dom0 gave back what it need not have: {memory}"
+    );
+}
+
+fn applying_again_changes_nothing(ssh: &Ssh) {
+    let before = host::traces(ssh);
+    for _ in 0..2 {
+        let applied: Value =
+            serde_json::from_str(&ssh.ok("domus-dom0 apply --json")).expect("JSON");
+        assert_eq!(applied["started"], json!([]));
+        assert_eq!(
+            (&applied["failed"], &applied["kept"]),
+            (&json!([]), &json!(["db", "web"]))
+        );
+        assert_eq!(host::traces(ssh), before);
+    }
+    assert_eq!(ssh.run("domus-dom0 plan").code, Some(0));
+}
+
+fn a_domu_stops_and_starts_with_its_volume(ssh: &Ssh) {
+    let identity = || ssh.ok(&host::identity(WEB_VOLUME));
+    let before = identity();
+    assert_eq!(before.lines().count(), 2, "{before}");
+    let traces = host::traces(ssh);
+    ssh.ok("domus-dom0 stop web --timeout 90");
+    let status = ssh.status();
+    assert_eq!(domu(&status, "web")["state"], "stopped");
+    assert_eq!(domu(&status, "db")["state"], "up");
+    let stopped = host::traces(ssh);
+    assert!(
+        stopped.is_without("web", &traces),
+        "{stopped:?}\nafter {traces:?}"
+    );
+    let volume = ssh.ok(&format!("dumpe2fs -h {WEB_VOLUME} 2>/dev/null"));
+    for line in [
+        "Last mounted on:          /srv",
+        "Filesystem state:         clean",
+    ] {
+        assert!(volume.contains(line), "{volume}");
+    }
+    assert!(
+        !volume.contains("needs_recovery"),
+        "the guest unmounted it: {volume}"
+    );
+    // What was stopped by hand stays so, and says so.
+    let applied = ssh.ok("domus-dom0 apply");
+    assert!(
+        applied.contains("`domus-dom0 start web` starts it"),
+        "{applied}"
+    );
+    assert_eq!(domu(&ssh.status(), "web")["state"], "stopped");
+
+    ssh.ok("echo precious > /run/precious");
+    ssh.ok(&format!(
+        "debugfs -w -R 'write /run/precious precious' {WEB_VOLUME}"
+    ));
+    ssh.ok("domus-dom0 start web");
+    host::wait_until_up(ssh, &["db", "web"]);
+    assert_eq!(identity(), before, "formatted again");
+    let kept = ssh.ok(&format!("debugfs -c -R 'cat precious' {WEB_VOLUME}"));
+    assert_eq!(kept, "precious\n");
+    let again = host::traces(ssh);
+    assert_eq!(
+        again.files(),
+        traces.files(),
+        "each file on one loop device, as before"
+    );
+    assert_eq!(again.domains.len(), traces.domains.len());
+}
+
+fn a_missing_image_holds_up_nobody_else(ssh: &Ssh) {
+    let web = ssh.ok("virsh -q -c xen:///system domid web");
+    ssh.ok("domus-dom0 stop db --timeout 90");
+    ssh.ok(&format!("mv {ROOT_IMAGE} {ROOT_IMAGE}.aside"));
+    let before = host::traces(ssh);
+    assert_eq!(ssh.run("domus-dom0 start db").code, Some(1));
+    let status = ssh.status();
+    let db = domu(&status, "db");
+    assert_eq!(db["state"], "failed");
+    let reason = db["reason"].as_str().expect("a reason");
+    for text in ["base@1", ROOT_IMAGE, "No such file"] {
+        assert!(reason.contains(text), "{reason}");
+    }
+    assert_eq!(domu(&status, "web")["state"], "up");
+    assert!(ssh.ok("domus-dom0 status").contains(reason));
+    // apply tries it again, and fails with the same.
+    assert_eq!(ssh.run("domus-dom0 apply").code, Some(1));
+    assert_eq!(host::traces(ssh), before, "nothing is left of an attempt");
+
+    ssh.ok(&format!("mv {ROOT_IMAGE}.aside {ROOT_IMAGE}"));
+    ssh.ok("domus-dom0 start db");
+    host::wait_until_up(ssh, &["db", "web"]);
+    let now = ssh.ok("virsh -q -c xen:///system domid web");
+    assert_eq!(now, web, "the other one ran all the time");
+}

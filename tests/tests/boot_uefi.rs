@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The same by UEFI from a USB stick, with the domUs' volumes in a volume group: first one that
+//! is not there, which fails the domUs and not the host; then one that is.
+
+use domus_tests::boots::Boot;
+use domus_tests::fleet::Fleet;
+use domus_tests::host;
+use domus_tests::rehearsal::{Rehearsal, domu};
+use domus_tests::ssh::Ssh;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(480);
+const HOST: &str = "pservers/alpha/host.toml";
+
+#[test]
+fn a_host_boots_from_usb_and_keeps_volumes_in_lvm() {
+    let boot = Boot::new("uefi");
+    let fleet = Fleet::new(boot.path());
+    let host = std::fs::read_to_string(fleet.dir.join(HOST)).expect("host.toml");
+    let host = host + "\n[storage]\ndomUs = { volume-group = \"vg0\" }\n";
+    fleet.write(HOST, &host);
+    fleet.change(
+        "pservers/alpha/domUs/web.toml",
+        "version = 1\n",
+        "version = 1\nafter   = [\"db\"]\n",
+    );
+    fleet.commit();
+    fleet.build();
+    let arguments = ["--uefi", "--blank-disk", "512MiB"];
+    let rehearsal = Rehearsal::start(&fleet, boot.path(), &arguments, LIMIT);
+    without_the_volume_group_they_fail(&rehearsal);
+    let ssh = rehearsal.ssh(&fleet);
+    the_host_itself_is_fine(&ssh);
+    with_the_volume_group_they_come_up_in_order(&ssh);
+    applying_again_formats_nothing(&ssh);
+    drop(ssh);
+    assert_eq!(rehearsal.end(), Some(1));
+}
+
+fn without_the_volume_group_they_fail(rehearsal: &Rehearsal) {
+    let report = &rehearsal.report;
+    assert_eq!(report["firmware"], "uefi");
+    assert_eq!(report["ok"], false, "{report:#}");
+    assert_eq!(report["reason"], "2 of 2 domUs failed");
+    for name in ["web", "db"] {
+        let domu = rehearsal.domu(name);
+        assert_eq!(domu["state"], "failed", "{domu:#}");
+        assert_eq!(domu["commit"], Value::Null, "{domu:#}");
+        let reason = domu["reason"].as_str().expect("a reason");
+        for text in [
+            "looking into the volume group vg0",
+            "`vgcreate vg0 DEVICE` makes it",
+        ] {
+            assert!(reason.contains(text), "{reason}");
+        }
+        assert!(rehearsal.seconds("domu-failed", Some(name)) > rehearsal.seconds("systemd", None));
+    }
+}
+
+fn the_host_itself_is_fine(ssh: &Ssh) {
+    ssh.ok("test -d /sys/firmware/efi");
+    let status = ssh.status();
+    for name in ["web", "db"] {
+        assert_eq!(domu(&status, name)["state"], "failed");
+    }
+    let failed = ssh.ok("systemctl --failed --no-legend --plain | cut -d' ' -f1");
+    assert_eq!(
+        failed, "domus-dom0.service\n",
+        "systemd knows, and nothing else failed"
+    );
+    assert_eq!(host::traces(ssh).domains.len(), 1, "nothing half-made runs");
+}
+
+fn with_the_volume_group_they_come_up_in_order(ssh: &Ssh) {
+    ssh.ok("pvcreate -q /dev/vdb && vgcreate -q vg0 /dev/vdb");
+    let plan = ssh.run("domus-dom0 plan").exits(2).stdout;
+    assert!(plan.contains("  start   db\n  then    web\n"), "{plan}");
+    ssh.ok("domus-dom0 apply");
+    host::wait_until_up(ssh, &["db", "web"]);
+    let domains = host::traces(ssh).domains;
+    assert!(
+        domains["db"] < domains["web"],
+        "web comes after db: {domains:?}"
+    );
+}
+
+fn applying_again_formats_nothing(ssh: &Ssh) {
+    let identities = || {
+        let lvs = ssh.ok("lvs --noheadings -o lv_name,lv_uuid,lv_size,lv_tags vg0");
+        let volumes = ["/dev/vg0/db.data", "/dev/vg0/web.data"];
+        lvs + &volumes
+            .map(|volume| ssh.ok(&host::identity(volume)))
+            .concat()
+    };
+    let before = identities();
+    assert_eq!(before.lines().count(), 6, "{before}");
+    assert!(!before.contains("domus.new"), "{before}");
+    let traces = host::traces(ssh);
+    let applied: Value = serde_json::from_str(&ssh.ok("domus-dom0 apply --json")).expect("JSON");
+    assert_eq!(
+        (&applied["started"], &applied["failed"]),
+        (&json!([]), &json!([]))
+    );
+    assert_eq!(host::traces(ssh), traces);
+    assert_eq!(identities(), before, "formatted again");
+
+    ssh.ok("domus-dom0 stop db --timeout 90");
+    let volume = ssh.ok("dumpe2fs -h /dev/vg0/db.data 2>/dev/null");
+    assert!(
+        volume.contains("Last mounted on:          /var/lib/db\n"),
+        "{volume}"
+    );
+    ssh.ok("domus-dom0 start db");
+    host::wait_until_up(ssh, &["db", "web"]);
+    assert_eq!(identities(), before, "formatted again");
+    assert_eq!(host::traces(ssh).files(), traces.files());
+}
