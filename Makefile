@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# The commands of a checkout. `make demo` and `make test` do their own set-up.
+
+TARGET   := x86_64-unknown-linux-gnu
+DIST     := target/dist
+PREFIX   ?= /usr/local
+DEMO     := target/demo
+SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PACKAGES := cpio e2fsprogs gcc git libc6-dev libvirt-dev make mmdebstrap openssh-client ovmf \
+            pkg-config qemu-system-x86 uidmap
+
+export DOMUS_BIN = $(abspath $(DIST)/bin/domus)
+
+.PHONY: help setup setup-tests build install demo test lint unit soak bench clean
+
+help:
+	@echo 'make demo      build a fleet from the template, its image and ISO, and boot it in QEMU'
+	@echo 'make test      every check and test, real boots included (as root: loop devices)'
+	@echo 'make soak      the same with 20,000 cases a property'
+	@echo 'make bench     the benchmarks; results go to docs/benchmarks.md by hand'
+	@echo 'make build     the programs, in $(DIST)'
+	@echo 'make install   the programs, in $$PREFIX ($(PREFIX))'
+
+# Debian packages that are missing are installed; nothing is done if there are none.
+setup:
+	@missing=$$(for p in $(PACKAGES); do \
+	    dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	    echo "installing: $$missing"; \
+	    $(SUDO) apt-get update -q && \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; \
+	fi
+
+setup-tests: setup
+	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+
+# What runs before any library is there, or beside libxl in a hurry, is static. libvirt is not.
+build: setup
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --target $(TARGET) \
+	    --target-dir target/static -p domus-boot -p domus-hotplug
+	cargo build --release -p domus -p domus-dom0
+	install -D -t $(DIST)/bin target/release/domus
+	install -D -t $(DIST)/lib/domus target/release/domus-dom0 \
+	    target/static/$(TARGET)/release/domus-boot target/static/$(TARGET)/release/domus-hotplug
+
+install: build
+	$(SUDO) install -D -t $(PREFIX)/bin $(DIST)/bin/domus
+	$(SUDO) install -D -t $(PREFIX)/lib/domus $(DIST)/lib/domus/*
+
+demo: build
+	tests/demo.sh $(DEMO)
+
+lint: setup-tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo deny --locked check bans licenses sources
+
+test: lint build
+	cargo nextest run --workspace --locked
+
+soak: build setup-tests
+	PROPTEST_CASES=20000 cargo nextest run --workspace --locked
+
+bench: build
+	tests/bench/run.sh
+
+clean:
+	cargo clean
