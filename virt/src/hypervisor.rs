@@ -121,12 +121,29 @@ impl Hypervisor {
         ))
     }
 
+    /// Whether there is a domain `name`, running or between two runs: one whose guest restarts
+    /// is not listed by [`Hypervisor::domains`] for a moment.
+    ///
+    /// # Errors
+    /// libvirt does not say.
+    pub fn knows(&self, name: &str) -> Result<bool> {
+        let found = self.look_up(name);
+        Ok(found
+            .with_context(|| format!("looking for the domain {name}"))?
+            .is_some())
+    }
+
     fn find(&self, name: &str) -> Result<Domain> {
+        self.look_up(name)?.context("no such domain runs")
+    }
+
+    fn look_up(&self, name: &str) -> Result<Option<Domain>> {
         ensure!(!name.contains('\0'), "{name:?} is no domain's name");
-        Domain::lookup_by_name(&self.connect, name).map_err(|error| match error.code() {
-            ErrorNumber::NoDomain => anyhow!("no such domain runs"),
-            _ => words(error),
-        })
+        match Domain::lookup_by_name(&self.connect, name) {
+            Ok(domain) => Ok(Some(domain)),
+            Err(error) if error.code() == ErrorNumber::NoDomain => Ok(None),
+            Err(error) => Err(words(error)),
+        }
     }
 }
 

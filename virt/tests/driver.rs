@@ -44,8 +44,10 @@ fn domains_come_and_go() {
         "{again}"
     );
 
+    assert!(hypervisor.knows("web").expect("answer"));
     hypervisor.destroy("web").expect("destroy");
     assert_eq!(names(&hypervisor), ["test"]);
+    assert!(!hypervisor.knows("web").expect("answer"));
     let gone = format!("{:#}", hypervisor.destroy("web").expect_err("gone"));
     assert_eq!(gone, "destroying web: no such domain runs");
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What is remembered about a domU until the next boot, in RAM: why it could not be started, and
-//! that an operator stopped it.
+//! What is remembered about a domU until the next boot, in RAM: that it ran, why it could not be
+//! started, and that an operator stopped it.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -14,6 +14,7 @@ use crate::paths::Paths;
 
 const FAILURE: &str = "failure";
 const HELD: &str = "held";
+const RAN: &str = "ran";
 
 /// The notes on one domU.
 pub(crate) struct Notes {
@@ -46,9 +47,23 @@ impl Notes {
         )
     }
 
-    /// Forgets that it ever failed.
+    /// Remembers that it runs, and forgets that it ever failed.
     pub(crate) fn succeed(&self) -> Result<()> {
+        if !self.has_run() {
+            atomic::write(&self.dir.join(RAN), b"", 0o644)?;
+        }
         self.remove(FAILURE)
+    }
+
+    /// Forgets how it fared.
+    pub(crate) fn forget(&self) -> Result<()> {
+        self.remove(RAN)?;
+        self.remove(FAILURE)
+    }
+
+    /// Whether it was seen to run, and nobody stopped it since.
+    pub(crate) fn has_run(&self) -> bool {
+        self.dir.join(RAN).exists()
     }
 
     /// Whether an operator stopped it.
@@ -96,6 +111,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         let notes = Notes::on(&Paths::below(dir.path()), &"web".parse().expect("name"));
         assert_eq!((notes.failure(), notes.is_held()), (None, false));
+        assert!(!notes.has_run());
         notes.release().expect("nothing to remove");
         let error = anyhow::anyhow!("`mke2fs` failed:\n  no space\n").context("making web");
         notes.fail(&one_line(&error)).expect("fail");
@@ -104,8 +120,11 @@ mod tests {
             notes.failure().as_deref(),
             Some("making web: `mke2fs` failed: no space")
         );
-        assert!(notes.is_held());
+        assert!(notes.is_held() && !notes.has_run());
         notes.succeed().expect("succeed");
+        assert!(notes.has_run());
+        notes.forget().expect("forget");
+        assert!(!notes.has_run());
         notes.release().expect("release");
         assert_eq!((notes.failure(), notes.is_held()), (None, false));
     }

@@ -53,6 +53,15 @@ impl Observer {
         }
     }
 
+    /// Whether libvirt has a domain of this name, running or just being started again.
+    pub(crate) fn is_known(&mut self, name: &str) -> Result<bool> {
+        let known = self.hypervisor()?.knows(name);
+        if known.is_err() {
+            self.hypervisor = None;
+        }
+        known
+    }
+
     /// Domains that libvirt runs.
     pub(crate) fn running(&mut self) -> Result<BTreeMap<String, u32>> {
         let found = self.hypervisor()?.domains();

@@ -110,10 +110,26 @@ pub(crate) fn domus(
                 reason: Some(held_reason(&domu.name)),
                 ..DomuStatus::new(domu, Seen::Absent(None))
             },
-            None => DomuStatus::new(domu, Seen::Absent(notes.failure())),
+            None => {
+                let failure = notes.failure();
+                let why = failure.or_else(|| ended(&notes, observer, &domu.name));
+                DomuStatus::new(domu, Seen::Absent(why))
+            }
         }
     };
     domus.map(status).collect()
+}
+
+/// Why a domU that ran and that nobody stopped does not run. Not yet, while libvirt still has it:
+/// a guest that restarts itself has no domain for a moment.
+fn ended(notes: &Notes, observer: &mut Observer, name: &Name) -> Option<String> {
+    let is_gone = |known: Result<bool>| matches!(known, Ok(false));
+    (notes.has_run() && is_gone(observer.is_known(name.as_str()))).then(|| {
+        format!(
+            "it ran and has ended by itself: it crashed, or was shut down from inside; \
+             `domus-dom0 start {name}` starts it"
+        )
+    })
 }
 
 /// Why a domU that an operator stopped does not run.

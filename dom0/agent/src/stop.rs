@@ -42,7 +42,7 @@ pub(crate) fn stop(context: &Context, names: &[Name], patience: Patience) -> Res
         for name in &names {
             let notes = Notes::on(&context.paths, name);
             notes.hold()?;
-            notes.succeed()?;
+            notes.forget()?;
         }
     }
     let mut waves = plan(&context.host.domus, &BTreeSet::new()).start;

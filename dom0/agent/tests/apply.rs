@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{Host, uuid};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const DISK: &str = "[[disk]]\nname = \"data\"\nsize = \"8MiB\"\nmount = \"/srv\"\n";
 
@@ -125,10 +125,12 @@ fn one_that_cannot_start_does_not_hold_up_others_and_says_why() {
     host.runs(&["web"]);
     host.uses_loops(1);
     assert_eq!(host.run(&["start", "db"]).code, 0);
+    host.runs(&["web", "db"]);
     let status = host.run(&["status", "--json"]).json();
+    let db = &status["domus"][0];
     assert_eq!(
-        status["domus"][0]["state"], "stopped",
-        "the failure is forgotten"
+        (&db["state"], &db["reason"]),
+        (&"starting".into(), &Value::Null)
     );
 }
 
@@ -207,6 +209,29 @@ fn one_that_was_stopped_stays_so_until_it_is_started() {
     );
     assert!(!host.at("run/domus/domus/web/held").exists());
     assert_eq!(host.run(&["plan"]).code, 2);
+}
+
+#[test]
+fn one_that_ends_by_itself_has_failed_until_it_is_started() {
+    root_only();
+    let host = Host::new(&[("web", "")], "");
+    host.give_image();
+    assert_eq!(host.run(&["apply"]).code, 0);
+    let web = || host.run(&["status", "--json"]).json()["domus"][0].clone();
+    host.runs(&["test", "web"]);
+    assert_eq!(web()["state"], "starting");
+    host.runs(&["test"]);
+    assert_eq!(web()["state"], "failed");
+    let reason = "it ran and has ended by itself: it crashed, or was shut down from inside; \
+                  `domus-dom0 start web` starts it";
+    assert_eq!(web()["reason"], reason);
+    let apply = host.run(&["apply"]);
+    assert!(
+        apply.stdout.contains("  web     started as domain"),
+        "{apply:?}"
+    );
+    assert_eq!(host.run(&["stop", "web"]).code, 0);
+    assert_eq!(web()["state"], "stopped", "that was an operator");
 }
 
 #[test]
