@@ -10,7 +10,7 @@ use domus_system::digest::Hasher;
 use rustix::fs::{FlockOperation, flock};
 
 /// Changes whenever this code would make something else of the same inputs.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 
 /// The directory of kept steps.
 #[derive(Debug, Clone)]

@@ -7,6 +7,8 @@ pub mod cache;
 pub mod debian;
 pub mod files;
 pub mod initramfs;
+pub mod kernel;
+
 pub mod pack;
 pub mod programs;
 pub mod progress;

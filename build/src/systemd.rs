@@ -10,8 +10,9 @@
 use crate::files::Added;
 
 /// For [`crate::selection::Selection::left_out`] of every root.
-pub const NOT_STARTED: [&str; 31] = [
+pub const NOT_STARTED: [&str; 33] = [
     "etc/systemd/system/multi-user.target.wants/e2scrub_reap.service",
+    "etc/systemd/system/sysinit.target.wants/systemd-network-generator.service",
     "etc/systemd/system/sysinit.target.wants/systemd-pstore.service",
     "etc/systemd/system/timers.target.wants/apt-daily-upgrade.timer",
     "etc/systemd/system/timers.target.wants/apt-daily.timer",
@@ -25,6 +26,7 @@ pub const NOT_STARTED: [&str; 31] = [
     "usr/lib/systemd/system-generators/systemd-system-update-generator",
     "usr/lib/systemd/system-generators/systemd-tpm2-generator",
     "usr/lib/systemd/system/sysinit.target.wants/dev-hugepages.mount",
+    "usr/lib/systemd/system/sysinit.target.wants/dev-mqueue.mount",
     "usr/lib/systemd/system/sysinit.target.wants/ldconfig.service",
     "usr/lib/systemd/system/sysinit.target.wants/proc-sys-fs-binfmt_misc.automount",
     "usr/lib/systemd/system/sysinit.target.wants/sys-fs-fuse-connections.mount",
@@ -50,5 +52,10 @@ pub fn masked(units: &[&str]) -> Vec<Added> {
     units.iter().map(link).collect()
 }
 
-/// Started by networkd to keep its state over a change of root; `/var` is in RAM.
-pub const NETWORK_STORAGE: &str = "systemd-networkd-persistent-storage.service";
+/// Units of every root that others start and that have nothing to do there: networkd's, which
+/// keeps its state over a change of root (`/var` is in RAM), and udev's, which takes rules from
+/// credentials (nobody hands any over). For [`masked`].
+pub const NEVER_STARTED: [&str; 2] = [
+    "systemd-networkd-persistent-storage.service",
+    "systemd-udev-load-credentials.service",
+];

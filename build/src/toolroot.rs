@@ -21,6 +21,7 @@ const PACKAGES: &[&str] = &[
     "grub-common",
     "grub-efi-amd64-bin",
     "grub-pc-bin",
+    "libarchive-tools",
     "libarchive13t64",
     "mtools",
     "xorriso",

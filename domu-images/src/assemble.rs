@@ -12,7 +12,7 @@ use domus_build::programs::{Programs, Shipped};
 use domus_build::progress::{Progress, step};
 use domus_build::roottar::{self, RootTar};
 use domus_build::toolroot::ToolRoot;
-use domus_build::{EPOCH, pack};
+use domus_build::{EPOCH, kernel, pack};
 use domus_model::fleet::{Debian, Recipe};
 use domus_model::manifest::{IMAGE_MANIFEST, INITRD, ImageManifest, KERNEL, ROOT};
 use domus_model::names::ImageRef;
@@ -124,6 +124,7 @@ impl Assembly<'_> {
 
     fn boot_files(&self, out: &Path) -> Result<()> {
         let kernel = self.tree.read(self.tree.only("boot/vmlinuz-")?)?;
+        let kernel = kernel::elf(self.tools, kernel)?;
         fs::write(out.join(KERNEL), kernel).context("writing the kernel")?;
         let mut initramfs = Initramfs::default();
         initramfs.console();

@@ -123,7 +123,7 @@ pub fn added(image: &ImageRef, boot: &Shipped) -> Vec<Added> {
             "../domus-report.service",
         ),
     ]);
-    added.extend(systemd::masked(&[systemd::NETWORK_STORAGE]));
+    added.extend(systemd::masked(&systemd::NEVER_STARTED));
     added
 }
 

@@ -38,6 +38,7 @@ pub const SELECTION: Selection = Selection {
         "boot/",
         "etc/machine-id",
         "etc/ssh/ssh_host_",
+        "etc/systemd/system/multi-user.target.wants/virtlogd.service",
         "etc/systemd/system/ssh.service.wants/sshd-keygen.service",
         "etc/systemd/system/sysinit.target.wants/blk-availability.service",
         "etc/systemd/system/sysinit.target.wants/lvm2-monitor.service",
@@ -59,6 +60,8 @@ pub const SELECTION: Selection = Selection {
         ("drivers/staging/", false),
         ("net/bluetooth/", false),
         ("net/mac80211/", false),
+        ("net/rfkill/", false),
+        ("net/wireless/", false),
         ("sound/", false),
     ],
 };
@@ -92,9 +95,14 @@ pub const MODULES: Wanted<'static> = Wanted {
     ],
 };
 
-/// Units that have no place in dom0: they would start and stop guests behind the agent's back, or keep
-/// what is in RAM.
-const MASKED: &[&str] = &["libvirt-guests.service", "xendomains.service"];
+/// Units that have no place in dom0: they would start and stop guests behind the agent's back, or
+/// load and mount what nothing here uses.
+const MASKED: &[&str] = &[
+    "libvirt-guests.service",
+    "modprobe@drm.service",
+    "sys-fs-fuse-connections.mount",
+    "xendomains.service",
+];
 
 /// Units wanted by `multi-user.target`.
 const WANTED: &[&str] = &["domus-dom0.service", "domus-shutdown.service"];
@@ -142,6 +150,7 @@ pub fn added(agent: &Shipped, hotplug: &Shipped, cpu_map: &str) -> Vec<Added> {
         added.push(Added::link(&link, &format!("../{unit}")));
     }
     added.extend(systemd::masked(MASKED));
+    added.extend(systemd::masked(&systemd::NEVER_STARTED));
     added
 }
 

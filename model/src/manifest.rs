@@ -12,7 +12,7 @@ pub const IMAGE_MANIFEST: &str = "manifest.json";
 /// The read-only root of an image or a release.
 pub const ROOT: &str = "root.img";
 /// The kernel of an image.
-pub const KERNEL: &str = "vmlinuz";
+pub const KERNEL: &str = "vmlinux";
 /// The initramfs of an image.
 pub const INITRD: &str = "initrd.img";
 

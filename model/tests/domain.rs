@@ -43,7 +43,7 @@ fn xml(domu: &DomU, images: &str, sources: &[(&str, bool)]) -> String {
     let domain = Domain {
         domu,
         uuid: stable_uuid(&fleet, "domu", &domu.name),
-        kernel: format!("{images}/vmlinuz"),
+        kernel: format!("{images}/vmlinux"),
         initrd: format!("{images}/initrd.img"),
         disks: disks.collect(),
     };

@@ -4,11 +4,14 @@
 use crate::ran::Ran;
 use assert_cmd::Command;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The DMI UUID that the template gives the host alpha.
 pub const ALPHA: &str = "6f0b6cf2-1c74-4f7e-9d0a-0a1f5a7e0001";
+/// The file that [`Fleet::witness`] writes to.
+pub const WITNESS: &str = "starts";
 /// Longest time of a command that may have to build everything.
 pub const BUILD: Duration = Duration::from_secs(900);
 
@@ -81,6 +84,26 @@ impl Fleet {
         let path = self.dir.join(path);
         fs::create_dir_all(path.parent().unwrap_or(&self.dir)).expect("a directory");
         fs::write(&path, text).expect("writing a file");
+    }
+
+    /// Gives `domu` a unit, by its own layer of `/etc`, that leaves a line on the volume mounted
+    /// at `mount` each time it boots: its host name and what it sees as `/etc/domus-both`.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    pub fn witness(&self, domu: &str, mount: &str) {
+        let units = format!("vservers/{domu}/etc/systemd/system");
+        let line = "read name </etc/hostname; read layer </etc/domus-both";
+        self.write(
+            &format!("{units}/witness.service"),
+            &format!(
+                "[Unit]\nRequiresMountsFor={mount}\n\n[Service]\nType=oneshot\n\
+                 ExecStart=/bin/sh -c '{line}; echo \"$name $layer\" >>{mount}/{WITNESS}'\n"
+            ),
+        );
+        let wants = self.dir.join(units).join("multi-user.target.wants");
+        fs::create_dir_all(&wants).expect("a directory");
+        symlink("../witness.service", wants.join("witness.service")).expect("a link");
     }
 
     /// git in its repository.

@@ -1,6 +1,7 @@
 //! A dom0 over SSH: what runs there, and what was left of what ran.
 // SPDX-License-Identifier: GPL-3.0-or-later
 
+use crate::fleet::WITNESS;
 use crate::rehearsal::domu;
 use crate::ssh::Ssh;
 use std::collections::{BTreeMap, BTreeSet};
@@ -85,6 +86,20 @@ impl Traces {
 /// The command that prints what never changes of the ext4 on `volume`: two lines.
 pub fn identity(volume: &str) -> String {
     format!("dumpe2fs -h {volume} 2>/dev/null | grep -E '^Filesystem (UUID|created):'")
+}
+
+/// What the guest that owns the ext4 on `volume` has left there, see [`crate::fleet::WITNESS`].
+///
+/// # Panics
+/// It is not there, or the file system was not unmounted.
+#[track_caller]
+pub fn witness(ssh: &Ssh, volume: &str) -> String {
+    let header = ssh.ok(&format!("dumpe2fs -h {volume} 2>/dev/null"));
+    assert!(
+        header.contains("Filesystem state:         clean") && !header.contains("needs_recovery"),
+        "the guest unmounted it: {header}"
+    );
+    ssh.ok(&format!("debugfs -R 'cat {WITNESS}' {volume} 2>/dev/null"))
 }
 
 /// Waits until each of these domUs says that it is up.

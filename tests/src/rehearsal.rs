@@ -83,9 +83,16 @@ impl Rehearsal {
     /// # Panics
     /// There is none.
     pub fn serial_log(&self) -> String {
-        let path = self.report["serial_log"].as_str().expect("a path");
-        let bytes = fs::read(path).expect("a serial log");
+        let bytes = fs::read(self.serial_log_path()).expect("a serial log");
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Where the serial log is.
+    ///
+    /// # Panics
+    /// The report does not say.
+    pub fn serial_log_path(&self) -> PathBuf {
+        self.report["serial_log"].as_str().expect("a path").into()
     }
 
     /// When `event` happened, to `domu` if one is named, in seconds since power-on.
@@ -120,11 +127,25 @@ impl Rehearsal {
         code.expect("domus ends when it is asked to")
     }
 
+    /// Waits until the machine has switched itself off, `limit` at most, and `domus` has ended
+    /// for that reason; its exit code.
+    ///
+    /// # Panics
+    /// It goes on.
+    pub fn switched_off(mut self, limit: Duration) -> Option<i32> {
+        let code = self.ended(limit);
+        code.expect("the machine switches itself off")
+    }
+
     /// Its exit code, if it ends.
     fn terminate(&mut self) -> Option<Option<i32>> {
         signal(self.domus.id(), Signal::TERM);
+        self.ended(END)
+    }
+
+    fn ended(&mut self, limit: Duration) -> Option<Option<i32>> {
         let begin = Instant::now();
-        while begin.elapsed() < END {
+        while begin.elapsed() < limit {
             if let Ok(Some(status)) = self.domus.try_wait() {
                 return Some(status.code());
             }

@@ -59,7 +59,7 @@ fn an_image_is_built_once_and_its_manifest_is_true() {
     let dir = fleet.dir.join("build/images/base@1");
     assert_eq!(
         listed(&dir),
-        ["initrd.img", "manifest.json", "root.img", "vmlinuz"]
+        ["initrd.img", "manifest.json", "root.img", "vmlinux"]
     );
     assert_eq!(listed(dir.parent().expect("a parent")), ["base@1"]);
     let text = fs::read_to_string(dir.join("manifest.json")).expect("a manifest");
@@ -179,7 +179,7 @@ fn the_same_inputs_give_the_same_bytes_wherever_and_however() {
     build(&[ISO, &["--output", &out.display().to_string()]].concat());
     let digest = |path: PathBuf| digest::of_file(&path).expect("a digest");
     assert_eq!(digest(one.iso()), digest(out));
-    for name in ["initrd.img", "manifest.json", "root.img", "vmlinuz"] {
+    for name in ["initrd.img", "manifest.json", "root.img", "vmlinux"] {
         let path = Path::new("build/images/base@1").join(name);
         assert_eq!(
             digest(one.dir.join(&path)),

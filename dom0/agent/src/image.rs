@@ -138,7 +138,7 @@ mod tests {
         fs::create_dir_all(&there).expect("mkdir");
         write(&there, "base@1");
         let found = Image::find(&paths, &image("base@1")).expect("whole");
-        assert_eq!(found.kernel, there.join("vmlinuz"));
+        assert_eq!(found.kernel, there.join("vmlinux"));
 
         fs::write(there.join(ROOT), "short").expect("write");
         assert!(

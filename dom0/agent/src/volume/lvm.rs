@@ -83,12 +83,10 @@ fn change(how: &[&str], full: &str) -> Result<()> {
 
 fn find(group: &str, name: &str) -> Result<Option<Lv>> {
     let output = Program::new("lvs")
-        .args([
-            "--reportformat",
-            "json",
-            "--options",
-            "lv_name,lv_path,lv_tags,lv_active",
-        ])
+        .args(["--reportformat", "json"])
+        // Else Debian 13's lvs writes errors into the report, and nothing to standard error.
+        .args(["--config", "log/report_command_log=0"])
+        .args(["--options", "lv_name,lv_path,lv_tags,lv_active"])
         .args(["--", group])
         .output()
         .with_context(|| {

@@ -113,7 +113,7 @@ impl Host {
     /// Gives the host the image `base@1`.
     pub(crate) fn give_image(&self) {
         let mut files = serde_json::Map::new();
-        for name in ["root.img", "vmlinuz", "initrd.img"] {
+        for name in ["root.img", "vmlinux", "initrd.img"] {
             self.write(&format!("config/images/base@1/{name}"), &"x".repeat(8192));
             files.insert(name.into(), json!({"size": 8192, "sha256": "0"}));
         }
