@@ -37,7 +37,7 @@ pub fn traces(ssh: &Ssh) -> Traces {
     let pairs = |text: String| {
         let pair = |line: &str| {
             let (key, value) = line.trim().split_once(' ').expect("two words");
-            (value.to_owned(), key.to_owned())
+            (value.trim().to_owned(), key.to_owned())
         };
         text.lines().map(pair).collect::<Vec<_>>()
     };
