@@ -6,7 +6,6 @@ use domus_tests::boots::Boot;
 use domus_tests::fleet::Fleet;
 use serde_json::{Value, json};
 
-
 #[test]
 fn bios_from_usb() {
     boots_from("bios-usb", "bios", &["--medium", "usb"]);

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use domus_model::fleet::{Address, Host};
+use domus_model::fleet::{Address, Host, Release};
 use domus_model::rehearsal::{EVENT_PORT, Firmware};
 
 use super::Accelerator;
@@ -47,10 +47,12 @@ pub struct Machine<'a> {
     pub memory_mib: u64,
 }
 
-/// Memory of a rehearsed host in MiB: what dom0 and its domUs ask for, and Xen's own.
-pub(crate) fn memory_mib(host: &Host) -> u64 {
+/// Memory of a rehearsed host in MiB: what dom0 and its domUs ask for, at least what Xen gives
+/// dom0 at boot, and Xen's own.
+pub(crate) fn memory_mib(release: &Release, host: &Host) -> u64 {
     let domus: u64 = host.domus.values().map(|domu| domu.memory.mib()).sum();
-    (host.dom0.memory.mib() + domus + OVERHEAD_MIB).min(host.machine.memory.mib())
+    let promised = host.dom0.memory.mib() + domus;
+    promised.max(release.dom0_memory.mib()) + OVERHEAD_MIB
 }
 
 /// Path of the serial log below a rehearsal's directory.

@@ -123,7 +123,7 @@ impl Session {
             ssh_port,
             memory_mib: script
                 .memory_mib
-                .unwrap_or_else(|| machine::memory_mib(script.host)),
+                .unwrap_or_else(|| machine::memory_mib(&script.fleet.release, script.host)),
         };
         for stale in [machine::serial_log, machine::events, machine::console] {
             let _ = fs::remove_file(stale(script.dir));

@@ -3,7 +3,7 @@
 
 use super::{hosts, listed};
 use crate::diagnostic::Diagnostic;
-use crate::documents::{At, Defaults, Documents, FleetDoc, HostDocs};
+use crate::documents::{At, Defaults, Documents, FleetDoc, HostDoc, HostDocs};
 use crate::lower;
 use crate::units::Size;
 
@@ -19,6 +19,7 @@ pub(super) fn prove(documents: &Documents, notes: &mut Vec<Diagnostic>) {
     };
     for (name, docs) in &documents.hosts {
         prove_ceiling(docs, fleet, notes);
+        prove_start(name, docs, fleet, notes);
         prove_sum(name, docs, fleet, notes);
     }
 }
@@ -68,12 +69,34 @@ fn prove_ceiling(docs: &HostDocs, fleet: &FleetDoc, notes: &mut Vec<Diagnostic>)
             memory.value
         );
         let help = format!("write {ceiling} or less, or raise [release] dom0-memory in domus.toml");
-        let mut note = Diagnostic::error(message, path, memory.span.clone()).help(help);
-        let release = fleet.release.as_ref();
-        if let Some(written) = release.and_then(|release| release.dom0_memory.as_ref()) {
-            note = note.see("domus.toml", written.span.clone(), "the release's ceiling");
-        }
-        notes.push(note);
+        let note = Diagnostic::error(message, path, memory.span.clone()).help(help);
+        notes.push(see_ceiling(note, fleet));
+    }
+}
+
+/// Xen panics where it cannot give dom0 at boot what the release says.
+fn prove_start(name: &str, docs: &HostDocs, fleet: &FleetDoc, notes: &mut Vec<Diagnostic>) {
+    let machine = |doc: &HostDoc| doc.machine.as_ref()?.memory.clone();
+    let host = docs.host.as_ref();
+    let Some((path, there)) = host.and_then(|doc| Some((&doc.path, machine(doc.body.as_ref()?)?)))
+    else {
+        return;
+    };
+    let ceiling = lower::dom0_ceiling(fleet);
+    if there.value < ceiling {
+        let message = format!("{name} has {} and dom0 starts with {ceiling}", there.value);
+        let note = Diagnostic::error(message, path, there.span)
+            .help("lower [release] dom0-memory in domus.toml, or give the machine more memory");
+        notes.push(see_ceiling(note, fleet));
+    }
+}
+
+/// The same with the place where the release says what dom0 starts with, if it does.
+fn see_ceiling(note: Diagnostic, fleet: &FleetDoc) -> Diagnostic {
+    let release = fleet.release.as_ref();
+    match release.and_then(|release| release.dom0_memory.as_ref()) {
+        Some(written) => note.see("domus.toml", written.span.clone(), "the release's ceiling"),
+        None => note,
     }
 }
 
