@@ -1,71 +1,62 @@
-//! What documents must prove together. Each proof looks at all documents, takes what could be
-//! read, and notes every place that fails it.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! What documents must prove together. Each proof takes what could be read, and notes every place
+//! that fails it. Most look at one host; what is unique in the fleet is claimed, and claims are
+//! compared when all hosts were seen.
 
+pub(crate) mod claims;
 mod disks;
 mod images;
-mod machines;
-mod macs;
 mod memory;
 mod names;
 mod networks;
 mod order;
+mod spare;
 mod users;
 
-use crate::diagnostic::Diagnostic;
-use crate::documents::{At, Doc, Documents, DomUDoc, HostDoc};
+use crate::diagnostic::{Diagnostic, Place};
+use crate::distance::meant;
+use crate::documents::{At, Doc, DomUDoc, HostDoc, HostDocs, Shared};
+pub(crate) use spare::{Load, prove as prove_spare};
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::ops::Range;
 
-/// Notes whatever these documents fail to prove.
-pub(crate) fn prove(documents: &Documents, notes: &mut Vec<Diagnostic>) {
-    let proofs = [
-        names::prove,
-        machines::prove,
-        macs::prove,
-        networks::prove,
-        images::prove,
-        memory::prove,
-        disks::prove,
-        order::prove,
-        users::prove,
-    ];
-    for proof in proofs {
-        proof(documents, notes);
+/// Notes what the documents that all hosts share fail to prove.
+pub(crate) fn prove_shared(shared: &Shared<'_>, notes: &mut Vec<Diagnostic>) {
+    names::prove_fleet(shared, notes);
+    users::prove(shared, notes);
+}
+
+/// Notes what the documents of one host fail to prove.
+pub(crate) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
+    names::prove_host(shared, docs, notes);
+    networks::prove(docs, notes);
+    images::prove(shared, docs, notes);
+    memory::prove(shared, docs, notes);
+    disks::prove(docs, notes);
+    order::prove(docs, notes);
+}
+
+impl HostDocs {
+    /// What `host.toml` says, if it could be read.
+    pub(crate) fn body(&self) -> Option<(&Doc<HostDoc>, &HostDoc)> {
+        let doc = self.host.as_ref()?;
+        Some((doc, doc.body.as_ref()?))
+    }
+
+    /// The domUs that could be read.
+    pub(crate) fn guests(&self) -> impl Iterator<Item = Guest<'_>> {
+        self.domus.iter().filter_map(|(name, doc)| {
+            let domu = doc.body.as_ref()?;
+            Some(Guest { name, doc, domu })
+        })
     }
 }
 
-/// The hosts that could be read: what each is called, its document, and what that says.
-fn hosts(documents: &Documents) -> impl Iterator<Item = (&str, &Doc<HostDoc>, &HostDoc)> {
-    documents.hosts.iter().filter_map(|(name, docs)| {
-        let host = docs.host.as_ref()?;
-        Some((name.as_str(), host, host.body.as_ref()?))
-    })
-}
-
 /// A domU that could be read.
-struct Guest<'d> {
-    host: &'d str,
-    name: &'d str,
-    path: &'d str,
-    domu: &'d DomUDoc,
-}
-
-/// The domUs that could be read.
-fn guests(documents: &Documents) -> impl Iterator<Item = Guest<'_>> {
-    documents.hosts.iter().flat_map(|(host, docs)| {
-        docs.domus.iter().filter_map(|(name, doc)| {
-            let domu = doc.body.as_ref()?;
-            let path = &doc.path;
-            Some(Guest {
-                host,
-                name,
-                path,
-                domu,
-            })
-        })
-    })
+pub(crate) struct Guest<'d> {
+    pub(crate) name: &'d str,
+    pub(crate) doc: &'d Doc<DomUDoc>,
+    pub(crate) domu: &'d DomUDoc,
 }
 
 /// The first few of these, as a list for people.
@@ -83,22 +74,35 @@ fn listed<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
     items.join(", ")
 }
 
+/// Which of the `known` may have been meant by `written`, and all there are; `None` if none are.
+fn instead<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<String> {
+    let known: Vec<&str> = known.collect();
+    let all = match known[..] {
+        [] => return None,
+        _ => format!("There are: {}", listed(&known)),
+    };
+    Some(match meant(written, &known) {
+        Some(meant) => format!("did you mean {meant}? {all}"),
+        None => all.replace("There", "there"),
+    })
+}
+
 /// Notes values of one document that are there twice; `problem` says of what.
 fn distinct<'d, T: Ord + Display + 'd>(
-    path: &str,
     values: impl Iterator<Item = &'d At<T>>,
     problem: &str,
     notes: &mut Vec<Diagnostic>,
 ) {
-    let mut seen = BTreeMap::new();
-    for At { value, span } in values {
+    let mut seen: BTreeMap<&T, &Place> = BTreeMap::new();
+    for At { value, place } in values {
         if let Some(first) = seen.get(value) {
-            let note = Diagnostic::error(format!("{problem} {value}"), path, span.clone())
-                .see(path, Range::clone(first), "the first")
+            let note = place
+                .error(format!("{problem} {value}"))
+                .see(first, "the first")
                 .help("change one of the two");
             notes.push(note);
         } else {
-            seen.insert(value, span.clone());
+            seen.insert(value, place);
         }
     }
 }

@@ -1,12 +1,67 @@
 //! `Diagnostic`: a problem in the documents, with the places it concerns.
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-use crate::bad_value::BadValue;
 use serde::Serialize;
 use std::ops::Range;
+use std::sync::Arc;
+
+/// A place in a document.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The document's path in the repository. Shared, as a document has many places.
+    pub file: Arc<str>,
+    /// Where its bytes begin.
+    pub start: usize,
+    /// Where they end; 0 stands for the whole document.
+    pub end: usize,
+}
+
+impl Place {
+    /// These bytes of `file`.
+    pub fn new(file: &Arc<str>, span: Range<usize>) -> Self {
+        Self {
+            file: Arc::clone(file),
+            start: span.start,
+            end: span.end,
+        }
+    }
+
+    /// The whole of `file`.
+    pub fn whole(file: impl Into<Arc<str>>) -> Self {
+        Self {
+            file: file.into(),
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// Its bytes.
+    pub fn span(&self) -> Range<usize> {
+        self.start..self.end
+    }
+
+    /// An error here.
+    pub fn error(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Severity::Error, message.into(), self)
+    }
+
+    /// A warning here.
+    pub fn warning(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::new(Severity::Warning, message.into(), self)
+    }
+
+    fn label(&self, primary: bool, text: String) -> Label {
+        Label {
+            file: self.file.to_string(),
+            span: self.span(),
+            primary,
+            text: one_line(text),
+        }
+    }
+}
 
 /// How bad a problem is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// Nothing may be built from these documents.
@@ -16,7 +71,7 @@ pub enum Severity {
 }
 
 /// A problem in the documents.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
@@ -29,7 +84,7 @@ pub struct Diagnostic {
 }
 
 /// A place in a document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Label {
     /// The document's path in the repository.
     pub file: String,
@@ -42,33 +97,13 @@ pub struct Label {
 }
 
 impl Diagnostic {
-    /// An error at a place.
-    pub fn error(message: impl Into<String>, file: &str, span: Range<usize>) -> Self {
-        let label = Label {
-            file: file.to_owned(),
-            span,
-            primary: true,
-            text: String::new(),
-        };
+    fn new(severity: Severity, message: String, place: &Place) -> Self {
         Self {
-            severity: Severity::Error,
-            message: one_line(message.into()),
-            labels: vec![label],
+            severity,
+            message: one_line(message),
+            labels: vec![place.label(true, String::new())],
             help: None,
         }
-    }
-
-    /// A warning at a place.
-    pub fn warning(message: impl Into<String>, file: &str, span: Range<usize>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(message, file, span)
-        }
-    }
-
-    /// The error that a value at a place was refused.
-    pub fn bad_value(bad: BadValue, file: &str, span: Range<usize>) -> Self {
-        Self::error(bad.problem, file, span).help(bad.advice)
     }
 
     /// The same with a remark on its primary place.
@@ -82,13 +117,8 @@ impl Diagnostic {
 
     /// The same with another place that explains it.
     #[must_use]
-    pub fn see(mut self, file: &str, span: Range<usize>, text: impl Into<String>) -> Self {
-        self.labels.push(Label {
-            file: file.to_owned(),
-            span,
-            primary: false,
-            text: one_line(text.into()),
-        });
+    pub fn see(mut self, place: &Place, text: impl Into<String>) -> Self {
+        self.labels.push(place.label(false, text.into()));
         self
     }
 

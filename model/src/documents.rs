@@ -1,24 +1,46 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The documents of a repository as they are written: every value with its place, whatever could
 //! not be read left out and reported. What values mean for each other is `check`'s to say.
-// SPDX-License-Identifier: GPL-3.0-or-later
 
-mod collect;
-mod distance;
 mod domu;
 mod domus;
 mod forms;
 mod host;
 mod notes;
+mod parse;
+mod place;
 mod recipe;
+mod shape;
+mod shared;
+mod slice;
 mod table;
+mod vars;
 mod words;
 
-pub(crate) use collect::{Doc, Documents, HostDocs, collect};
-pub(crate) use domu::{DiskDoc, DomUDoc, VifDoc};
-pub(crate) use domus::{Defaults, FleetDoc};
-pub(crate) use host::{Dom0Doc, HostDoc, MachineDoc, NetworkDoc, Written};
+pub(crate) use domu::{DiskDoc, DomUDoc, DomUSettings, VifDoc};
+pub(crate) use domus::FleetDoc;
+pub(crate) use host::{HostDoc, HostSettings, MachineDoc, NetworkDoc, Written};
+pub(crate) use parse::Doc;
+pub(crate) use place::At;
 pub(crate) use recipe::{RecipeDoc, UserDoc};
-pub(crate) use table::At;
+pub(crate) use shape::{Key, Keys, Shape};
+pub(crate) use shared::Shared;
+pub(crate) use slice::HostDocs;
+pub(crate) use vars::VarsDoc;
 
 /// How many virtual CPUs there may be: what Xen allows a guest of any kind (HVM_MAX_VCPUS).
 const VCPUS: std::ops::RangeInclusive<u32> = 1..=128;
+
+/// The kinds of documents: what editors call their schema, and their keys.
+pub(crate) fn describe() -> [(&'static str, Keys); 4] {
+    let domus = table::Table::describe(|table| drop(FleetDoc::read(table)));
+    let host = table::Table::describe(|table| drop(HostDoc::read(table)));
+    let domu = table::Table::describe(|table| drop(DomUDoc::read(table)));
+    let image = table::Table::describe(|table| drop(RecipeDoc::read(table)));
+    [
+        ("domus", domus),
+        ("host", host),
+        ("domU", domu),
+        ("image", image),
+    ]
+}

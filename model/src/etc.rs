@@ -6,11 +6,12 @@ use std::fmt::Write;
 
 use uuid::Uuid;
 
-use crate::fleet::Host;
+use crate::fleet::{DomU, Host};
 use crate::guest::GuestConfig;
 use crate::names::Name;
 use crate::network;
 use crate::rendered::RenderedFile;
+use crate::units::Mac;
 
 /// Namespace of the UUIDs that Domus derives from names (RFC 9562, version 5).
 const NAMESPACE: Uuid = Uuid::from_u128(0x4f4d_5553_6e61_4d65_8a3c_d0e5_5d0a_9e11);
@@ -21,6 +22,24 @@ pub const CONFIG_HOSTS: &str = "/config/global/hosts";
 /// The same UUID for the same host or domU of the same fleet, for ever.
 pub fn stable_uuid(fleet: &Name, kind: &str, name: &Name) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("{fleet}/{kind}/{name}").as_bytes())
+}
+
+/// The UUID of a domU: its own, or the one derived from its name.
+pub fn domu_uuid(fleet: &Name, domu: &DomU) -> Uuid {
+    let derived = || stable_uuid(fleet, "domu", &domu.name);
+    domu.uuid.unwrap_or_else(derived)
+}
+
+/// The address of card number `index` (from 0) of a domU that names none: locally administered
+/// (IEEE 802), its other 46 bits derived from names, the same for ever.
+pub fn derived_mac(fleet: &Name, domu: &Name, index: usize) -> Mac {
+    let name = match index {
+        0 => format!("{fleet}/mac/{domu}"),
+        _ => format!("{fleet}/mac/{domu}/{index}"),
+    };
+    let digest = Uuid::new_v5(&NAMESPACE, name.as_bytes()).into_bytes();
+    let [a, b, c, d, e, f, ..] = digest;
+    Mac::local([a, b, c, d, e, f])
 }
 
 /// Generated files of a host. `has_hosts`: whether the commit has `global/hosts`.

@@ -20,6 +20,8 @@ pub struct Fleet {
     pub release: Release,
     /// The Debian that releases and images are made from.
     pub debian: Debian,
+    /// Groups of hosts.
+    pub groups: BTreeMap<Name, Group>,
     /// The physical servers.
     pub hosts: BTreeMap<Name, Host>,
     /// The recipes of domU images.
@@ -46,11 +48,37 @@ pub struct Debian {
     pub mirror: Option<String>,
 }
 
+/// Hosts that have something in common.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Group {
+    /// How many of its hosts may be lost, and their domUs still fit on the others.
+    pub spare: u32,
+}
+
+/// The value of a variable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Var {
+    /// true or false.
+    Flag(bool),
+    /// A whole number.
+    Number(i64),
+    /// A string.
+    Text(String),
+    /// A list of values that are no lists.
+    List(Vec<Var>),
+}
+
+/// Variables by name.
+pub type Vars = BTreeMap<String, Var>;
+
 /// A physical server that runs dom0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Host {
     /// Its host name.
     pub name: Name,
+    /// Its groups, the first the most general.
+    pub groups: Vec<Name>,
     /// How it is recognised, and what it has.
     pub machine: Machine,
     /// What dom0 has of it.
@@ -59,6 +87,8 @@ pub struct Host {
     pub storage: Storage,
     /// Its bridges by name.
     pub networks: BTreeMap<Name, Network>,
+    /// Variables of the fleet, its groups and its own.
+    pub vars: Vars,
     /// The domUs it runs.
     pub domus: BTreeMap<Name, DomU>,
 }
@@ -151,6 +181,8 @@ pub struct DomU {
     pub name: Name,
     /// How it is virtualised.
     pub kind: Kind,
+    /// Its UUID, if it has one of its own; else one is derived from its name.
+    pub uuid: Option<Uuid>,
     /// The image it starts from.
     pub image: ImageRef,
     /// Its memory, a whole number of MiB.
@@ -163,6 +195,8 @@ pub struct DomU {
     pub vifs: Vec<Vif>,
     /// Its data disks, in order.
     pub disks: Vec<Disk>,
+    /// Variables of the fleet, its host's groups, its host and its own.
+    pub vars: Vars,
 }
 
 /// A domU's network card.
@@ -174,15 +208,36 @@ pub struct Vif {
     pub mac: Mac,
 }
 
-/// A domU's data disk: a volume that is made and formatted once, never again.
+/// A domU's data disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Disk {
     /// Its name, which no other disk of the domU has.
     pub name: Name,
-    /// Its size.
-    pub size: Size,
+    /// What it is kept on.
+    pub backing: Backing,
     /// Where the domU mounts it, an absolute path.
     pub mount: Option<String>,
+}
+
+/// What a data disk is kept on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backing {
+    /// A volume of the host's pool, made and formatted once, never again.
+    Volume {
+        /// Its name in the pool.
+        name: String,
+        /// The size it is made with.
+        size: Size,
+    },
+    /// A block device of the host, by an absolute path that does not change from boot to boot.
+    Device(String),
+}
+
+/// The name in its host's pool of the volume that keeps a domU's disk, where the disk names no
+/// other. Names of domUs and disks have no dots, so no two have one volume.
+pub fn volume_name(domu: &str, disk: &Name) -> String {
+    format!("{domu}.{disk}")
 }
 
 /// How a domU image is made.

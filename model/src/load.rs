@@ -1,16 +1,51 @@
-//! From the documents of a repository to a `Fleet`, or to all that is wrong with them.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! From the documents of a repository to a `Fleet`, or to all that is wrong with them.
 
-use crate::check::prove;
-use crate::diagnostic::{Diagnostic, Severity};
-use crate::documents::collect;
-use crate::fleet::Fleet;
+use crate::check::claims::Claims;
+use crate::check::{Load, prove_host, prove_shared, prove_spare};
+use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::documents::{HostDocs, Shared};
+use crate::fleet::{Fleet, Host};
 use crate::lower;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-/// The documents of a repository by path, relative to its root and with `/` between.
+/// Documents by path, relative to the root of their repository and with `/` between.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Files(BTreeMap<String, Result<Vec<u8>, String>>);
+pub struct Documents(BTreeMap<String, Result<Vec<u8>, String>>);
+
+impl Documents {
+    /// No documents.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a document. Of one that is longer than [`Files::LONGEST`] its beginning is enough.
+    pub fn insert(&mut self, path: impl Into<String>, content: Vec<u8>) {
+        self.0.insert(path.into(), Ok(content));
+    }
+
+    /// Adds a document that could not be read, and why: `is a symbolic link`.
+    pub fn insert_unreadable(&mut self, path: impl Into<String>, reason: impl Into<String>) {
+        self.0.insert(path.into(), Err(reason.into()));
+    }
+
+    /// The documents by path; of one that could not be read, why.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Result<&[u8], &str>)> {
+        self.0.iter().map(|(path, content)| {
+            let content = content.as_deref().map_err(String::as_str);
+            (path.as_str(), content)
+        })
+    }
+}
+
+/// The documents of a repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files {
+    /// Those that all hosts share.
+    pub shared: Documents,
+    /// Those of each host, by what its directory is called.
+    pub hosts: BTreeMap<String, Documents>,
+}
 
 impl Files {
     /// No documents.
@@ -38,28 +73,38 @@ impl Files {
 
     /// Adds a document. Of one that is longer than [`Files::LONGEST`] its beginning is enough.
     pub fn insert(&mut self, path: impl Into<String>, content: Vec<u8>) {
-        self.0.insert(path.into(), Ok(content));
+        let path = path.into();
+        self.home(&path).insert(path, content);
     }
 
     /// Adds a document that could not be read, and why: `is a symbolic link`.
     pub fn insert_unreadable(&mut self, path: impl Into<String>, reason: impl Into<String>) {
-        self.0.insert(path.into(), Err(reason.into()));
+        let path = path.into();
+        self.home(&path).insert_unreadable(path, reason);
+    }
+
+    /// The host to which the document at `path` belongs, if to one.
+    pub fn host_of(path: &str) -> Option<&str> {
+        path.strip_prefix("pservers/")?.split('/').next()
+    }
+
+    fn home(&mut self, path: &str) -> &mut Documents {
+        match Self::host_of(path) {
+            Some(host) => self.hosts.entry(host.to_owned()).or_default(),
+            None => &mut self.shared,
+        }
     }
 
     /// The content of a document; empty where there is none.
     pub fn content(&self, path: &str) -> &[u8] {
-        match self.0.get(path) {
+        let documents = match Self::host_of(path) {
+            Some(host) => self.hosts.get(host),
+            None => Some(&self.shared),
+        };
+        match documents.and_then(|documents| documents.0.get(path)) {
             Some(Ok(content)) => content,
             _ => &[],
         }
-    }
-
-    /// The documents by path; of one that could not be read, why.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Result<&[u8], &str>)> {
-        self.0.iter().map(|(path, content)| {
-            let content = content.as_deref().map_err(String::as_str);
-            (path.as_str(), content)
-        })
     }
 
     /// The longest document that is read, in bytes.
@@ -99,19 +144,133 @@ pub fn load(files: &Files) -> Result<Fleet, Vec<Diagnostic>> {
 
 /// Reads and proves all documents.
 pub fn check(files: &Files) -> Checked {
-    let mut diagnostics = Vec::new();
-    let documents = collect(files, &mut diagnostics);
-    prove(&documents, &mut diagnostics);
+    let frame = Frame::read(&files.shared);
+    let mut proof = Proof::new(&frame);
+    let mut hosts = BTreeMap::new();
+    for (directory, documents) in &files.hosts {
+        if let Some(host) = proof.host(directory, documents) {
+            hosts.insert(host.name.clone(), host);
+        }
+    }
+    let (diagnostics, counts) = proof.finish();
     let is_error = |note: &Diagnostic| note.severity == Severity::Error;
     let fleet = match diagnostics.iter().any(is_error) {
         true => None,
-        false => lower::fleet(&documents),
+        false => frame.fleet().map(|fleet| Fleet { hosts, ..fleet }),
     };
-    diagnostics.sort_by(|a, b| a.order().cmp(&b.order()));
     Checked {
         fleet,
-        diagnostics: shorten(diagnostics),
-        counts: documents.counts(),
+        diagnostics,
+        counts,
+    }
+}
+
+/// What all hosts share, read.
+#[derive(Debug)]
+pub struct Frame<'t> {
+    shared: Shared<'t>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl<'t> Frame<'t> {
+    /// Reads it from the documents that are no host's.
+    pub fn read(documents: &'t Documents) -> Self {
+        let mut diagnostics = Vec::new();
+        let shared = Shared::read(documents, &mut diagnostics);
+        prove_shared(&shared, &mut diagnostics);
+        Self {
+            shared,
+            diagnostics,
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared<'t> {
+        &self.shared
+    }
+
+    /// The fleet without its hosts, as far as these documents go.
+    pub fn fleet(&self) -> Option<Fleet> {
+        lower::fleet(&self.shared)
+    }
+}
+
+/// The proof of a fleet, host by host. Hosts can be forgotten as soon as they were added; several
+/// proofs of one frame, made in parallel, are joined.
+#[derive(Debug)]
+pub struct Proof<'f> {
+    frame: &'f Frame<'f>,
+    diagnostics: Vec<Diagnostic>,
+    /// Those in documents of no host: what many hosts take from one place is said once.
+    elsewhere: HashSet<Diagnostic>,
+    claims: Claims,
+    loads: Vec<Load>,
+    counts: Counts,
+}
+
+impl<'f> Proof<'f> {
+    /// The proof of no hosts yet.
+    pub fn new(frame: &'f Frame<'f>) -> Self {
+        Self {
+            frame,
+            diagnostics: Vec::new(),
+            elsewhere: HashSet::new(),
+            claims: Claims::default(),
+            loads: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Adds the host whose directory in `pservers/` is called so, and gives what its documents
+    /// describe, if they have no error by themselves.
+    pub fn host(&mut self, directory: &str, documents: &Documents) -> Option<Host> {
+        let shared = &self.frame.shared;
+        let mut notes = Vec::new();
+        let docs = HostDocs::read(shared, directory, documents, &mut notes);
+        prove_host(shared, &docs, &mut notes);
+        self.claims.add(shared, &docs);
+        self.loads.extend(Load::of(shared, &docs));
+        self.counts.hosts += 1;
+        self.counts.domus += docs.domus.len();
+        let is_error = |note: &Diagnostic| note.severity == Severity::Error;
+        let host = match notes.iter().any(is_error) {
+            true => None,
+            false => lower::host(shared, &docs),
+        };
+        for note in notes {
+            match Files::host_of(note.order().0) {
+                Some(_) => self.diagnostics.push(note),
+                None => drop(self.elsewhere.insert(note)),
+            }
+        }
+        host
+    }
+
+    /// Adds all that another proof of the same frame has seen.
+    pub fn join(&mut self, other: Self) {
+        self.diagnostics.extend(other.diagnostics);
+        self.elsewhere.extend(other.elsewhere);
+        self.claims.join(other.claims);
+        self.loads.extend(other.loads);
+        self.counts.hosts += other.counts.hosts;
+        self.counts.domus += other.counts.domus;
+    }
+
+    /// All problems, by document and place, and how many there are of what.
+    pub fn finish(self) -> (Vec<Diagnostic>, Counts) {
+        let shared = &self.frame.shared;
+        let mut diagnostics: Vec<Diagnostic> = self.elsewhere.into_iter().collect();
+        diagnostics.sort_by(|a, b| a.message.cmp(&b.message));
+        diagnostics.extend(self.diagnostics);
+        diagnostics.extend(self.frame.diagnostics.iter().cloned());
+        self.claims.conflicts(&mut diagnostics);
+        prove_spare(shared, self.loads, &mut diagnostics);
+        let images = shared.images.len();
+        diagnostics.sort_by(|a, b| a.order().cmp(&b.order()));
+        let counts = Counts {
+            images,
+            ..self.counts
+        };
+        (shorten(diagnostics), counts)
     }
 }
 
@@ -123,7 +282,7 @@ fn shorten(sorted: Vec<Diagnostic>) -> Vec<Diagnostic> {
         kept.extend_from_slice(shown);
         if let Some(first) = rest.first() {
             let message = format!("{} more problems in this document", rest.len());
-            let mut more = Diagnostic::error(message, first.order().0, 0..0);
+            let mut more = Place::whole(first.order().0).error(message);
             more.severity = rest
                 .iter()
                 .map(|note| note.severity)

@@ -1,12 +1,15 @@
-//! From documents without problems to the `Fleet`, every default filled in.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! From documents without problems to what they describe, every default filled in.
 
 mod host;
 mod recipe;
 
-use crate::documents::{At, Defaults, Documents, Dom0Doc, DomUDoc, FleetDoc};
-use crate::fleet::{Debian, Fleet, Release};
+pub(crate) use host::host;
+
+use crate::documents::{At, DomUSettings, FleetDoc, HostSettings, Shared, VarsDoc};
+use crate::fleet::{Debian, Fleet, Group, Release, Vars};
 use crate::units::Size;
+use std::collections::BTreeMap;
 
 /// The Debian suite of a fleet that names none.
 const SUITE: &str = "trixie";
@@ -20,22 +23,23 @@ const DOM0_MEMORY: Size = Size::from_mib(512);
 /// What Xen gives dom0 at boot where the fleet does not say so.
 const DOM0_CEILING: Size = Size::from_mib(1024);
 
-/// What a domU has if neither it nor the fleet says so.
+/// What a domU has if nobody says so.
 const DOMU_MEMORY: Size = Size::from_mib(256);
 
-/// The fleet of these documents; `None` if one of them lacks what it must have.
-pub(crate) fn fleet(documents: &Documents) -> Option<Fleet> {
-    let doc = documents.fleet.as_ref()?.body.as_ref()?;
-    let hosts = documents.hosts.values();
-    let hosts = hosts.map(|docs| host::host(docs, doc));
-    let images = documents.images.values().map(recipe::recipe);
+/// The fleet of these documents, without its hosts; `None` if one of them lacks what it must have.
+pub(crate) fn fleet(shared: &Shared<'_>) -> Option<Fleet> {
+    let doc = shared.fleet()?;
+    let images = shared.images.values().map(recipe::recipe);
+    let groups = doc.groups.iter().map(|(name, group)| {
+        let spare = value(&group.spare).unwrap_or(0);
+        (name.value.clone(), Group { spare })
+    });
     Some(Fleet {
         name: value(&doc.name)?,
         release: release(doc),
         debian: debian(doc),
-        hosts: hosts
-            .map(|host| host.map(|host| (host.name.clone(), host)))
-            .collect::<Option<_>>()?,
+        groups: groups.collect(),
+        hosts: BTreeMap::new(),
         images: images
             .map(|image| image.map(|image| (image.name.clone(), image)))
             .collect::<Option<_>>()?,
@@ -43,40 +47,35 @@ pub(crate) fn fleet(documents: &Documents) -> Option<Fleet> {
 }
 
 fn release(doc: &FleetDoc) -> Release {
-    let release = doc.release.as_ref();
-    let version = release.and_then(|release| value(&release.version));
+    let version = value(&doc.release.version);
     Release {
         version: version.unwrap_or_else(|| RELEASE_VERSION.to_owned()),
         dom0_memory: dom0_ceiling(doc),
-        packages: release.map_or(Vec::new(), |release| values(&release.packages)),
+        packages: values(&doc.release.packages),
     }
 }
 
 fn debian(doc: &FleetDoc) -> Debian {
-    let debian = doc.debian.as_ref();
-    let suite = debian.and_then(|debian| value(&debian.suite));
     Debian {
-        suite: suite.unwrap_or_else(|| SUITE.to_owned()),
-        mirror: debian.and_then(|debian| value(&debian.mirror)),
+        suite: value(&doc.debian.suite).unwrap_or_else(|| SUITE.to_owned()),
+        mirror: value(&doc.debian.mirror),
     }
 }
 
 /// What Xen gives dom0 at boot.
 pub(crate) fn dom0_ceiling(doc: &FleetDoc) -> Size {
-    let written = doc.release.as_ref().and_then(|it| value(&it.dom0_memory));
-    written.unwrap_or(DOM0_CEILING)
+    value(&doc.release.dom0_memory).unwrap_or(DOM0_CEILING)
 }
 
 /// What a host leaves dom0.
-pub(crate) fn dom0_memory(dom0: Option<&Dom0Doc>, doc: &FleetDoc) -> Size {
-    let written = dom0.and_then(|dom0| value(&dom0.memory));
+pub(crate) fn dom0_memory(host: &HostSettings, doc: &FleetDoc) -> Size {
+    let written = host.dom0.as_ref().and_then(|dom0| value(&dom0.memory));
     written.unwrap_or(DOM0_MEMORY.min(dom0_ceiling(doc)))
 }
 
 /// What a domU has.
-pub(crate) fn domu_memory(domu: &DomUDoc, defaults: &Defaults) -> Size {
-    let written = domu.memory.as_ref().or(defaults.memory.as_ref());
-    written.map_or(DOMU_MEMORY, |memory| memory.value)
+pub(crate) fn domu_memory(domu: &DomUSettings) -> Size {
+    value(&domu.memory).unwrap_or(DOMU_MEMORY)
 }
 
 fn value<T: Clone>(written: &Option<At<T>>) -> Option<T> {
@@ -87,5 +86,12 @@ fn values<T: Clone>(written: &[At<T>]) -> Vec<T> {
     written
         .iter()
         .map(|written| written.value.clone())
+        .collect()
+}
+
+/// Variables of several documents, the most general first.
+fn vars<'d>(documents: impl IntoIterator<Item = &'d VarsDoc>) -> Vars {
+    let all = documents.into_iter().flatten();
+    all.map(|(name, var)| (name.clone(), var.value.clone()))
         .collect()
 }

@@ -66,12 +66,14 @@ mod tests {
         let domu = DomU {
             name: name.clone(),
             kind: Kind::Pvh,
+            uuid: None,
             image: "base@1".parse().expect("image"),
             memory: "128MiB".parse().expect("size"),
             vcpus: 1,
             after,
             vifs: Vec::new(),
             disks: Vec::new(),
+            vars: BTreeMap::new(),
         };
         (name, domu)
     }

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use domus_model::domain::{Domain, Vbd};
-use domus_model::etc::stable_uuid;
-use domus_model::fleet::{DomU, Kind, Vif};
+use domus_model::etc::domu_uuid;
+use domus_model::fleet::{DomU, Kind, Vars, Vif};
 use domus_model::guest::data_device;
 
 fn domu(name: &str, kind: Kind, bridges: &[(&str, &str)]) -> DomU {
@@ -18,12 +18,14 @@ fn domu(name: &str, kind: Kind, bridges: &[(&str, &str)]) -> DomU {
     DomU {
         name: name.parse().expect("name"),
         kind,
+        uuid: None,
         image: "base@1".parse().expect("image"),
         memory: "128MiB".parse().expect("size"),
         vcpus: 2,
         after: Vec::new(),
         vifs: bridges.iter().map(vif).collect(),
         disks: Vec::new(),
+        vars: Vars::new(),
     }
 }
 
@@ -42,7 +44,7 @@ fn xml(domu: &DomU, images: &str, sources: &[(&str, bool)]) -> String {
         });
     let domain = Domain {
         domu,
-        uuid: stable_uuid(&fleet, "domu", &domu.name),
+        uuid: domu_uuid(&fleet, domu),
         kernel: format!("{images}/vmlinux"),
         initrd: format!("{images}/initrd.img"),
         disks: disks.collect(),

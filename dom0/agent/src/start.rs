@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Error, Result, bail};
 use domus_model::domain::{Domain, Vbd};
-use domus_model::etc::stable_uuid;
+use domus_model::etc::domu_uuid;
 use domus_model::fleet::DomU;
 use domus_model::guest::{CONFIG_DEVICE, ROOT_DEVICE, data_device};
 use domus_system::link;
@@ -33,7 +33,7 @@ pub(crate) fn start(context: &Context, hypervisor: &Hypervisor, domu: &DomU) -> 
     let config = config_disk::write(context, domu)?;
     let pool = &context.host.storage.domus;
     let volumes = domu.disks.iter();
-    let volumes = volumes.map(|disk| volume::prepare(&context.paths, pool, &domu.name, disk));
+    let volumes = volumes.map(|disk| volume::prepare(&context.paths, pool, disk));
     let volumes = volumes.collect::<Result<Vec<Volume>>>()?;
     for vif in &domu.vifs {
         link::wait_for_bridge(vif.bridge.as_str(), BRIDGE_PATIENCE)?;
@@ -57,7 +57,7 @@ pub(crate) fn start(context: &Context, hypervisor: &Hypervisor, domu: &DomU) -> 
     }
     let domain = Domain {
         domu,
-        uuid: stable_uuid(&context.fleet, "domu", &domu.name),
+        uuid: domu_uuid(&context.fleet, domu),
         kernel: text(image.kernel),
         initrd: text(image.initrd),
         disks,

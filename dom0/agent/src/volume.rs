@@ -2,6 +2,7 @@
 //! Data volumes of domUs: made and formatted once. Whatever is there already is never formatted,
 //! whatever it holds.
 
+mod device;
 mod file;
 mod lvm;
 
@@ -10,8 +11,7 @@ use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use domus_model::fleet::{Disk, VolumePool};
-use domus_model::names::Name;
+use domus_model::fleet::{Backing, Disk, VolumePool};
 use domus_system::block::{self, Content};
 use domus_system::program::Program;
 
@@ -29,27 +29,21 @@ pub(crate) enum Volume {
     Device(PathBuf),
 }
 
-/// The volume for `disk` of the domU `domu`: made if there is none.
+/// What `disk` is kept on: made if it is a volume and there is none.
 ///
 /// # Errors
-/// It cannot be made, or what is there is not what the guest would mount.
-pub(crate) fn prepare(
-    paths: &Paths,
-    pool: &VolumePool,
-    domu: &Name,
-    disk: &Disk,
-) -> Result<Volume> {
-    let name = volume_name(domu, &disk.name);
+/// It cannot be made or found, or what is there is not what the guest would mount.
+pub(crate) fn prepare(paths: &Paths, pool: &VolumePool, disk: &Disk) -> Result<Volume> {
+    let (name, size) = match &disk.backing {
+        Backing::Volume { name, size } => (name, *size),
+        Backing::Device(path) => return device::prepare(&paths.at(path), disk).map(Volume::Device),
+    };
     match pool {
-        VolumePool::Directory(dir) => file::prepare(&paths.at(dir), &name, disk).map(Volume::File),
-        VolumePool::VolumeGroup(group) => lvm::prepare(group, &name, disk).map(Volume::Device),
+        VolumePool::Directory(dir) => {
+            file::prepare(&paths.at(dir), name, size, disk).map(Volume::File)
+        }
+        VolumePool::VolumeGroup(group) => lvm::prepare(group, name, size, disk).map(Volume::Device),
     }
-}
-
-/// The name of a volume. A dot stands between, because names have none: with a hyphen the disk
-/// `b-c` of `a` and the disk `c` of `a-b` would be one.
-fn volume_name(domu: &Name, disk: &Name) -> String {
-    format!("{domu}.{disk}")
 }
 
 /// Makes an ext4 on `target`.

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use domus_build::files::{self, Added, What};
 use domus_build::roottar;
 use domus_build::toolroot::ToolRoot;
-use domus_model::fleet::VolumePool;
+use domus_model::fleet::{Backing, Disk, VolumePool};
 use domus_model::manifest::{IMAGE_MANIFEST, ImageManifest};
 use domus_model::marker::{MARKER_PATH, Marker};
 use domus_repo::Repo;
@@ -102,7 +102,11 @@ fn volumes(script: &Script<'_>) -> u64 {
         VolumePool::VolumeGroup(_) => 0,
         VolumePool::Directory(_) => {
             let disks = script.host.domus.values().flat_map(|domu| &domu.disks);
-            disks.map(|disk| disk.size.bytes() + 8 * MIB).sum()
+            let size = |disk: &Disk| match &disk.backing {
+                Backing::Volume { size, .. } => size.bytes() + 8 * MIB,
+                Backing::Device(_) => 0,
+            };
+            disks.map(size).sum()
         }
     }
 }

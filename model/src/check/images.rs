@@ -1,22 +1,21 @@
-//! Proof: every image that a domU starts from is made by a recipe, in that revision.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! Proof: every image that a domU starts from is made by a recipe, in that revision.
 
-use super::{guests, listed};
+use super::instead;
 use crate::diagnostic::Diagnostic;
-use crate::documents::{Documents, RecipeDoc};
+use crate::documents::{HostDocs, RecipeDoc, Shared};
 
-pub(super) fn prove(documents: &Documents, notes: &mut Vec<Diagnostic>) {
-    for guest in guests(documents) {
-        let Some(image) = &guest.domu.image else {
+pub(super) fn prove(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
+    for guest in docs.guests() {
+        let Some(image) = &guest.domu.settings.image else {
             continue;
         };
         let name = image.value.name.as_str();
-        let error = |message| Diagnostic::error(message, guest.path, image.span.clone());
-        let Some(recipe) = documents.images.get(name) else {
-            let help = match listed(documents.images.keys()).as_str() {
-                "" => format!("write its recipe, images/{name}.toml"),
-                others => format!("write its recipe, images/{name}.toml, or take one of: {others}"),
-            };
+        let error = |message| image.place.error(message);
+        let Some(recipe) = shared.images.get(name) else {
+            let write = format!("write its recipe, images/{name}.toml");
+            let others = instead(name, shared.images.keys().map(String::as_str));
+            let help = others.map_or(write.clone(), |others| format!("{others}; or {write}"));
             notes.push(error(format!("there is no recipe for {name}")).help(help));
             continue;
         };
@@ -28,7 +27,7 @@ pub(super) fn prove(documents: &Documents, notes: &mut Vec<Diagnostic>) {
             let made = format!("{name}@{}", revision.value);
             let note = error(format!("{} is not what its recipe makes", image.value))
                 .remark(format!("the recipe makes {made}"))
-                .see(&recipe.path, revision.span, "")
+                .see(&revision.place, "")
                 .help(format!("write image = \"{made}\""));
             notes.push(note);
         }

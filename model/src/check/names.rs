@@ -1,30 +1,38 @@
-//! Proof: everything has the documents it needs, and a domU's name is that of one domU.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! Proof: everything has the documents it needs. (That a domU's name is that of one domU is for
+//! `claims` to prove.)
 
-use crate::diagnostic::Diagnostic;
-use crate::documents::Documents;
-use std::collections::BTreeMap;
+use super::instead;
+use crate::diagnostic::{Diagnostic, Place};
+use crate::documents::{HostDocs, Shared};
 
-pub(super) fn prove(documents: &Documents, notes: &mut Vec<Diagnostic>) {
-    if documents.fleet.is_none() {
+pub(super) fn prove_fleet(shared: &Shared<'_>, notes: &mut Vec<Diagnostic>) {
+    if shared.fleet.is_none() {
         let help = "write it with version = 1 and fleet = \"NAME\"; `domus init` makes a whole one";
         let message = "there is no domus.toml, which every fleet has";
-        notes.push(Diagnostic::error(message, "domus.toml", 0..0).help(help));
+        notes.push(Place::whole("domus.toml").error(message).help(help));
     }
-    let mut seen: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
-    for (host, docs) in &documents.hosts {
-        if let (None, Some(domu)) = (&docs.host, docs.domus.values().next()) {
-            let message = format!("{host} has a domU and no host.toml");
-            let help = format!("write pservers/{host}/host.toml, or move its domUs elsewhere");
-            notes.push(Diagnostic::error(message, &domu.path, 0..0).help(help));
-        }
-        for (name, domu) in &docs.domus {
-            if let Some((other, path)) = seen.insert(name, (host, &domu.path)) {
-                let message = format!("two domUs are called {name}: on {other} and on {host}");
-                let help = "one vservers/NAME belongs to one domU: rename one, or keep one";
-                let note = Diagnostic::error(message, &domu.path, 0..0).help(help);
-                notes.push(note.see(path, 0..0, ""));
-            }
+}
+
+pub(super) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
+    let host = &docs.directory;
+    if let (None, Some(domu)) = (&docs.host, docs.domus.values().next()) {
+        let message = format!("{host} has a domU and no host.toml");
+        let help = format!("write pservers/{host}/host.toml, or move its domUs elsewhere");
+        notes.push(domu.place().error(message).help(help));
+    }
+    let (Some((_, host)), Some(fleet)) = (docs.body(), shared.fleet()) else {
+        return;
+    };
+    let known = || fleet.groups.iter().map(|(name, _)| name.value.as_str());
+    for group in &host.groups {
+        if known().all(|name| name != group.value.as_str()) {
+            let message = format!("the fleet has no group {}", group.value);
+            let write = format!("write [groups.{}] in domus.toml", group.value);
+            let others = instead(group.value.as_str(), known());
+            let help = others.map_or(write.clone(), |others| format!("{others}; or {write}"));
+            notes.push(group.place.error(message).help(help));
         }
     }
+    super::distinct(host.groups.iter(), "the host is twice in", notes);
 }

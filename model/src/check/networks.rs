@@ -1,10 +1,10 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Proof: bridges can be made, addresses and gateways fit, and domUs are joined to bridges that
 //! their host has.
-// SPDX-License-Identifier: GPL-3.0-or-later
 
-use super::{guests, hosts, listed};
+use super::instead;
 use crate::diagnostic::Diagnostic;
-use crate::documents::{At, Documents, HostDoc, NetworkDoc, Written};
+use crate::documents::{At, HostDocs, HostSettings, NetworkDoc, Written};
 use crate::fleet::Address;
 use crate::names::Name;
 use std::collections::BTreeMap;
@@ -12,37 +12,37 @@ use std::collections::BTreeMap;
 /// The longest name of a network interface in characters: the kernel's `IFNAMSIZ` less one.
 const LONGEST_INTERFACE: usize = 15;
 
-pub(super) fn prove(documents: &Documents, notes: &mut Vec<Diagnostic>) {
-    for (_, doc, host) in hosts(documents) {
-        prove_ports(&doc.path, host, notes);
-        for (name, network) in &host.networks {
-            prove_name(&doc.path, name, notes);
-            prove_gateway(&doc.path, name, network, notes);
-        }
+pub(super) fn prove(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
+    let Some((_, host)) = docs.body() else {
+        return;
+    };
+    prove_ports(&host.settings, notes);
+    for (name, network) in &host.settings.networks {
+        prove_name(name, notes);
+        prove_gateway(name, network, notes);
     }
-    prove_bridges(documents, notes);
+    prove_bridges(docs, &host.settings, notes);
 }
 
-fn prove_name(path: &str, name: &At<Name>, notes: &mut Vec<Diagnostic>) {
+fn prove_name(name: &At<Name>, notes: &mut Vec<Diagnostic>) {
     if name.value.as_str().len() > LONGEST_INTERFACE {
         let message = format!("{} is too long for a network", name.value);
         let help = format!(
             "its bridge has its name, which Linux limits to {LONGEST_INTERFACE} characters"
         );
-        notes.push(Diagnostic::error(message, path, name.span.clone()).help(help));
+        notes.push(name.place.error(message).help(help));
     }
 }
 
-fn prove_ports(path: &str, host: &HostDoc, notes: &mut Vec<Diagnostic>) {
+fn prove_ports(host: &HostSettings, notes: &mut Vec<Diagnostic>) {
     let mut taken: BTreeMap<&str, &At<String>> = BTreeMap::new();
     for (name, network) in &host.networks {
         for port in &network.ports {
-            let span = port.span.clone();
             if let Some(other) = taken.insert(&port.value, port) {
                 let message = format!("{} cannot be a port twice", port.value);
                 let help = "an interface is a port of one bridge: keep one of the two";
-                let note = Diagnostic::error(message, path, span).help(help);
-                notes.push(note.see(path, other.span.clone(), "here already"));
+                let note = port.place.error(message).help(help);
+                notes.push(note.see(&other.place, "here already"));
             } else if host
                 .networks
                 .iter()
@@ -50,17 +50,17 @@ fn prove_ports(path: &str, host: &HostDoc, notes: &mut Vec<Diagnostic>) {
             {
                 let message = format!("{} is a bridge, so no port of {}", port.value, name.value);
                 let help = "write the names of network cards, or rename that network";
-                notes.push(Diagnostic::error(message, path, span).help(help));
+                notes.push(port.place.error(message).help(help));
             }
         }
     }
 }
 
-fn prove_gateway(path: &str, name: &At<Name>, network: &NetworkDoc, notes: &mut Vec<Diagnostic>) {
+fn prove_gateway(name: &At<Name>, network: &NetworkDoc, notes: &mut Vec<Diagnostic>) {
     let Some(gateway) = &network.gateway else {
         return;
     };
-    let error = |message: &str| Diagnostic::error(message, path, gateway.span.clone());
+    let error = |message: &str| gateway.place.error(message);
     let address = match &network.address {
         Written::Refused => return,
         Written::Absent => {
@@ -83,27 +83,22 @@ fn prove_gateway(path: &str, name: &At<Name>, network: &NetworkDoc, notes: &mut 
         Address::None => error("a gateway needs a static address")
             .help("drop gateway, or write an address, as \"192.0.2.10/24\""),
     };
-    notes.push(note.see(path, address.span.clone(), "the host's address"));
+    notes.push(note.see(&address.place, "the host's address"));
 }
 
-fn prove_bridges(documents: &Documents, notes: &mut Vec<Diagnostic>) {
-    for guest in guests(documents) {
-        let host = documents.hosts.get(guest.host);
-        let Some(host) = host.and_then(|docs| docs.host.as_ref()?.body.as_ref()) else {
-            continue;
-        };
-        let bridges = guest.domu.vifs.iter().filter_map(|vif| vif.bridge.as_ref());
-        for bridge in bridges {
-            let names = || host.networks.iter().map(|(name, _)| name.value.as_str());
+fn prove_bridges(docs: &HostDocs, host: &HostSettings, notes: &mut Vec<Diagnostic>) {
+    let names = || host.networks.iter().map(|(name, _)| name.value.as_str());
+    for guest in docs.guests() {
+        let vifs = guest.domu.settings.vifs.iter();
+        for bridge in vifs.filter_map(|vif| vif.bridge.as_ref()) {
             if names().any(|name| name == bridge.value.as_str()) {
                 continue;
             }
-            let message = format!("{} has no network {}", guest.host, bridge.value);
-            let help = match listed(names()).as_str() {
-                "" => format!("write [networks.{}] in its host.toml", bridge.value),
-                has => format!("it has: {has}; others go into its host.toml"),
-            };
-            notes.push(Diagnostic::error(message, guest.path, bridge.span.clone()).help(help));
+            let message = format!("{} has no network {}", docs.directory, bridge.value);
+            let write = format!("write [networks.{}] in its host.toml", bridge.value);
+            let others = instead(bridge.value.as_str(), names());
+            let help = others.map_or(write.clone(), |others| format!("{others}; or {write}"));
+            notes.push(bridge.place.error(message).help(help));
         }
     }
 }

@@ -1,37 +1,29 @@
-//! Proof: whom a domU waits for is there, and nobody waits for himself.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! Proof: whom a domU waits for is there, and nobody waits for himself.
 
-use super::listed;
+use super::instead;
 use crate::diagnostic::Diagnostic;
-use crate::documents::{At, Documents, HostDocs};
+use crate::documents::{At, DomUDoc, HostDocs};
 use crate::names::Name;
 use std::collections::BTreeMap;
 
-pub(super) fn prove(documents: &Documents, notes: &mut Vec<Diagnostic>) {
-    for (host, docs) in &documents.hosts {
-        for (own, doc) in &docs.domus {
-            let after = doc.body.iter().flat_map(|domu| &domu.after);
-            for name in after.filter(|name| !docs.domus.contains_key(name.value.as_str())) {
-                let message = format!("there is no domU {} on {host}", name.value);
-                let note = Diagnostic::error(message, &doc.path, name.span.clone());
-                notes.push(note.help(advice(documents, docs, own, name.value.as_str())));
-            }
+pub(super) fn prove(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
+    for (own, doc) in &docs.domus {
+        let after = doc.body.iter().flat_map(after);
+        for name in after.filter(|name| !docs.domus.contains_key(name.value.as_str())) {
+            let message = format!("there is no domU {} on {}", name.value, docs.directory);
+            let others = docs.domus.keys().filter(|other| *other != own);
+            let others = others.map(String::as_str);
+            let help = instead(name.value.as_str(), others)
+                .unwrap_or_else(|| "take it out: there is no other domU on this host".to_owned());
+            notes.push(name.place.error(message).help(help));
         }
-        prove_acyclic(docs, notes);
     }
+    prove_acyclic(docs, notes);
 }
 
-/// What to write instead of `wanted`, for which `own` waits in vain.
-fn advice(documents: &Documents, docs: &HostDocs, own: &str, wanted: &str) -> String {
-    let mut hosts = documents.hosts.iter();
-    if let Some((other, _)) = hosts.find(|(_, docs)| docs.domus.contains_key(wanted)) {
-        return format!("{wanted} runs on {other}; each host starts its own domUs only");
-    }
-    let others = docs.domus.keys().filter(|other| *other != own);
-    match listed(others).as_str() {
-        "" => "take it out: there is no other domU on this host".to_owned(),
-        others => format!("there are: {others}"),
-    }
+fn after(domu: &DomUDoc) -> &[At<Name>] {
+    &domu.settings.after
 }
 
 /// For each domU, whom it waits for among those of its host.
@@ -42,7 +34,7 @@ type Waits<'d> = BTreeMap<&'d str, Vec<(&'d str, &'d At<Name>)>>;
 fn prove_acyclic(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
     let mut waits: Waits<'_> = BTreeMap::new();
     for (name, doc) in &docs.domus {
-        let after = doc.body.iter().flat_map(|domu| &domu.after);
+        let after = doc.body.iter().flat_map(after);
         let after = after.map(|at| (at.value.as_str(), at));
         let known = after.filter(|(other, _)| docs.domus.contains_key(*other));
         waits.insert(name, known.collect());
@@ -52,7 +44,7 @@ fn prove_acyclic(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
         let Some(circle) = circle(&waits) else {
             return;
         };
-        notes.extend(note(docs, &circle));
+        notes.extend(note(&circle));
         for (name, _) in circle {
             waits.remove(name);
         }
@@ -89,8 +81,7 @@ fn circle<'d>(waits: &Waits<'d>) -> Option<Vec<(&'d str, &'d At<Name>)>> {
     }
 }
 
-fn note(docs: &HostDocs, circle: &[(&str, &At<Name>)]) -> Option<Diagnostic> {
-    let path = |name: &str| docs.domus.get(name).map(|doc| doc.path.as_str());
+fn note(circle: &[(&str, &At<Name>)]) -> Option<Diagnostic> {
     let [(first, place), others @ ..] = circle else {
         return None;
     };
@@ -103,9 +94,8 @@ fn note(docs: &HostDocs, circle: &[(&str, &At<Name>)]) -> Option<Diagnostic> {
             format!("none can start first: {}", names.join(" after "))
         }
     };
-    let note = Diagnostic::error(message, path(first)?, place.span.clone());
-    let note = others.iter().try_fold(note, |note, (name, place)| {
-        Some(note.see(path(name)?, place.span.clone(), ""))
-    })?;
+    let note = place.place.error(message);
+    let others = others.iter();
+    let note = others.fold(note, |note, (_, place)| note.see(&place.place, ""));
     Some(note.help("take a name out of one `after`"))
 }

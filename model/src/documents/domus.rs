@@ -1,10 +1,13 @@
-//! `domus.toml`: the fleet.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! `domus.toml`: the fleet.
 
-use super::forms::{KIND, SIZE, name};
-use super::table::{At, Table};
+use super::domu::DomUSettings;
+use super::forms::{MEMORY, name};
+use super::host::HostSettings;
+use super::place::At;
+use super::table::Table;
+use super::vars::{VarsDoc, vars};
 use super::words::{MIRROR, PACKAGE, RELEASE_VERSION, SUITE};
-use crate::fleet::Kind;
 use crate::names::Name;
 use crate::units::Size;
 
@@ -12,13 +15,15 @@ use crate::units::Size;
 #[derive(Debug)]
 pub(crate) struct FleetDoc {
     pub(crate) name: Option<At<Name>>,
-    pub(crate) release: Option<ReleaseDoc>,
-    pub(crate) debian: Option<DebianDoc>,
-    pub(crate) defaults: Defaults,
+    pub(crate) release: ReleaseDoc,
+    pub(crate) debian: DebianDoc,
+    /// Groups by name.
+    pub(crate) groups: Vec<(At<Name>, GroupDoc)>,
+    pub(crate) vars: VarsDoc,
 }
 
 /// `[release]`
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ReleaseDoc {
     pub(crate) version: Option<At<String>>,
     pub(crate) dom0_memory: Option<At<Size>>,
@@ -26,60 +31,73 @@ pub(crate) struct ReleaseDoc {
 }
 
 /// `[debian]`
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct DebianDoc {
     pub(crate) suite: Option<At<String>>,
     pub(crate) mirror: Option<At<String>>,
 }
 
-/// `[defaults.domU]`: what a domU has that does not say so itself.
-#[derive(Debug, Default)]
-pub(crate) struct Defaults {
-    pub(crate) kind: Option<At<Kind>>,
-    pub(crate) memory: Option<At<Size>>,
-    pub(crate) vcpus: Option<At<u32>>,
+/// `[groups.NAME]`. What it says of hosts and domUs is taken by those.
+#[derive(Debug)]
+pub(crate) struct GroupDoc {
+    pub(crate) spare: Option<At<u32>>,
+    pub(crate) vars: VarsDoc,
 }
 
 impl FleetDoc {
     pub(super) fn read(document: &Table<'_>) -> Self {
-        let read_defaults = |table: &Table<'_>| table.table("domU", Defaults::read);
+        let release = document.table("release", "the dom0 ISO", ReleaseDoc::read);
+        let debian = document.table("debian", "where packages come from", DebianDoc::read);
+        let defaults = |table: &Table<'_>| {
+            table.part("host", "for hosts", HostSettings::read);
+            table.part("domU", "for domUs", DomUSettings::read);
+        };
+        let about = "what hosts and domUs have that do not say so themselves";
+        document.table("defaults", about, defaults);
         Self {
-            name: document.require("fleet", &name("example")),
-            release: document.table("release", ReleaseDoc::read),
-            debian: document.table("debian", DebianDoc::read),
-            defaults: document
-                .table("defaults", read_defaults)
-                .flatten()
-                .unwrap_or_default(),
+            name: document.require("fleet", "its name", &name("example")),
+            release: release.unwrap_or_default(),
+            debian: debian.unwrap_or_default(),
+            groups: document.named_tables(
+                "groups",
+                "hosts that have something in common",
+                &name("web"),
+                GroupDoc::read,
+            ),
+            vars: vars(document),
         }
     }
 }
 
 impl ReleaseDoc {
     fn read(table: &Table<'_>) -> Self {
+        let memory = "what Xen gives dom0 at boot: the most a host can leave it";
         Self {
-            version: table.read("version", &RELEASE_VERSION),
-            dom0_memory: table.read("dom0-memory", &SIZE),
-            packages: table.list("packages", &PACKAGE),
+            version: table.read("version", "its version", &RELEASE_VERSION),
+            dom0_memory: table.read("dom0-memory", memory, &MEMORY),
+            packages: table.list("packages", "more Debian packages in dom0", &PACKAGE),
         }
     }
 }
 
 impl DebianDoc {
     fn read(table: &Table<'_>) -> Self {
+        let mirror = "the mirror, if not mmdebstrap's own choice";
         Self {
-            suite: table.read("suite", &SUITE),
-            mirror: table.read("mirror", &MIRROR),
+            suite: table.read("suite", "the suite's code name", &SUITE),
+            mirror: table.read("mirror", mirror, &MIRROR),
         }
     }
 }
 
-impl Defaults {
+impl GroupDoc {
     fn read(table: &Table<'_>) -> Self {
+        table.part("host", "what its hosts have", HostSettings::read);
+        table.part("domU", "what domUs on its hosts have", DomUSettings::read);
+        let spare = "how many of its hosts may be lost, and their domUs still fit on the others";
         Self {
-            kind: table.read("kind", &KIND),
-            memory: table.read("memory", &SIZE),
-            vcpus: table.number("vcpus", super::VCPUS),
+            spare: table.number("spare", spare, 0..=1024),
+            vars: vars(table),
         }
     }
 }

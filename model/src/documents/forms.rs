@@ -1,6 +1,7 @@
-//! The forms that strings in documents have: those with a type of their own.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! The forms that strings in documents have: those with a type of their own.
 
+use super::shape::Shape;
 use crate::bad_value::{BadValue, quoted};
 use crate::fleet::{Address, Kind};
 use crate::names::{ImageRef, Name};
@@ -13,21 +14,60 @@ use uuid::Uuid;
 pub(super) struct Form<T> {
     /// One that is right.
     pub(super) example: &'static str,
+    /// A regular expression (ECMA 262) that all that are right match, for editors; `parse` alone
+    /// decides.
+    pub(super) pattern: &'static str,
     pub(super) parse: fn(&str) -> Result<T, BadValue>,
 }
 
-pub(super) const SIZE: Form<Size> = size("256MiB");
+impl<T> Form<T> {
+    /// What a schema says of it.
+    pub(super) fn shape(&self) -> Shape {
+        Shape::Text {
+            example: self.example,
+            pattern: self.pattern,
+        }
+    }
+}
 
 /// A size; as examples differ by what is measured, `example` says one.
 pub(super) const fn size(example: &'static str) -> Form<Size> {
     Form {
         example,
+        pattern: r"^[0-9]+[KMGT]iB$",
         parse: str::parse,
     }
 }
 
+/// Memory that a kernel gets.
+pub(super) const MEMORY: Form<Size> = Form {
+    example: "256MiB",
+    pattern: r"^[0-9]+[KMGT]iB$",
+    parse: |text| {
+        let size: Size = text.parse()?;
+        if size < LEAST_MEMORY {
+            let problem = format!("{size} is too little memory for Debian's kernel");
+            return Err(BadValue::new(
+                problem,
+                format!("write {LEAST_MEMORY} or more"),
+            ));
+        }
+        if !size.is_whole_mib() {
+            let more = Size::from_mib(size.mib().saturating_add(1));
+            let problem = format!("{size} is no whole number of MiB");
+            return Err(BadValue::new(problem, format!("write \"{more}\"")));
+        }
+        Ok(size)
+    },
+};
+
+/// The least memory in which Debian's kernel starts: with 64 MiB Xen refuses to build the domain
+/// ("segment kernel too large"), with 96 MiB it starts as PV and PVH.
+const LEAST_MEMORY: Size = Size::from_mib(96);
+
 pub(super) const MAC: Form<Mac> = Form {
     example: "00:16:3e:5a:01:07",
+    pattern: r"^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$",
     parse: str::parse,
 };
 
@@ -35,17 +75,20 @@ pub(super) const MAC: Form<Mac> = Form {
 pub(super) const fn name(example: &'static str) -> Form<Name> {
     Form {
         example,
+        pattern: r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
         parse: str::parse,
     }
 }
 
 pub(super) const IMAGE: Form<ImageRef> = Form {
     example: "base@1",
+    pattern: r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?@[1-9][0-9]*$",
     parse: str::parse,
 };
 
 pub(super) const KIND: Form<Kind> = Form {
     example: "pvh",
+    pattern: r"^(pv|pvh)$",
     parse: |text| match text {
         "pv" => Ok(Kind::Pv),
         "pvh" => Ok(Kind::Pvh),
@@ -59,6 +102,7 @@ pub(super) const KIND: Form<Kind> = Form {
 
 pub(super) const ADDRESS: Form<Address> = Form {
     example: "dhcp",
+    pattern: r"^(none|dhcp|[0-9a-fA-F.:]+/[0-9]+)$",
     parse: |text| match text {
         "none" => Ok(Address::None),
         "dhcp" => Ok(Address::Dhcp),
@@ -94,6 +138,7 @@ fn static_address(text: &str) -> Result<IpNet, BadValue> {
 
 pub(super) const GATEWAY: Form<IpAddr> = Form {
     example: "192.0.2.1",
+    pattern: r"^[0-9a-fA-F.:]+$",
     parse: |text| {
         text.parse().map_err(|_| {
             let problem = format!("{} is no IP address", quoted(text));
@@ -107,6 +152,7 @@ pub(super) const GATEWAY: Form<IpAddr> = Form {
 
 pub(super) const UUID: Form<Uuid> = Form {
     example: "6f0b6cf2-1c74-4f7e-9d0a-0a1f5a7e0001",
+    pattern: r"^(urn:uuid:|\{)?[0-9a-fA-F-]{32,36}\}?$",
     parse: |text| {
         let what = "on the machine, read /sys/class/dmi/id/product_uuid";
         let Ok(uuid) = text.parse::<Uuid>() else {

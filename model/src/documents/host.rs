@@ -1,8 +1,11 @@
-//! `pservers/HOST/host.toml`: a physical server.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! `pservers/HOST/host.toml`: a physical server.
 
-use super::forms::{ADDRESS, GATEWAY, MAC, SIZE, UUID, name, size};
-use super::table::{At, Table};
+use super::domu::DomUSettings;
+use super::forms::{ADDRESS, GATEWAY, MAC, MEMORY, UUID, name, size};
+use super::place::At;
+use super::table::Table;
+use super::vars::{VarsDoc, vars};
 use super::words::{DIRECTORY, INTERFACE, SERIAL, VOLUME_GROUP};
 use crate::fleet::{Address, VolumePool};
 use crate::names::Name;
@@ -13,6 +16,15 @@ use uuid::Uuid;
 /// A host as written.
 #[derive(Debug)]
 pub(crate) struct HostDoc {
+    /// Its groups in order, the first the most general.
+    pub(crate) groups: Vec<At<Name>>,
+    pub(crate) settings: HostSettings,
+    pub(crate) vars: VarsDoc,
+}
+
+/// What a host may take from a group or the fleet.
+#[derive(Debug)]
+pub(crate) struct HostSettings {
     pub(crate) machine: Option<MachineDoc>,
     pub(crate) dom0: Option<Dom0Doc>,
     pub(crate) pool: Option<VolumePool>,
@@ -56,71 +68,97 @@ const DEFAULT_DIRECTORY: &str = "/config/volumes";
 
 impl HostDoc {
     pub(super) fn read(document: &Table<'_>) -> Self {
+        document.part("domU", "what its domUs have", DomUSettings::read);
+        let about = "groups it belongs to; what a later one says wins";
         Self {
-            machine: document.table("machine", MachineDoc::read),
-            dom0: document.table("dom0", Dom0Doc::read),
-            pool: document.table("storage", read_storage).flatten(),
-            networks: document.named_tables("networks", &name("lan"), NetworkDoc::read),
+            groups: document.list("groups", about, &name("web")),
+            settings: HostSettings::read(document),
+            vars: vars(document),
+        }
+    }
+}
+
+impl HostSettings {
+    pub(super) fn read(table: &Table<'_>) -> Self {
+        let machine = "how the boot recognises this host, and what it has";
+        let networks = "a bridge of this name, to which domUs' cards are joined";
+        Self {
+            machine: table.table("machine", machine, MachineDoc::read),
+            dom0: table.table("dom0", "what dom0 has of it", Dom0Doc::read),
+            pool: table
+                .table("storage", "where things outlast a reboot", read_storage)
+                .flatten(),
+            networks: table.named_tables("networks", networks, &name("lan"), NetworkDoc::read),
         }
     }
 }
 
 impl MachineDoc {
     fn read(table: &Table<'_>) -> Self {
-        if !["dmi-uuid", "serial", "mac"]
-            .iter()
-            .any(|key| table.has(key))
-        {
+        let machine = Self {
+            dmi_uuid: table.read("dmi-uuid", "UUID of the machine's DMI tables", &UUID),
+            serial: table.read("serial", "serial number of its DMI tables", &SERIAL),
+            mac: table.read("mac", "address of one of its network cards", &MAC),
+            memory: table.require("memory", "memory that dom0 and domUs share", &size("64GiB")),
+        };
+        let identities = ["dmi-uuid", "serial", "mac"];
+        if table.is_whole() && !identities.iter().any(|key| table.has(key)) {
             let help = "write dmi-uuid (from /sys/class/dmi/id/product_uuid), serial (from \
                         product_serial there), or the mac of one of its network cards";
             let message = "nothing in [machine] tells this host from others".to_owned();
-            table.notes().error(table.span(), message, help);
+            table.notes().error(table.place(), message, help);
         }
-        Self {
-            dmi_uuid: table.read("dmi-uuid", &UUID),
-            serial: table.read("serial", &SERIAL),
-            mac: table.read("mac", &MAC),
-            memory: table.require("memory", &size("64GiB")),
-        }
+        machine
     }
 }
 
 impl Dom0Doc {
     fn read(table: &Table<'_>) -> Self {
         Self {
-            memory: table.read("memory", &SIZE),
-            vcpus: table.number("vcpus", super::VCPUS),
+            memory: table.read("memory", "memory that dom0 keeps", &MEMORY),
+            vcpus: table.number("vcpus", "virtual CPUs that dom0 keeps", super::VCPUS),
         }
     }
 }
 
 impl NetworkDoc {
     fn read(table: &Table<'_>) -> Self {
-        let address = match table.read("address", &ADDRESS) {
+        let ports = "network interfaces of the host that are joined to it";
+        let address = "dom0's own address: none, dhcp, or one with its prefix length";
+        let address = match table.read("address", address, &ADDRESS) {
             Some(address) => Written::Read(address),
             None if table.has("address") => Written::Refused,
             None => Written::Absent,
         };
         Self {
-            ports: table.list("ports", &INTERFACE),
+            ports: table.list("ports", ports, &INTERFACE),
             address,
-            gateway: table.read("gateway", &GATEWAY),
+            gateway: table.read("gateway", "dom0's default gateway", &GATEWAY),
         }
     }
 }
 
 fn read_storage(table: &Table<'_>) -> Option<VolumePool> {
-    table.table("domUs", read_pool).flatten()
+    table
+        .table(
+            "domUs",
+            "where volumes of domUs are: one of the two",
+            read_pool,
+        )
+        .flatten()
 }
 
 fn read_pool(table: &Table<'_>) -> Option<VolumePool> {
-    let directory = table.read("directory", &DIRECTORY);
-    let group = table.read("volume-group", &VOLUME_GROUP);
-    let (has_directory, has_group) = (table.has("directory"), table.has("volume-group"));
+    let directory = "a directory of dom0, in which they are files";
+    let group = "an LVM volume group, in which they are logical volumes";
+    let at = table.alternatives(&["directory", "volume-group"]);
+    let directory = at.read("directory", directory, &DIRECTORY);
+    let group = at.read("volume-group", group, &VOLUME_GROUP);
+    let (has_directory, has_group) = (at.has("directory"), at.has("volume-group"));
     if has_directory && has_group {
         let message = "domUs' volumes cannot be in two places".to_owned();
         let help = "keep either directory or volume-group";
-        table.notes().error(table.span(), message, help);
+        table.notes().error(at.place(), message, help);
         return None;
     }
     match (directory, group) {

@@ -1,6 +1,6 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The forms that strings in documents have: those that stay text. They end up in file names,
 //! command lines and configuration files, so each says exactly which characters it allows.
-// SPDX-License-Identifier: GPL-3.0-or-later
 
 use super::forms::Form;
 use crate::bad_value::{BadValue, quoted};
@@ -43,6 +43,7 @@ fn is_absolute(text: &str) -> bool {
 
 pub(super) const RELEASE_VERSION: Form<String> = Form {
     example: "2026.11",
+    pattern: r"^[a-z0-9][A-Za-z0-9.+~-]{0,31}$",
     parse: |text| {
         let advice = "use letters, digits and .+~-, beginning with a digit or lower-case letter";
         let fits = is_word(text, 32, ".+~-");
@@ -53,6 +54,7 @@ pub(super) const RELEASE_VERSION: Form<String> = Form {
 /// Debian Policy 5.6.7, without a version or architecture.
 pub(super) const PACKAGE: Form<String> = Form {
     example: "iproute2",
+    pattern: r"^[a-z0-9][a-z0-9+.-]+$",
     parse: |text| {
         let fits = text.len() >= 2 && is_word(text, 128, "+-.") && is_lower(text);
         let advice = "write its name alone, in lower case, as \"iproute2\"";
@@ -66,6 +68,7 @@ fn is_lower(text: &str) -> bool {
 
 pub(super) const SUITE: Form<String> = Form {
     example: "trixie",
+    pattern: r"^[a-z0-9][a-z0-9.-]*$",
     parse: |text| {
         let fits = is_word(text, 64, "-.") && is_lower(text);
         word(
@@ -79,6 +82,7 @@ pub(super) const SUITE: Form<String> = Form {
 
 pub(super) const MIRROR: Form<String> = Form {
     example: "https://mirror.example.net/debian",
+    pattern: r"^(https://|http://|file:/|copy:/)[!-~]*$",
     parse: |text| {
         let schemes = ["https://", "http://", "file:/", "copy:/"];
         let visible = text.chars().all(|c| c.is_ascii_graphic());
@@ -90,6 +94,7 @@ pub(super) const MIRROR: Form<String> = Form {
 
 pub(super) const SERIAL: Form<String> = Form {
     example: "8QXK2M3",
+    pattern: r"^[!-~]([ -~]*[!-~])?$",
     parse: |text| {
         let visible = text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
         let known = !text.trim().is_empty() && text.trim() == text && visible;
@@ -120,6 +125,7 @@ const NO_SERIALS: [&str; 8] = [
 /// The kernel's `dev_valid_name`: at most 15 bytes, no `/`, `:` or space; here ASCII only.
 pub(super) const INTERFACE: Form<String> = Form {
     example: "eno1",
+    pattern: r"^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$",
     parse: |text| {
         let fits = (1..=15).contains(&text.len())
             && !matches!(text, "." | "..")
@@ -134,6 +140,7 @@ pub(super) const INTERFACE: Form<String> = Form {
 
 pub(super) const DIRECTORY: Form<String> = Form {
     example: "/config/volumes",
+    pattern: r"^(/[A-Za-z0-9._+@%-]+)+$",
     parse: |text| {
         let advice = "write an absolute path without . and .., as \"/config/volumes\"";
         word(
@@ -148,6 +155,7 @@ pub(super) const DIRECTORY: Form<String> = Form {
 /// lvm(8), "VALID NAMES".
 pub(super) const VOLUME_GROUP: Form<String> = Form {
     example: "vg0",
+    pattern: r"^[A-Za-z0-9+_.][A-Za-z0-9+_.-]{0,63}$",
     parse: |text| {
         let fits = (1..=64).contains(&text.len())
             && !matches!(text, "." | "..")
@@ -160,8 +168,37 @@ pub(super) const VOLUME_GROUP: Form<String> = Form {
     },
 };
 
+/// A volume of a host's pool: a logical volume (lvm(8), "VALID NAMES") or a file.
+pub(super) const VOLUME: Form<String> = Form {
+    example: "web-data",
+    pattern: r"^[A-Za-z0-9][A-Za-z0-9+_.-]{0,126}$",
+    parse: |text| {
+        let fits = (1..=127).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+_.-".contains(c));
+        let advice = "use letters, digits and +_.-, as \"web-data\"";
+        word(fits, text, "name of a volume", advice)
+    },
+};
+
+pub(super) const DEVICE: Form<String> = Form {
+    example: "/dev/disk/by-id/wwn-0x5000c500a1b2c3d4",
+    pattern: r"^/dev/(disk/by-[a-z]+|mapper)(/[A-Za-z0-9._+@%:-]+)+$",
+    parse: |text| {
+        let stable = ["/dev/disk/by-", "/dev/mapper/"];
+        let named = text.replace(':', "");
+        let fits = is_absolute(&named) && stable.iter().any(|top| text.starts_with(top));
+        let advice = "name it by what does not change from boot to boot, as \
+                      \"/dev/disk/by-id/wwn-0x5000c500a1b2c3d4\"; `ls -l /dev/disk/by-id` lists them";
+        word(fits, text, "device that is found again", advice)
+    },
+};
+
 pub(super) const MOUNT: Form<String> = Form {
     example: "/srv",
+    pattern: r"^(/[A-Za-z0-9._+@%-]+)+$",
     parse: |text| {
         let within = |top: &&str| text == *top || text.starts_with(&format!("{top}/"));
         let what = "place to mount a disk";
@@ -197,6 +234,7 @@ const HIDDEN: [&str; 7] = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/boot", "
 
 pub(super) const FILES: Form<String> = Form {
     example: "web/",
+    pattern: r"^[A-Za-z0-9._+@%-]+(/[A-Za-z0-9._+@%-]+)*/?$",
     parse: |text| {
         let path = text.strip_suffix('/').unwrap_or(text);
         let fits = !text.starts_with('/') && is_absolute(&format!("/{path}")) && !path.is_empty();
@@ -207,6 +245,7 @@ pub(super) const FILES: Form<String> = Form {
 
 pub(super) const USER: Form<String> = Form {
     example: "www",
+    pattern: r"^[a-z][a-z0-9_-]{0,31}$",
     parse: |text| {
         let fits = is_word(text, 32, "_-") && is_lower(text) && text != "root";
         let fits = fits && text.starts_with(|c: char| c.is_ascii_lowercase());
@@ -217,6 +256,7 @@ pub(super) const USER: Form<String> = Form {
 
 pub(super) const PATH: Form<String> = Form {
     example: "/bin/sh",
+    pattern: r"^/([A-Za-z0-9._+@%-]+(/[A-Za-z0-9._+@%-]+)*)?$",
     parse: |text| {
         let advice = "write an absolute path without . and .., as \"/bin/sh\"";
         word(is_absolute(text), text, "absolute path", advice)
@@ -226,6 +266,7 @@ pub(super) const PATH: Form<String> = Form {
 /// systemd.unit(5).
 pub(super) const UNIT: Form<String> = Form {
     example: "nginx.service",
+    pattern: r"^[A-Za-z0-9][A-Za-z0-9:_.@\-]{0,254}$",
     parse: |text| {
         let fits = (1..=255).contains(&text.len())
             && text.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -243,6 +284,7 @@ pub(super) const UNIT: Form<String> = Form {
 
 pub(super) const COMMAND: Form<String> = Form {
     example: "systemctl mask apt-daily.timer",
+    pattern: r"^[^\x00]*[^\x00\s][^\x00]*$",
     parse: |text| {
         let fits = !text.trim().is_empty() && !text.contains('\0');
         word(fits, text, "command", "write a line for /bin/sh")

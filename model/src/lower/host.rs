@@ -1,37 +1,60 @@
-//! Hosts and their domUs.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! Hosts and their domUs.
 
-use super::{dom0_memory, domu_memory, value, values};
+use super::{dom0_memory, domu_memory, value, values, vars};
 use crate::documents::{
-    At, Defaults, DiskDoc, Doc, DomUDoc, FleetDoc, HostDocs, MachineDoc, NetworkDoc, VifDoc,
+    At, DiskDoc, Doc, DomUDoc, FleetDoc, HostDocs, MachineDoc, NetworkDoc, Shared, VarsDoc, VifDoc,
     Written,
 };
-use crate::fleet::{Address, Disk, Dom0, DomU, Host, Kind, Machine, Network, Storage, Vif};
+use crate::etc::derived_mac;
+use crate::fleet::{
+    Address, Backing, Disk, Dom0, DomU, Host, Kind, Machine, Network, Storage, Vif, volume_name,
+};
+use crate::names::Name;
 
-pub(super) fn host(docs: &HostDocs, fleet: &FleetDoc) -> Option<Host> {
+/// The host of these documents; `None` if one of them lacks what it must have.
+pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs) -> Option<Host> {
+    let fleet = shared.fleet()?;
     let doc = docs.host.as_ref()?;
     let host = doc.body.as_ref()?;
-    let vcpus = host.dom0.as_ref().and_then(|dom0| value(&dom0.vcpus));
-    let domus = docs.domus.values().map(|doc| domu(doc, &fleet.defaults));
-    let networks = host
+    let settings = &host.settings;
+    let vcpus = settings.dom0.as_ref().and_then(|dom0| value(&dom0.vcpus));
+    let networks = settings
         .networks
         .iter()
         .map(|(name, doc)| Some((name.value.clone(), network(doc)?)));
+    let groups = values(&host.groups);
+    let lower: Vec<&VarsDoc> = lower_vars(fleet, &groups).chain([&host.vars]).collect();
+    let domus = docs.domus.values();
+    let domus = domus.map(|doc| domu(value(&fleet.name)?, doc, &lower));
     Some(Host {
         name: doc.name.clone()?,
-        machine: machine(host.machine.as_ref()?)?,
+        machine: machine(settings.machine.as_ref()?)?,
         dom0: Dom0 {
-            memory: dom0_memory(host.dom0.as_ref(), fleet),
+            memory: dom0_memory(settings, fleet),
             vcpus: vcpus.unwrap_or(1),
         },
         storage: Storage {
-            domus: host.pool.clone()?,
+            domus: settings.pool.clone()?,
         },
         networks: networks.collect::<Option<_>>()?,
         domus: domus
             .map(|domu| domu.map(|domu| (domu.name.clone(), domu)))
             .collect::<Option<_>>()?,
+        vars: vars(lower),
+        groups,
     })
+}
+
+/// The variables of the fleet and these groups of it, the most general first.
+fn lower_vars<'d>(fleet: &'d FleetDoc, groups: &[Name]) -> impl Iterator<Item = &'d VarsDoc> {
+    let of_group = |group: &Name| {
+        let mut all = fleet.groups.iter();
+        let found = all.find(|(name, _)| name.value == *group);
+        found.map(|(_, doc)| &doc.vars)
+    };
+    let groups: Vec<&VarsDoc> = groups.iter().filter_map(of_group).collect();
+    [&fleet.vars].into_iter().chain(groups)
 }
 
 fn machine(doc: &MachineDoc) -> Option<Machine> {
@@ -55,33 +78,51 @@ fn network(doc: &NetworkDoc) -> Option<Network> {
     })
 }
 
-fn domu(doc: &Doc<DomUDoc>, defaults: &Defaults) -> Option<DomU> {
+fn domu(fleet: Name, doc: &Doc<DomUDoc>, lower: &[&VarsDoc]) -> Option<DomU> {
     let domu = doc.body.as_ref()?;
-    let kind = value(&domu.kind).or_else(|| value(&defaults.kind));
-    let vcpus = value(&domu.vcpus).or_else(|| value(&defaults.vcpus));
+    let settings = &domu.settings;
+    let name = doc.name.clone()?;
+    let vifs = settings.vifs.iter().enumerate();
+    let vifs = vifs.map(|(index, doc)| vif(doc, || derived_mac(&fleet, &name, index)));
+    let vifs = vifs.collect::<Option<_>>()?;
+    let disks = settings.disks.iter().map(|doc| disk(&name, doc));
+    let disks = disks.collect::<Option<_>>()?;
     Some(DomU {
-        name: doc.name.clone()?,
-        kind: kind.unwrap_or(Kind::Pvh),
-        image: value(&domu.image)?,
-        memory: domu_memory(domu, defaults),
-        vcpus: vcpus.unwrap_or(1),
-        after: values(&domu.after),
-        vifs: domu.vifs.iter().map(vif).collect::<Option<_>>()?,
-        disks: domu.disks.iter().map(disk).collect::<Option<_>>()?,
+        kind: value(&settings.kind).unwrap_or(Kind::Pvh),
+        uuid: value(&settings.uuid),
+        image: value(&settings.image)?,
+        memory: domu_memory(settings),
+        vcpus: value(&settings.vcpus).unwrap_or(1),
+        after: values(&settings.after),
+        vifs,
+        disks,
+        vars: vars(lower.iter().copied().chain([&domu.vars])),
+        name,
     })
 }
 
-fn vif(doc: &VifDoc) -> Option<Vif> {
+fn vif(doc: &VifDoc, derived: impl FnOnce() -> crate::units::Mac) -> Option<Vif> {
     Some(Vif {
         bridge: value(&doc.bridge)?,
-        mac: value(&doc.mac)?,
+        mac: match doc.has_mac {
+            true => value(&doc.mac)?,
+            false => derived(),
+        },
     })
 }
 
-fn disk(doc: &DiskDoc) -> Option<Disk> {
+fn disk(domu: &Name, doc: &DiskDoc) -> Option<Disk> {
+    let name = value(&doc.name)?;
+    let own = || volume_name(domu.as_str(), &name);
     Some(Disk {
-        name: value(&doc.name)?,
-        size: value(&doc.size)?,
+        backing: match value(&doc.device) {
+            Some(device) => Backing::Device(device),
+            None => Backing::Volume {
+                name: value(&doc.volume).unwrap_or_else(own),
+                size: value(&doc.size)?,
+            },
+        },
         mount: value(&doc.mount),
+        name,
     })
 }

@@ -28,15 +28,11 @@ impl Mac {
         Ok(mac)
     }
 
-    /// The address `00:16:3e:…` whose last three octets are derived from `seed`; the same seed
-    /// gives the same address.
-    pub fn derived(seed: &str) -> Self {
-        // FNV-1a: spread matters here, secrecy does not.
-        let hash = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let [a, b, c, ..] = (hash ^ (hash >> 32)).to_le_bytes();
-        Self([0x00, 0x16, 0x3e, a, b, c])
+    /// These octets as a locally administered address of one card (IEEE 802): two bits of the
+    /// first octet say so, 46 are as given.
+    pub const fn local([first, rest @ ..]: [u8; 6]) -> Self {
+        let [b, c, d, e, f] = rest;
+        Self([(first & !1) | 2, b, c, d, e, f])
     }
 
     /// The six octets.
@@ -96,11 +92,13 @@ mod tests {
     }
 
     #[test]
-    fn derived_ones_are_xens_and_differ() {
-        let (web, db) = (Mac::derived("web"), Mac::derived("db"));
-        assert_ne!(web, db);
-        assert_eq!(web, Mac::derived("web"));
-        assert!(web.is_free_to_give() && db.is_free_to_give());
+    fn local_ones_are_those_of_one_card() {
+        for octets in [[0; 6], [0xff; 6], [0x01, 2, 3, 4, 5, 6]] {
+            let mac = Mac::local(octets);
+            assert_eq!(Mac::new(mac.octets()), Ok(mac));
+            assert!(mac.is_free_to_give());
+            assert_eq!(mac.octets()[1..], octets[1..]);
+        }
     }
 
     #[test]

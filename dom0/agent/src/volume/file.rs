@@ -8,16 +8,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use domus_model::fleet::Disk;
+use domus_model::units::Size;
 use domus_system::atomic::{self, Pending};
 
 /// The volume `name` in `dir`.
-pub(super) fn prepare(dir: &Path, name: &str, disk: &Disk) -> Result<PathBuf> {
+pub(super) fn prepare(dir: &Path, name: &str, size: Size, disk: &Disk) -> Result<PathBuf> {
     let path = dir.join(format!("{name}.img"));
     // Not `exists()`: a link that leads nowhere has the name too, and must not be replaced.
     match path.symlink_metadata() {
         Ok(_) => accept(&path, disk)?,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            make(&path, disk).with_context(|| format!("making the volume {}", path.display()))?;
+            make(&path, size, disk)
+                .with_context(|| format!("making the volume {}", path.display()))?;
         }
         Err(error) => return Err(error).with_context(|| format!("finding {}", path.display())),
     }
@@ -30,14 +32,14 @@ fn accept(path: &Path, disk: &Disk) -> Result<()> {
     super::examine(path, disk)
 }
 
-fn make(path: &Path, disk: &Disk) -> Result<()> {
+fn make(path: &Path, size: Size, disk: &Disk) -> Result<()> {
     if let Some(dir) = path.parent() {
         atomic::sweep(dir);
     }
     let mut pending = Pending::new(path)?;
     pending
         .file()
-        .set_len(disk.size.bytes())
+        .set_len(size.bytes())
         .context("setting its size")?;
     super::format(pending.temporary(), disk)?;
     pending.commit(0o600)
@@ -46,6 +48,7 @@ fn make(path: &Path, disk: &Disk) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domus_model::fleet::Backing;
     use domus_system::atomic::TEMPORARY;
     use domus_system::block::{self, Content};
     use std::os::unix::fs::{MetadataExt, symlink};
@@ -53,9 +56,20 @@ mod tests {
     fn disk(size: &str, mount: Option<&str>) -> Disk {
         Disk {
             name: "data".parse().expect("name"),
-            size: size.parse().expect("size"),
+            backing: Backing::Volume {
+                name: "web.data".into(),
+                size: size.parse().expect("size"),
+            },
             mount: mount.map(str::to_owned),
         }
+    }
+
+    /// As the agent calls it.
+    fn prepare(dir: &Path, name: &str, disk: &Disk) -> Result<PathBuf> {
+        let Backing::Volume { size, .. } = disk.backing else {
+            panic!("a volume");
+        };
+        super::prepare(dir, name, size, disk)
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use domus_model::fleet::Disk;
+use domus_model::units::Size;
 use domus_system::block::{self, Content};
 use domus_system::program::Program;
 use serde::Deserialize;
@@ -22,13 +23,13 @@ struct Lv {
 }
 
 /// The volume `name` in the volume group `group`.
-pub(super) fn prepare(group: &str, name: &str, disk: &Disk) -> Result<PathBuf> {
+pub(super) fn prepare(group: &str, name: &str, size: Size, disk: &Disk) -> Result<PathBuf> {
     let full = format!("{group}/{name}");
     let doing = || format!("preparing the logical volume {full}");
     let lv = match find(group, name).with_context(doing)? {
         Some(lv) => lv,
         None => {
-            create(group, name, disk).with_context(doing)?;
+            create(group, name, size).with_context(doing)?;
             let made = find(group, name).with_context(doing)?;
             made.with_context(|| format!("{}: it was made and is not there", doing()))?
         }
@@ -61,8 +62,8 @@ fn finish(lv: &Lv, disk: &Disk) -> Result<()> {
 /// Makes a logical volume and its tag in one transaction. What an earlier volume left on the same
 /// extents is wiped by lvcreate, which does so to its own new volume only: else that would look
 /// like this volume's content.
-fn create(group: &str, name: &str, disk: &Disk) -> Result<()> {
-    let size = format!("{}b", disk.size.bytes());
+fn create(group: &str, name: &str, size: Size) -> Result<()> {
+    let size = format!("{}b", size.bytes());
     Program::new("lvcreate")
         .args([
             "--yes",

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Proof: what must be unique in the fleet is given once. Hosts are read one after another and
+//! forgotten; what each claims is kept, small, and compared at the end.
+
+use crate::diagnostic::{Diagnostic, Place};
+use crate::documents::{HostDocs, Shared, Written};
+use crate::etc::derived_mac;
+use crate::fleet::Address;
+use crate::units::Mac;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What is claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// The name of a domU.
+    DomU,
+    /// The address of a network card.
+    Mac,
+    /// The UUID of a machine.
+    MachineUuid,
+    /// The serial number of a machine.
+    Serial,
+    /// The UUID of a domU.
+    DomUUuid,
+    /// A device that other hosts may see too.
+    Device,
+    /// An address on a network.
+    Address,
+}
+
+/// One claim: 32 bytes, of which a large fleet has millions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Claim {
+    /// The thing itself where it has at most 128 bits, else a digest of its text.
+    key: u128,
+    kind: Kind,
+    document: u32,
+    start: u32,
+    end: u32,
+}
+
+/// The claims of many hosts.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    claims: Vec<Claim>,
+    /// The documents that claims point into.
+    documents: Vec<Arc<str>>,
+}
+
+/// The namespace of digests of claims (RFC 9562, version 5).
+const NAMESPACE: Uuid = Uuid::from_u128(0x9e5a_41c7_2f0b_4d38_b1a6_7c1d_80ee_3f52);
+
+fn digest(text: &str) -> u128 {
+    Uuid::new_v5(&NAMESPACE, text.as_bytes()).as_u128()
+}
+
+impl Claims {
+    /// Adds what the documents of one host claim.
+    pub(crate) fn add(&mut self, shared: &Shared<'_>, docs: &HostDocs) {
+        let fleet = shared.fleet().and_then(|fleet| fleet.name.as_ref());
+        let fleet = fleet.map(|fleet| &fleet.value);
+        self.add_host(docs);
+        for guest in docs.guests() {
+            let settings = &guest.domu.settings;
+            if let Some(uuid) = &settings.uuid {
+                self.claim(Kind::DomUUuid, uuid.value.as_u128(), &uuid.place);
+            }
+            for (index, vif) in settings.vifs.iter().enumerate() {
+                let derived = || Some(derived_mac(fleet?, guest.doc.name.as_ref()?, index));
+                match (&vif.mac, vif.has_mac) {
+                    (Some(mac), _) => self.claim(Kind::Mac, bits(mac.value), &mac.place),
+                    (None, true) => {}
+                    (None, false) => {
+                        let place = vif.bridge.as_ref().map(|bridge| &bridge.place);
+                        if let (Some(mac), Some(place)) = (derived(), place) {
+                            self.claim(Kind::Mac, bits(mac), place);
+                        }
+                    }
+                }
+            }
+            for device in settings
+                .disks
+                .iter()
+                .filter_map(|disk| disk.device.as_ref())
+            {
+                self.claim(Kind::Device, digest(&device.value), &device.place);
+            }
+        }
+        for (name, doc) in &docs.domus {
+            self.claim(Kind::DomU, digest(name), &doc.place());
+        }
+    }
+
+    fn add_host(&mut self, docs: &HostDocs) {
+        let Some((_, host)) = docs.body() else {
+            return;
+        };
+        if let Some(machine) = &host.settings.machine {
+            if let Some(uuid) = &machine.dmi_uuid {
+                self.claim(Kind::MachineUuid, uuid.value.as_u128(), &uuid.place);
+            }
+            if let Some(serial) = &machine.serial {
+                self.claim(Kind::Serial, digest(&serial.value), &serial.place);
+            }
+            if let Some(mac) = &machine.mac {
+                self.claim(Kind::Mac, bits(mac.value), &mac.place);
+            }
+        }
+        for (name, network) in &host.settings.networks {
+            // A network that leaves the host is one for all that call it so.
+            if let (Written::Read(address), false) = (&network.address, network.ports.is_empty())
+                && let Address::Static(net) = &address.value
+            {
+                let key = digest(&format!("{}/{}", name.value, net.addr()));
+                self.claim(Kind::Address, key, &address.place);
+            }
+        }
+    }
+
+    fn claim(&mut self, kind: Kind, key: u128, place: &Place) {
+        // Places of one document come one after another, or are in one that came before its last.
+        let known = self.documents.iter().rev().take(64);
+        let last = self.documents.len();
+        let document = match known.enumerate().find(|(_, file)| **file == place.file) {
+            Some((back, _)) => last - 1 - back,
+            None => {
+                self.documents.push(Arc::clone(&place.file));
+                last
+            }
+        };
+        // A document has 1 MiB at most, and no fleet has 2^32 of them.
+        let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        self.claims.push(Claim {
+            key,
+            kind,
+            document: small(document),
+            start: small(place.start),
+            end: small(place.end),
+        });
+    }
+
+    /// Both together.
+    pub(crate) fn join(&mut self, other: Self) {
+        let base = u32::try_from(self.documents.len()).unwrap_or(u32::MAX);
+        self.documents.extend(other.documents);
+        self.claims
+            .extend(other.claims.into_iter().map(|claim| Claim {
+                document: base.saturating_add(claim.document),
+                ..claim
+            }));
+    }
+
+    /// What is claimed twice.
+    pub(crate) fn conflicts(mut self, notes: &mut Vec<Diagnostic>) {
+        self.claims
+            .sort_unstable_by_key(|claim| (claim.kind, claim.key));
+        let same = |a: &Claim, b: &Claim| (a.kind, a.key) == (b.kind, b.key);
+        for claims in self.claims.chunk_by(same).filter(|claims| claims.len() > 1) {
+            let mut places: Vec<Place> = claims.iter().map(|claim| self.place(claim)).collect();
+            places.sort();
+            // What a host takes from a group or default is one place, claimed by many.
+            let first = &places[0];
+            for place in &places[1..] {
+                notes.push(conflict(claims[0].kind, first, place));
+            }
+        }
+    }
+
+    fn place(&self, claim: &Claim) -> Place {
+        let file = &self.documents[claim.document as usize];
+        Place::new(file, claim.start as usize..claim.end as usize)
+    }
+}
+
+/// The bits of an address.
+fn bits(mac: Mac) -> u128 {
+    let [a, b, c, d, e, f] = mac.octets();
+    u128::from(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+}
+
+/// Whose a document is, for people.
+fn owner(file: &str) -> String {
+    match file.split('/').collect::<Vec<_>>()[..] {
+        [_, host, "domUs", domu] => {
+            let name = domu.strip_suffix(".toml").unwrap_or(domu);
+            format!("{name} on {host}")
+        }
+        [_, host, _] => format!("the machine of {host}"),
+        _ => file.to_owned(),
+    }
+}
+
+fn conflict(kind: Kind, first: &Place, place: &Place) -> Diagnostic {
+    let other = owner(&first.file);
+    let also = format!("also given to {other}");
+    if first == place {
+        let message = match kind {
+            Kind::Mac => "hosts or domUs take one MAC address from here",
+            Kind::MachineUuid | Kind::Serial => "hosts take one identity from here",
+            Kind::DomUUuid => "domUs take one UUID from here",
+            Kind::Device => "domUs take one device from here",
+            Kind::Address => "hosts take one address from here",
+            Kind::DomU => "two domUs have one name",
+        };
+        let help = "it belongs to one of them: write it there";
+        return place.error(message).help(help);
+    }
+    match kind {
+        Kind::DomU => {
+            let name = owner(&place.file);
+            let name = name.split(' ').next().unwrap_or_default();
+            let at = |place: &Place| place.file.split('/').nth(1).map(str::to_owned);
+            let (one, two) = (at(first), at(place));
+            let (one, two) = (one.unwrap_or_default(), two.unwrap_or_default());
+            place
+                .error(format!(
+                    "two domUs are called {name}: on {one} and on {two}"
+                ))
+                .see(first, "")
+                .help("one vservers/NAME belongs to one domU: rename one, or keep one")
+        }
+        Kind::Mac => place
+            .error("two network cards with one MAC address")
+            .remark(also)
+            .see(first, "")
+            .help(
+                match place.file.contains("/domUs/") || first.file.contains("/domUs/") {
+                    true => "leave a domU's `mac` out and Domus derives one from its name",
+                    false => "read it on both machines: `ip link`",
+                },
+            ),
+        Kind::MachineUuid | Kind::Serial => {
+            let what = match kind {
+                Kind::Serial => "serial number",
+                _ => "DMI UUID",
+            };
+            let host = |place: &Place| owner(&place.file).replace("the machine of ", "");
+            let (one, two) = (host(first), host(place));
+            place
+                .error(format!("two hosts with one {what}"))
+                .remark(format!("also given to {one}"))
+                .see(first, "")
+                .help(format!(
+                    "read it on both machines; neither could tell if it is {one} or {two}"
+                ))
+        }
+        Kind::DomUUuid => place
+            .error("two domUs with one UUID")
+            .remark(also)
+            .see(first, "")
+            .help("leave `uuid` out and Domus derives one from the domU's name"),
+        Kind::Device => place
+            .error("two disks are kept on one device")
+            .remark(also)
+            .see(first, "")
+            .help("two file systems on one device destroy each other: name another"),
+        Kind::Address => place
+            .error("two hosts with one address on one network")
+            .remark(also.replace("the machine of ", ""))
+            .see(first, "")
+            .help("give one of them another"),
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The documents that all hosts share: the fleet's own, and the recipes of images.
+
+use super::parse::{self, Doc};
+use super::table::Layer;
+use super::{FleetDoc, RecipeDoc};
+use crate::diagnostic::Diagnostic;
+use crate::load::Documents;
+use crate::names::Name;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use toml::de::DeTable;
+
+/// The documents that all hosts share.
+#[derive(Debug)]
+pub(crate) struct Shared<'t> {
+    pub(crate) fleet: Option<Doc<FleetDoc>>,
+    /// The TOML of the fleet's document, in which hosts and domUs find what they take from it.
+    table: Option<DeTable<'t>>,
+    /// Recipes by what their files are called, be that a name or not.
+    pub(crate) images: BTreeMap<String, Doc<RecipeDoc>>,
+}
+
+impl<'t> Shared<'t> {
+    /// Reads them, and notes what cannot be read.
+    pub(crate) fn read(files: &'t Documents, notes: &mut Vec<Diagnostic>) -> Self {
+        let mut shared = Self {
+            fleet: None,
+            table: None,
+            images: BTreeMap::new(),
+        };
+        for (path, content) in files.iter() {
+            let file: Arc<str> = path.into();
+            if path == "domus.toml" {
+                shared.table = parse::parse(&file, content, notes);
+                let body = shared.table.as_ref().and_then(|entries| {
+                    let file = &file;
+                    parse::read(Layer { file, entries }, &[], notes, FleetDoc::read)
+                });
+                shared.fleet = Some(Doc {
+                    path: file,
+                    name: None,
+                    body,
+                });
+            } else if let Some(file_name) = path.strip_prefix("images/") {
+                let stem = parse::stem(file_name);
+                let name = parse::name_of("recipe's file", stem, &file, notes);
+                let entries = parse::parse(&file, content, notes);
+                let body = entries.and_then(|entries| {
+                    let (file, entries) = (&file, &entries);
+                    parse::read(Layer { file, entries }, &[], notes, RecipeDoc::read)
+                });
+                let doc = Doc {
+                    path: file,
+                    name,
+                    body,
+                };
+                shared.images.insert(stem.to_owned(), doc);
+            }
+        }
+        shared
+    }
+
+    /// What the fleet's document says, if it could be read.
+    pub(crate) fn fleet(&self) -> Option<&FleetDoc> {
+        self.fleet.as_ref()?.body.as_ref()
+    }
+
+    /// What lies below a host of these groups, or with `part` "domU" below its domUs: the groups,
+    /// the last first, then the fleet's defaults.
+    pub(super) fn below(&self, groups: &[Name], part: &str) -> Vec<Layer<'_>> {
+        let (Some(doc), Some(entries)) = (&self.fleet, &self.table) else {
+            return Vec::new();
+        };
+        let file = &doc.path;
+        let fleet = Layer { file, entries };
+        let all = fleet.below("groups");
+        let of_group = |group: &Name| all.as_ref()?.below(group.as_str())?.below(part);
+        let mut layers: Vec<Layer<'_>> = groups.iter().rev().filter_map(of_group).collect();
+        let defaults = fleet.below("defaults");
+        layers.extend(defaults.and_then(|defaults| defaults.below(part)));
+        layers
+    }
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The documents of one host: its own and its domUs', each laid over what it takes from the
+//! fleet.
+
+use super::parse::{self, Doc};
+use super::table::Layer;
+use super::{DomUDoc, HostDoc, Shared};
+use crate::diagnostic::{Diagnostic, Place};
+use crate::load::Documents;
+use crate::names::Name;
+use crate::show::Origin;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use toml::de::DeTable;
+
+/// A host's documents.
+#[derive(Debug)]
+pub(crate) struct HostDocs {
+    /// What its directory is called, be that a name or not.
+    pub(crate) directory: String,
+    /// `host.toml`, if there is one.
+    pub(crate) host: Option<Doc<HostDoc>>,
+    /// Its domUs by what their paths call them, be that a name or not.
+    pub(crate) domus: BTreeMap<String, Doc<DomUDoc>>,
+}
+
+/// The TOML of a document, if it has any.
+struct Parsed<'t> {
+    file: Arc<str>,
+    entries: Option<DeTable<'t>>,
+}
+
+impl Parsed<'_> {
+    fn layer(&self) -> Option<Layer<'_>> {
+        let file = &self.file;
+        let entries = self.entries.as_ref()?;
+        Some(Layer { file, entries })
+    }
+}
+
+impl HostDocs {
+    /// Reads them, and notes what cannot be read.
+    pub(crate) fn read(
+        shared: &Shared<'_>,
+        directory: &str,
+        files: &Documents,
+        notes: &mut Vec<Diagnostic>,
+    ) -> Self {
+        let mut docs = Self {
+            directory: directory.to_owned(),
+            host: None,
+            domus: BTreeMap::new(),
+        };
+        let (host, domus) = parse_all(files, notes);
+        let layer = host.as_ref().and_then(Parsed::layer);
+        let groups = groups(layer);
+        if let Some(parsed) = &host {
+            let below = shared.below(&groups, "host");
+            let body = layer.and_then(|own| parse::read(own, &below, notes, HostDoc::read));
+            docs.host = Some(Doc {
+                path: Arc::clone(&parsed.file),
+                name: parse::name_of("host's directory", directory, &parsed.file, notes),
+                body,
+            });
+        }
+        let below = below_domus(shared, layer, &groups);
+        for (stem, parsed) in domus {
+            let name = parse::name_of("domU's file", &stem, &parsed.file, notes);
+            let own = parsed.layer();
+            let body = own.and_then(|own| parse::read(own, &below, notes, DomUDoc::read));
+            let path = parsed.file;
+            docs.domus.insert(stem, Doc { path, name, body });
+        }
+        docs
+    }
+
+    /// Where each setting of the host, or of its domU of that name, is written.
+    pub(crate) fn trace(shared: &Shared<'_>, files: &Documents, domu: Option<&str>) -> Vec<Origin> {
+        let (host, domus) = parse_all(files, &mut Vec::new());
+        let layer = host.as_ref().and_then(Parsed::layer);
+        let groups = groups(layer);
+        let Some(domu) = domu else {
+            let below = shared.below(&groups, "host");
+            return layer.map_or(Vec::new(), |own| parse::trace(own, &below, HostDoc::read));
+        };
+        let below = below_domus(shared, layer, &groups);
+        let own = domus.get(domu).and_then(Parsed::layer);
+        own.map_or(Vec::new(), |own| parse::trace(own, &below, DomUDoc::read))
+    }
+}
+
+/// What lies below the domUs of a host.
+fn below_domus<'l>(
+    shared: &'l Shared<'_>,
+    host: Option<Layer<'l>>,
+    groups: &[Name],
+) -> Vec<Layer<'l>> {
+    let of_host = host.and_then(|host| host.below("domU"));
+    let of_groups = shared.below(groups, "domU");
+    of_host.into_iter().chain(of_groups).collect()
+}
+
+/// The groups of a host, which decide what lies below it. What is wrong with them is noted when
+/// the host is read.
+fn groups(host: Option<Layer<'_>>) -> Vec<Name> {
+    let groups = host.and_then(|host| host.entries.get("groups"));
+    let groups = groups.and_then(|groups| groups.get_ref().as_array());
+    let groups = groups.into_iter().flatten();
+    groups
+        .filter_map(|group| group.get_ref().as_str()?.parse().ok())
+        .collect()
+}
+
+/// The TOML of all documents of a host.
+fn parse_all<'t>(
+    files: &'t Documents,
+    notes: &mut Vec<Diagnostic>,
+) -> (Option<Parsed<'t>>, BTreeMap<String, Parsed<'t>>) {
+    let mut host = None;
+    let mut domus = BTreeMap::new();
+    for (path, content) in files.iter() {
+        let file: Arc<str> = path.into();
+        match path.split('/').collect::<Vec<_>>()[..] {
+            [_, _, "host.toml"] => {
+                let entries = parse::parse(&file, content, notes);
+                host = Some(Parsed { file, entries });
+            }
+            [_, _, "domUs", name] => {
+                let entries = parse::parse(&file, content, notes);
+                domus.insert(parse::stem(name).to_owned(), Parsed { file, entries });
+            }
+            [_, _, directory, _] => {
+                let message = format!("this file is in {directory}/, where nobody looks for it");
+                let note = Place::whole(path).error(message);
+                notes.push(note.help("call the directory domUs"));
+            }
+            _ => {}
+        }
+    }
+    (host, domus)
+}
