@@ -7,3 +7,5 @@ pub(crate) mod image;
 pub(crate) mod init;
 pub(crate) mod iso;
 pub(crate) mod rehearse;
+pub(crate) mod schema;
+pub(crate) mod show;

@@ -16,6 +16,8 @@ use clap::Parser;
 enum Command {
     Init(commands::init::Args),
     Check(commands::check::Args),
+    Show(commands::show::Args),
+    Schema(commands::schema::Args),
     Image(commands::image::Args),
     Iso(commands::iso::Args),
     Rehearse(commands::rehearse::Args),
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Init(args) => commands::init::run(args),
         Command::Check(args) => commands::check::run(args),
+        Command::Show(args) => commands::show::run(&args),
+        Command::Schema(args) => commands::schema::run(&args),
         Command::Image(args) => commands::image::run(args),
         Command::Iso(args) => commands::iso::run(args),
         Command::Rehearse(args) => commands::rehearse::run(args),

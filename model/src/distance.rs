@@ -22,17 +22,22 @@ fn plain(key: &str) -> Vec<char> {
     key.chars().collect()
 }
 
-/// Levenshtein's distance: how many characters to insert, delete or replace.
+/// How many characters to insert, delete, replace or swap with the next (the distance of optimal
+/// string alignment).
 fn distance(from: &[char], to: &[char]) -> usize {
+    let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (i, a) in from.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
+        let mut next = vec![i + 1];
         for (j, b) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+            let replaced = row[j] + usize::from(a != b);
+            let mut least = replaced.min(next[j] + 1).min(row[j + 1] + 1);
+            if i > 0 && j > 0 && *a == to[j - 1] && from[i - 1] == *b {
+                least = least.min(before[j - 1] + 1);
+            }
+            next.push(least);
         }
+        before = std::mem::replace(&mut row, next);
     }
     row[to.len()]
 }
@@ -51,6 +56,8 @@ mod tests {
             ("dmi_uuid", Some("dmi-uuid")),
             ("imgae", Some("image")),
             ("mac", Some("mac")),
+            ("amc", Some("mac")),
+            ("cam", None),
             ("colour", None),
             ("", None),
         ];

@@ -33,10 +33,10 @@ const VCPUS: std::ops::RangeInclusive<u32> = 1..=128;
 
 /// The kinds of documents: what editors call their schema, and their keys.
 pub(crate) fn describe() -> [(&'static str, Keys); 4] {
-    let domus = table::Table::describe(|table| drop(FleetDoc::read(table)));
-    let host = table::Table::describe(|table| drop(HostDoc::read(table)));
-    let domu = table::Table::describe(|table| drop(DomUDoc::read(table)));
-    let image = table::Table::describe(|table| drop(RecipeDoc::read(table)));
+    let domus = table::Table::describe(true, |table| drop(FleetDoc::read(table)));
+    let host = table::Table::describe(false, |table| drop(HostDoc::read(table)));
+    let domu = table::Table::describe(false, |table| drop(DomUDoc::read(table)));
+    let image = table::Table::describe(true, |table| drop(RecipeDoc::read(table)));
     [
         ("domus", domus),
         ("host", host),

@@ -1,6 +1,7 @@
-//! `Fleet`: what the documents of a repository say, proved and with every default filled in.
-//! Only `load` makes one; whoever holds one need check nothing again.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! `Fleet`: what the documents of a repository say, proved and with every default filled in.
+//! Only `load` makes one; whoever holds one need check nothing again. As JSON its settings have
+//! the names that documents have for them.
 
 use crate::names::{ImageRef, Name};
 use crate::units::{Mac, Size};
@@ -90,11 +91,13 @@ pub struct Host {
     /// Variables of the fleet, its groups and its own.
     pub vars: Vars,
     /// The domUs it runs.
+    #[serde(rename = "domUs")]
     pub domus: BTreeMap<Name, DomU>,
 }
 
 /// How a physical server is recognised (at least one of the three), and what it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Machine {
     /// The system UUID of its DMI tables.
     pub dmi_uuid: Option<Uuid>,
@@ -119,6 +122,7 @@ pub struct Dom0 {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Storage {
     /// The volumes of domUs.
+    #[serde(rename = "domUs")]
     pub domus: VolumePool,
 }
 
@@ -144,8 +148,7 @@ pub struct Network {
 }
 
 /// dom0's own address on a bridge.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// None: the bridge is for domUs only.
     None,
@@ -153,6 +156,22 @@ pub enum Address {
     Dhcp,
     /// This address with its prefix length.
     Static(IpNet),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.pad("none"),
+            Self::Dhcp => f.pad("dhcp"),
+            Self::Static(net) => net.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// How a domU is virtualised.
@@ -192,8 +211,10 @@ pub struct DomU {
     /// The domUs of this host that start before it. There are no cycles.
     pub after: Vec<Name>,
     /// Its network cards, in order.
+    #[serde(rename = "network")]
     pub vifs: Vec<Vif>,
     /// Its data disks, in order.
+    #[serde(rename = "disk")]
     pub disks: Vec<Disk>,
     /// Variables of the fleet, its host's groups, its host and its own.
     pub vars: Vars,
@@ -214,6 +235,7 @@ pub struct Disk {
     /// Its name, which no other disk of the domU has.
     pub name: Name,
     /// What it is kept on.
+    #[serde(flatten)]
     pub backing: Backing,
     /// Where the domU mounts it, an absolute path.
     pub mount: Option<String>,
@@ -221,17 +243,22 @@ pub struct Disk {
 
 /// What a data disk is kept on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(untagged)]
 pub enum Backing {
     /// A volume of the host's pool, made and formatted once, never again.
     Volume {
         /// Its name in the pool.
+        #[serde(rename = "volume")]
         name: String,
         /// The size it is made with.
         size: Size,
     },
-    /// A block device of the host, by an absolute path that does not change from boot to boot.
-    Device(String),
+    /// A block device of the host.
+    Device {
+        /// Its absolute path, which does not change from boot to boot.
+        #[serde(rename = "device")]
+        path: String,
+    },
 }
 
 /// The name in its host's pool of the volume that keeps a domU's disk, where the disk names no

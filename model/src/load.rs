@@ -29,6 +29,11 @@ impl Documents {
         self.0.insert(path.into(), Err(reason.into()));
     }
 
+    /// Whether there is one at `path`, readable or not.
+    pub fn contains(&self, path: &str) -> bool {
+        self.0.contains_key(path)
+    }
+
     /// The documents by path; of one that could not be read, why.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Result<&[u8], &str>)> {
         self.0.iter().map(|(path, content)| {

@@ -1,11 +1,13 @@
-//! What documents without problems become: the template, every default, one host's own slice.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! What documents without problems become: the template, every default, what groups give, one
+//! host's own slice.
 
 mod repository;
 
-use domus_model::diagnostic::Diagnostic;
-use domus_model::fleet::{Address, Fleet, Kind, VolumePool};
-use domus_model::load::{Files, check, load};
+use domus_model::diagnostic::{Diagnostic, position};
+use domus_model::fleet::{Address, DomU, Fleet, Kind, Var, Vars, VolumePool};
+use domus_model::load::{Files, Frame, Proof, check, load};
+use domus_model::show::{self, Setting};
 use domus_model::units::Size;
 use repository::{manifest_dir, read};
 
@@ -71,6 +73,143 @@ fn the_fleets_defaults_come_first() -> Result<(), Vec<Diagnostic>> {
     assert_eq!((web.kind, web.vcpus), (Kind::Pv, 2));
     assert_eq!(web.memory, Size::from_mib(100));
     Ok(())
+}
+
+/// A fleet in which everything comes from somewhere else.
+fn layered() -> Files {
+    let mut files = Files::new();
+    let domus = r#"
+        version = 1
+        fleet   = "small"
+        vars    = { site = "north", debug = false, ports = [80, 443] }
+        [defaults.domU]
+        memory = "128MiB"
+        vcpus  = 2
+        kind   = "pv"
+        image  = "base@1"
+        [[defaults.domU.network]]
+        bridge = "lan"
+        [defaults.host]
+        machine.memory = "4GiB"
+        storage.domUs.directory = "/srv/volumes"
+        networks.lan.ports = ["eno1"]
+        [groups.old]
+        host.machine.memory = "2GiB"
+        vars = { site = "south", old = true }
+        [groups.web]
+        domU.memory = "192MiB"
+        host.networks.lan = { ports = ["eno2"], address = "dhcp" }
+        host.networks.dmz = {}
+        vars.site = "web"
+    "#;
+    files.insert("domus.toml", domus.into());
+    let alpha = r#"
+        version = 1
+        groups  = ["old", "web"]
+        machine.serial = "8QXK2M3"
+        domU.vcpus = 3
+        vars.rack = 7
+        [networks.lan]
+        address = "192.0.2.10/24"
+        [storage.domUs]
+        volume-group = "vg0"
+    "#;
+    files.insert("pservers/alpha/host.toml", alpha.into());
+    let web = "version = 1\nkind = \"pvh\"\nvars.site = \"here\"";
+    files.insert("pservers/alpha/domUs/web.toml", web.into());
+    let db = "version = 1\nmemory = \"256MiB\"\n[[network]]\nbridge = \"dmz\"\n\
+              [[network]]\nbridge = \"lan\"";
+    files.insert("pservers/alpha/domUs/db.toml", db.into());
+    let base = "version = 1\nrevision = 1";
+    files.insert("images/base.toml", base.into());
+    files
+}
+
+#[test]
+fn the_most_specific_document_wins_key_by_key() -> Result<(), Vec<Diagnostic>> {
+    let fleet = fleet(&layered())?;
+    let alpha = &fleet.hosts["alpha"];
+    assert_eq!(alpha.machine.memory, Size::from_mib(2048));
+    assert_eq!(alpha.machine.serial.as_deref(), Some("8QXK2M3"));
+    // Two places for volumes exclude each other: the host's replaces the fleet's.
+    assert_eq!(
+        alpha.storage.domus,
+        VolumePool::VolumeGroup("vg0".to_owned())
+    );
+    assert_eq!(alpha.networks["lan"].ports, ["eno2"]);
+    let address = alpha.networks["lan"].address.clone();
+    assert_eq!(
+        address,
+        Address::Static("192.0.2.10/24".parse().expect("a net"))
+    );
+    assert_eq!(alpha.networks["dmz"].address, Address::None);
+    let (web, db) = (&alpha.domus["web"], &alpha.domus["db"]);
+    assert_eq!((web.kind, db.kind), (Kind::Pvh, Kind::Pv));
+    assert_eq!((web.vcpus, db.vcpus), (3, 3));
+    assert_eq!(
+        (web.memory, db.memory),
+        (Size::from_mib(192), Size::from_mib(256))
+    );
+    let bridges = |domu: &DomU| -> Vec<String> {
+        domu.vifs.iter().map(|vif| vif.bridge.to_string()).collect()
+    };
+    assert_eq!(bridges(web), ["lan"]);
+    assert_eq!(bridges(db), ["dmz", "lan"]);
+    Ok(())
+}
+
+#[test]
+fn variables_are_merged_by_name() -> Result<(), Vec<Diagnostic>> {
+    let fleet = fleet(&layered())?;
+    let alpha = &fleet.hosts["alpha"];
+    let ports = Var::List(vec![Var::Number(80), Var::Number(443)]);
+    let expected = [
+        ("debug", Var::Flag(false)),
+        ("old", Var::Flag(true)),
+        ("ports", ports),
+        ("rack", Var::Number(7)),
+        ("site", Var::Text("web".to_owned())),
+    ];
+    let mut expected: Vars = expected.map(|(name, var)| (name.to_owned(), var)).into();
+    assert_eq!(alpha.vars, expected);
+    assert_eq!(alpha.domus["db"].vars, expected);
+    expected.insert("site".to_owned(), Var::Text("here".to_owned()));
+    assert_eq!(alpha.domus["web"].vars, expected);
+    Ok(())
+}
+
+#[test]
+fn a_mac_left_out_is_the_domus_own_for_ever() -> Result<(), Vec<Diagnostic>> {
+    let fleet = fleet(&layered())?;
+    let alpha = &fleet.hosts["alpha"];
+    let macs = |name: &str| -> Vec<String> {
+        let vifs = alpha.domus[name].vifs.iter();
+        vifs.map(|vif| vif.mac.to_string()).collect()
+    };
+    // These never change: a guest would find another network card, and its lease would be gone.
+    assert_eq!(macs("web"), ["42:5b:8e:68:71:f2"]);
+    assert_eq!(macs("db"), ["5e:05:19:dd:5b:94", "ee:2a:3a:4e:eb:54"]);
+    Ok(())
+}
+
+#[test]
+fn each_setting_is_shown_with_its_place() {
+    let files = layered();
+    let frame = Frame::read(&files.shared);
+    let mut proof = Proof::new(&frame);
+    let documents = &files.hosts["alpha"];
+    let alpha = proof.host("alpha", documents).expect("no errors");
+    let line = |setting: &Setting| {
+        let place = setting.place.as_ref().map_or("-".to_owned(), |place| {
+            let at = position(files.content(&place.file), place.start);
+            format!("{}:{}", place.file, at.line)
+        });
+        format!("{} = {}  {place}", setting.path, setting.value)
+    };
+    let lines = |settings: Vec<Setting>| -> Vec<String> { settings.iter().map(line).collect() };
+    insta::assert_snapshot!(lines(show::host(&frame, documents, &alpha)).join("\n"));
+    let web = &alpha.domus["web"];
+    insta::assert_snapshot!(lines(show::domu(&frame, documents, web)).join("\n"));
 }
 
 #[test]

@@ -71,6 +71,9 @@ r = json.load(open(sys.argv[1]))
 t = {}
 for e in r["timeline"]:
     t[e["event"]] = e["seconds"]
+if not r["ok"]:
+    domus = [(d["name"], d["state"], d.get("reason")) for d in r["domus"]]
+    print("failed:", r["reason"], domus, file=sys.stderr)
 print(r["ok"], r["accelerator"], *(t.get(k, "-") for k in
       ("xen", "dom0-kernel", "config-mounted", "systemd", "domu-created", "domu-up")))
 PY

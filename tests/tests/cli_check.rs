@@ -166,3 +166,37 @@ fn finds_the_fleet_from_below_or_says_there_is_none() {
         "{error}"
     );
 }
+
+#[test]
+fn a_commit_is_checked_from_gits_objects() {
+    let dir = fleet("clean");
+    let git = |args: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.current_dir(dir.path())
+            .args(["-c", "user.name=t", "-c", "user.email=t@t"]);
+        let output = git.args(args).output().expect("git runs");
+        assert!(output.status.success(), "{output:?}");
+    };
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["commit", "-qm", "good"]);
+    fs::write(dir.path().join("domus.toml"), "version = 1\n").expect("written");
+    let (code, text) = check(dir.path(), &["--at", "HEAD"]);
+    assert_eq!(
+        (code, text.ends_with(": no problems\n")),
+        (Some(0), true),
+        "{text}"
+    );
+    assert_eq!(check(dir.path(), &[]).0, Some(1));
+    git(&["commit", "-qam", "bad"]);
+    let (code, text) = check(dir.path(), &["--at", "HEAD"]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("`fleet` is missing"), "{text}");
+    assert_eq!(check(dir.path(), &["--at", "HEAD~1"]).0, Some(0));
+    let output = domus(dir.path())
+        .args(["check", "--at", "nowhere"])
+        .output();
+    let output = output.expect("domus runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("finding the commit nowhere"));
+}

@@ -5,7 +5,6 @@ use crate::{opened, render};
 use anyhow::Result;
 use domus_model::diagnostic::{Diagnostic, Label, Severity, position};
 use domus_model::load::{Checked, Files, check};
-use domus_system::documents;
 use serde::Serialize;
 use std::io::Write;
 use std::path::PathBuf;
@@ -17,6 +16,9 @@ pub(crate) struct Args {
     /// A directory of the fleet's repository, or one below it
     #[arg(default_value = ".")]
     dir: PathBuf,
+    /// A commit to check, straight from git's objects; without it, the files as they are
+    #[arg(long, value_name = "REV")]
+    at: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -28,8 +30,7 @@ pub(crate) struct Args {
 /// Runs the command: exit code 0 if nothing is wrong, 1 for errors, 2 for warnings where they
 /// count.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    let root = opened::find(&args.dir)?;
-    let files = documents::read(&root)?;
+    let files = opened::documents(&args.dir, args.at.as_deref())?;
     let checked = check(&files);
     let mut stdout = std::io::stdout().lock();
     if args.json {

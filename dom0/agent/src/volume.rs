@@ -36,7 +36,9 @@ pub(crate) enum Volume {
 pub(crate) fn prepare(paths: &Paths, pool: &VolumePool, disk: &Disk) -> Result<Volume> {
     let (name, size) = match &disk.backing {
         Backing::Volume { name, size } => (name, *size),
-        Backing::Device(path) => return device::prepare(&paths.at(path), disk).map(Volume::Device),
+        Backing::Device { path } => {
+            return device::prepare(&paths.at(path), disk).map(Volume::Device);
+        }
     };
     match pool {
         VolumePool::Directory(dir) => {

@@ -104,7 +104,7 @@ fn volumes(script: &Script<'_>) -> u64 {
             let disks = script.host.domus.values().flat_map(|domu| &domu.disks);
             let size = |disk: &Disk| match &disk.backing {
                 Backing::Volume { size, .. } => size.bytes() + 8 * MIB,
-                Backing::Device(_) => 0,
+                Backing::Device { .. } => 0,
             };
             disks.map(size).sum()
         }

@@ -3,7 +3,7 @@
 
 use super::parse::{self, Doc};
 use super::table::Layer;
-use super::{FleetDoc, RecipeDoc};
+use super::{FleetDoc, RecipeDoc, VarsDoc};
 use crate::diagnostic::Diagnostic;
 use crate::load::Documents;
 use crate::names::Name;
@@ -64,6 +64,19 @@ impl<'t> Shared<'t> {
     /// What the fleet's document says, if it could be read.
     pub(crate) fn fleet(&self) -> Option<&FleetDoc> {
         self.fleet.as_ref()?.body.as_ref()
+    }
+
+    /// The variables of the fleet and of these groups of it, the most general first.
+    pub(crate) fn vars(&self, groups: &[Name]) -> impl Iterator<Item = &VarsDoc> {
+        let fleet = self.fleet();
+        let of_group = move |group: &Name| {
+            let mut all = fleet?.groups.iter();
+            let found = all.find(|(name, _)| name.value == *group);
+            found.map(|(_, doc)| &doc.vars)
+        };
+        let of_groups: Vec<&VarsDoc> = groups.iter().filter_map(of_group).collect();
+        let of_fleet = fleet.map(|fleet| &fleet.vars);
+        of_fleet.into_iter().chain(of_groups)
     }
 
     /// What lies below a host of these groups, or with `part` "domU" below its domUs: the groups,

@@ -74,18 +74,34 @@ impl HostDocs {
         docs
     }
 
-    /// Where each setting of the host, or of its domU of that name, is written.
+    /// Where each setting of the host, or of its domU of that name, is written. Of variables that
+    /// are in several documents the last counts.
     pub(crate) fn trace(shared: &Shared<'_>, files: &Documents, domu: Option<&str>) -> Vec<Origin> {
         let (host, domus) = parse_all(files, &mut Vec::new());
         let layer = host.as_ref().and_then(Parsed::layer);
         let groups = groups(layer);
-        let Some(domu) = domu else {
-            let below = shared.below(&groups, "host");
-            return layer.map_or(Vec::new(), |own| parse::trace(own, &below, HostDoc::read));
+        let mut origins = match domu {
+            None => {
+                let below = shared.below(&groups, "host");
+                layer.map_or(Vec::new(), |own| parse::trace(own, &below, HostDoc::read))
+            }
+            Some(domu) => {
+                let below = below_domus(shared, layer, &groups);
+                let own = domus.get(domu).and_then(Parsed::layer);
+                own.map_or(Vec::new(), |own| parse::trace(own, &below, DomUDoc::read))
+            }
         };
-        let below = below_domus(shared, layer, &groups);
-        let own = domus.get(domu).and_then(Parsed::layer);
-        own.map_or(Vec::new(), |own| parse::trace(own, &below, DomUDoc::read))
+        let docs = Self::read(shared, "", files, &mut Vec::new());
+        let of_host = docs.host.iter().filter_map(|doc| doc.body.as_ref());
+        let of_host = of_host.map(|host| &host.vars);
+        let of_domu = domu.and_then(|domu| Some(&docs.domus.get(domu)?.body.as_ref()?.vars));
+        for (name, var) in shared.vars(&groups).chain(of_host).chain(of_domu).flatten() {
+            let setting = format!("vars.{name}");
+            origins.retain(|origin| origin.setting != setting);
+            let place = var.place.clone();
+            origins.push(Origin { setting, place });
+        }
+        origins
     }
 }
 

@@ -83,11 +83,12 @@ impl<'d> Table<'d> {
         Some(result)
     }
 
-    /// What the reader of a document reads.
-    pub(super) fn describe(read: impl FnOnce(&Table<'_>)) -> Keys {
+    /// What the reader of a document reads; `whole`: of one that takes nothing from others.
+    pub(super) fn describe(whole: bool, read: impl FnOnce(&Table<'_>)) -> Keys {
         let (notes, describing) = (Notes::new(&Arc::from("")), Describing::default());
         let mut table = Table::new(&notes, String::new(), Place::whole(""), Vec::new());
         table.describing = Some(&describing);
+        table.whole = whole;
         table.is_of_this_format();
         read(&table);
         drop(table);

@@ -3,8 +3,7 @@
 
 use super::{dom0_memory, domu_memory, value, values, vars};
 use crate::documents::{
-    At, DiskDoc, Doc, DomUDoc, FleetDoc, HostDocs, MachineDoc, NetworkDoc, Shared, VarsDoc, VifDoc,
-    Written,
+    At, DiskDoc, Doc, DomUDoc, HostDocs, MachineDoc, NetworkDoc, Shared, VarsDoc, VifDoc, Written,
 };
 use crate::etc::derived_mac;
 use crate::fleet::{
@@ -24,7 +23,7 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs) -> Option<Host> {
         .iter()
         .map(|(name, doc)| Some((name.value.clone(), network(doc)?)));
     let groups = values(&host.groups);
-    let lower: Vec<&VarsDoc> = lower_vars(fleet, &groups).chain([&host.vars]).collect();
+    let lower: Vec<&VarsDoc> = shared.vars(&groups).chain([&host.vars]).collect();
     let domus = docs.domus.values();
     let domus = domus.map(|doc| domu(value(&fleet.name)?, doc, &lower));
     Some(Host {
@@ -44,17 +43,6 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs) -> Option<Host> {
         vars: vars(lower),
         groups,
     })
-}
-
-/// The variables of the fleet and these groups of it, the most general first.
-fn lower_vars<'d>(fleet: &'d FleetDoc, groups: &[Name]) -> impl Iterator<Item = &'d VarsDoc> {
-    let of_group = |group: &Name| {
-        let mut all = fleet.groups.iter();
-        let found = all.find(|(name, _)| name.value == *group);
-        found.map(|(_, doc)| &doc.vars)
-    };
-    let groups: Vec<&VarsDoc> = groups.iter().filter_map(of_group).collect();
-    [&fleet.vars].into_iter().chain(groups)
 }
 
 fn machine(doc: &MachineDoc) -> Option<Machine> {
@@ -116,7 +104,7 @@ fn disk(domu: &Name, doc: &DiskDoc) -> Option<Disk> {
     let own = || volume_name(domu.as_str(), &name);
     Some(Disk {
         backing: match value(&doc.device) {
-            Some(device) => Backing::Device(device),
+            Some(path) => Backing::Device { path },
             None => Backing::Volume {
                 name: value(&doc.volume).unwrap_or_else(own),
                 size: value(&doc.size)?,

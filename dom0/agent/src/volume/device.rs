@@ -30,7 +30,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         let disk = Disk {
             name: "data".parse().expect("name"),
-            backing: Backing::Device("/dev/disk/by-id/x".into()),
+            backing: Backing::Device {
+                path: "/dev/disk/by-id/x".into(),
+            },
             mount: None,
         };
         let path = dir.path().join("x");

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `domus show`: what a host or domU comes to, and where each of its settings is written.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use domus_model::diagnostic::position;
+use domus_model::fleet::Host;
+use domus_model::load::{Files, Frame, Proof};
+use domus_model::names::Name;
+use domus_model::show::{self, Setting};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{opened, render};
+
+/// Show a host or domU with all that it takes from groups and defaults, and where that is written
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The host or domU
+    name: Name,
+    /// A commit to look at; without it, the files as they are
+    #[arg(long, value_name = "REV")]
+    at: Option<String>,
+    /// A directory of the fleet's repository, or one below it
+    #[arg(short = 'C', long = "dir", default_value = ".")]
+    dir: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report<'s> {
+    /// `host` or `domU`.
+    kind: &'static str,
+    name: &'s str,
+    /// The host that a domU runs on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<&'s str>,
+    /// The merged document.
+    settings: Value,
+    /// Where each setting is written; those not here are Domus's own defaults.
+    written: Vec<Written>,
+}
+
+/// Where a setting is written. Lines and columns count from 1.
+#[derive(Serialize)]
+struct Written {
+    setting: String,
+    file: String,
+    line: usize,
+    column: usize,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let files = opened::documents(&args.dir, args.at.as_deref())?;
+    let name = args.name.as_str();
+    let frame = Frame::read(&files.shared);
+    let (directory, is_host) = find(&files, name)?;
+    let documents = &files.hosts[directory];
+    let mut proof = Proof::new(&frame);
+    let Some(host) = proof.host(directory, documents) else {
+        let (problems, _) = proof.finish();
+        render::refuse(&files, &problems);
+        bail!("{directory} has errors, so nobody can say what it comes to");
+    };
+    let (settings, merged) = match host.domus.get(name).filter(|_| !is_host) {
+        Some(domu) => (
+            show::domu(&frame, documents, domu),
+            serde_json::to_value(domu)?,
+        ),
+        None => (
+            show::host(&frame, documents, &host),
+            serde_json::to_value(&host)?,
+        ),
+    };
+    let text = match args.json {
+        true => {
+            let report = Report {
+                kind: if is_host { "host" } else { "domU" },
+                name,
+                host: (!is_host).then_some(directory),
+                settings: merged,
+                written: settings
+                    .iter()
+                    .filter_map(|it| written(&files, it))
+                    .collect(),
+            };
+            serde_json::to_string_pretty(&report)? + "\n"
+        }
+        false => table(&files, &host, (!is_host).then_some(name), &settings),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The directory of the host that is called so, or that has a domU called so, and which of the two.
+fn find<'f>(files: &'f Files, name: &str) -> Result<(&'f str, bool)> {
+    if let Some((directory, _)) = files.hosts.get_key_value(name) {
+        return Ok((directory, true));
+    }
+    let domu = |host: &str| format!("pservers/{host}/domUs/{name}.toml");
+    let mut hosts = files.hosts.iter();
+    if let Some((directory, _)) = hosts.find(|(host, docs)| docs.contains(&domu(host))) {
+        return Ok((directory, false));
+    }
+    bail!("the fleet has no host and no domU {name}; `domus check` counts what it has")
+}
+
+fn written(files: &Files, setting: &Setting) -> Option<Written> {
+    let place = setting.place.as_ref()?;
+    let at = position(files.content(&place.file), place.start);
+    Some(Written {
+        setting: setting.path.clone(),
+        file: place.file.to_string(),
+        line: at.line,
+        column: at.column,
+    })
+}
+
+fn table(files: &Files, host: &Host, domu: Option<&str>, settings: &[Setting]) -> String {
+    let mut text = match domu {
+        Some(domu) => format!("{domu}   domU on {}\n", host.name),
+        None => format!("{}   host\n", host.name),
+    };
+    let width = |of: fn(&Setting) -> &str| settings.iter().map(|it| of(it).chars().count()).max();
+    let paths = width(|it| &it.path).unwrap_or(0);
+    let values = width(|it| &it.value).unwrap_or(0).min(40);
+    for setting in settings {
+        let place = match written(files, setting) {
+            Some(at) => format!("{}:{}", at.file, at.line),
+            None => "-".to_owned(),
+        };
+        let (path, value) = (&setting.path, &setting.value);
+        let _ = writeln!(text, "  {path:paths$}  {value:values$}  {place}");
+    }
+    if domu.is_none() {
+        let names: Vec<&str> = host.domus.keys().map(Name::as_str).collect();
+        let names = match names.is_empty() {
+            true => "none".to_owned(),
+            false => names.join(", "),
+        };
+        let _ = writeln!(text, "  {:paths$}  {names}", "domUs");
+    }
+    text
+}
