@@ -12,7 +12,8 @@ domus=${DOMUS_BIN:-target/dist/bin/domus}
 domus=$(realpath "$domus")
 runs=${RUNS:-5}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+# A peer may leave something mounted there when it is stopped.
+trap 'rm -rf --one-file-system "$work"' EXIT
 fleet=$work/example
 "$domus" init "$fleet" --name example >/dev/null
 cd "$fleet"
@@ -114,8 +115,10 @@ print(" ".join(json.load(sys.stdin)["packages"]))')
         --debian-installer none --chroot-squashfs-compression-type zstd \
         --bootloaders grub-pc,grub-efi --memtest none --security false --updates false >/dev/null
     echo "$packages" | tr ' ' '\n' | grep -vE '^(tini|busybox-static)$' >config/package-lists/dom0.list.chroot
-    /usr/bin/time -f '| lb build, cold | %e s | | %U + %S s | %M KiB | 1 |' lb build >"$work/lb.log" 2>"$work/lb.time"
-    tail -n 1 "$work/lb.time"
+    # What it mounts ends with its mount namespace, however it ends.
+    /usr/bin/time -o "$work/lb.time" -f '| lb build, cold | %e s | | %U + %S s | %M KiB | 1 |' \
+        unshare --mount --propagation private lb build >"$work/lb.log" 2>&1
+    cat "$work/lb.time"
     ls -l ./*.iso
 }
 
