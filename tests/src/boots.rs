@@ -3,6 +3,7 @@
 
 use crate::workspace;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 
 /// The directory `target/boots/NAME`. It is emptied first; when the test has passed, disks and
@@ -30,6 +31,33 @@ impl Boot {
     pub fn path(&self) -> &Path {
         &self.dir
     }
+}
+
+/// Runs a test that boots PVH domUs in the directory `target/boots/NAME`. QEMU's emulated nested
+/// paging now and then kills a PVH guest, which Xen logs as a triple fault
+/// (docs/benchmarks.md, "PVH domUs under emulation"). A test that fails and in whose log there is
+/// one is run once more, and says so; its serial log is kept as `NAME.triple-fault.log`. Nothing
+/// else is tried twice.
+///
+/// # Panics
+/// As the test does.
+pub fn with_pvh(name: &str, test: impl Fn(&Boot)) {
+    let boot = Boot::new(name);
+    let Err(failure) = catch_unwind(AssertUnwindSafe(|| test(&boot))) else {
+        return;
+    };
+    let log = boot.dir.join("serial.log");
+    let kept = boot.dir.with_extension("triple-fault.log");
+    let text = fs::read(&log).unwrap_or_default();
+    if !String::from_utf8_lossy(&text).contains("Triple fault") {
+        resume_unwind(failure);
+    }
+    fs::write(&kept, text).expect("a copy of the log");
+    eprintln!(
+        "the emulator killed a PVH guest (see {}): once more",
+        kept.display()
+    );
+    test(&Boot::new(name));
 }
 
 impl Drop for Boot {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The main job: the ISO as CD on BIOS, real Xen, real domUs; then the agent in that very boot.
 
-use domus_tests::boots::Boot;
+use domus_tests::boots::{self, Boot};
 use domus_tests::console::Console;
 use domus_tests::ext4::Ext4;
 use domus_tests::fleet::{Fleet, WITNESS};
@@ -22,7 +22,10 @@ const WEB_VOLUME: &str = "/config/volumes/web.data.img";
 
 #[test]
 fn a_host_boots_from_cd_and_its_domus_come_up() {
-    let boot = Boot::new("bios");
+    boots::with_pvh("bios", boots_from_cd);
+}
+
+fn boots_from_cd(boot: &Boot) {
     let fleet = Fleet::new(boot.path());
     fleet.write("global/etc/domus-test", "global\n");
     fleet.write("global/etc/domus-both", "global\n");

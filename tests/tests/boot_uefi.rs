@@ -2,7 +2,7 @@
 //! The same by UEFI from a USB stick, with the domUs' volumes in a volume group: first one that
 //! is not there, which fails the domUs and not the host; then one that is.
 
-use domus_tests::boots::Boot;
+use domus_tests::boots::{self, Boot};
 use domus_tests::fleet::Fleet;
 use domus_tests::host;
 use domus_tests::rehearsal::{Rehearsal, domu};
@@ -15,7 +15,10 @@ const HOST: &str = "pservers/alpha/host.toml";
 
 #[test]
 fn a_host_boots_from_usb_and_keeps_volumes_in_lvm() {
-    let boot = Boot::new("uefi");
+    boots::with_pvh("uefi", boots_from_usb);
+}
+
+fn boots_from_usb(boot: &Boot) {
     let fleet = Fleet::new(boot.path());
     let host = std::fs::read_to_string(fleet.dir.join(HOST)).expect("host.toml");
     let host = host + "\n[storage]\ndomUs = { volume-group = \"vg0\" }\n";
