@@ -5,6 +5,7 @@ mod commands;
 mod opened;
 mod progress;
 mod render;
+mod tree;
 
 use std::process::ExitCode;
 

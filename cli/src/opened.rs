@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use domus_iso::rehearse::Images;
+use domus_model::diagnostic::Diagnostic;
 use domus_model::fleet::{Fleet, Host};
 use domus_model::load::Files;
 use domus_model::names::{ImageRef, Name};
-use domus_repo::Repo;
 use domus_system::documents;
 
 use crate::render;
@@ -69,18 +69,9 @@ pub(crate) fn find(dir: &Path) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// The documents of the fleet that `dir` belongs to: as they are, or of the commit that `at` names.
-///
-/// # Errors
-/// There is no fleet, or no such commit.
-pub(crate) fn documents(dir: &Path, at: Option<&str>) -> Result<Files> {
-    let root = find(dir)?;
-    let Some(revision) = at else {
-        return documents::read(&root);
-    };
-    let repo = Repo::open(&root)?;
-    let commit = repo.commit(revision)?;
-    repo.documents(&commit.id)
+/// Whether one of these is an error.
+pub(crate) fn has_errors(problems: &[Diagnostic]) -> bool {
+    render::tally(problems).0 > 0
 }
 
 /// The fleet of these documents; if they do not prove, all problems are shown.

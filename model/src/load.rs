@@ -8,10 +8,11 @@ use crate::documents::{HostDocs, Shared};
 use crate::fleet::{Fleet, Host};
 use crate::lower;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 /// Documents by path, relative to the root of their repository and with `/` between.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Documents(BTreeMap<String, Result<Vec<u8>, String>>);
+pub struct Documents(BTreeMap<Arc<str>, Result<Vec<u8>, String>>);
 
 impl Documents {
     /// No documents.
@@ -20,13 +21,23 @@ impl Documents {
     }
 
     /// Adds a document. Of one that is longer than [`Files::LONGEST`] its beginning is enough.
-    pub fn insert(&mut self, path: impl Into<String>, content: Vec<u8>) {
+    pub fn insert(&mut self, path: impl Into<Arc<str>>, content: Vec<u8>) {
         self.0.insert(path.into(), Ok(content));
     }
 
     /// Adds a document that could not be read, and why: `is a symbolic link`.
-    pub fn insert_unreadable(&mut self, path: impl Into<String>, reason: impl Into<String>) {
+    pub fn insert_unreadable(&mut self, path: impl Into<Arc<str>>, reason: impl Into<String>) {
         self.0.insert(path.into(), Err(reason.into()));
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes over all of `other`.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
     }
 
     /// Whether there is one at `path`, readable or not.
@@ -35,10 +46,10 @@ impl Documents {
     }
 
     /// The documents by path; of one that could not be read, why.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Result<&[u8], &str>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, Result<&[u8], &str>)> {
         self.0.iter().map(|(path, content)| {
             let content = content.as_deref().map_err(String::as_str);
-            (path.as_str(), content)
+            (path, content)
         })
     }
 }

@@ -3,11 +3,13 @@
 //! slice of it, carrying it to a config partition.
 
 mod carry;
+mod documents;
 mod export;
 mod init;
 mod open;
 
 pub use carry::carry;
+pub use documents::CommitDocuments;
 pub use export::{Export, Slice};
 pub use init::init_with_commit;
 pub use open::{Commit, Repo};

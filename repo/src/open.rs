@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use domus_model::load::Files;
-use git2::{ObjectType, Repository, Tree, TreeWalkMode, TreeWalkResult};
+use git2::{Repository, Tree};
+
+use crate::CommitDocuments;
 
 /// git's mode of a symbolic link.
 pub(crate) const LINK: i32 = 0o120_000;
@@ -76,47 +78,46 @@ impl Repo {
         Ok(!statuses.is_empty())
     }
 
-    /// The documents of a commit. One that is a link or too long is noted as such, and `check`
-    /// says so with its place.
+    /// The repository that `dir` belongs to: it or a directory above is a work tree or bare.
+    ///
+    /// # Errors
+    /// There is none, or it is damaged.
+    pub fn discover(dir: &Path) -> Result<Self> {
+        disable_owner_check()?;
+        let git = Repository::discover(dir)
+            .with_context(|| format!("looking for a git repository in {}", dir.display()))?;
+        let path = git.path().to_owned();
+        Ok(Self { git, path })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All documents of a commit.
     ///
     /// # Errors
     /// Its objects are damaged.
-    pub fn documents(&self, commit: &str) -> Result<Files> {
-        let tree = self.tree(commit)?;
-        let mut files = Files::default();
-        let mut failure = None;
-        let walked = tree.walk(TreeWalkMode::PreOrder, |dir, entry| {
-            let Ok(name) = entry.name() else {
-                return TreeWalkResult::Ok;
-            };
-            let path = format!("{dir}{name}");
-            if entry.kind() != Some(ObjectType::Blob) || !Files::wants(&path) {
-                return TreeWalkResult::Ok;
-            }
-            if entry.filemode() == LINK {
-                files.insert_unreadable(path, "is a link, which git stores as a link");
-                return TreeWalkResult::Ok;
-            }
-            match self.git.find_blob(entry.id()) {
-                Ok(blob) => {
-                    // One byte more than a document may have is enough for `check` to refuse it.
-                    let length = blob.content().len().min(Files::LONGEST + 1);
-                    files.insert(path, blob.content()[..length].to_vec());
-                    TreeWalkResult::Ok
-                }
-                Err(error) => {
-                    failure = Some(anyhow!(error).context(format!("reading {path}")));
-                    TreeWalkResult::Abort
-                }
-            }
-        });
-        match failure {
-            Some(error) => Err(error),
-            None => {
-                walked.with_context(|| format!("reading the tree of {commit}"))?;
-                Ok(files)
+    pub fn documents(self, commit: &str) -> Result<Files> {
+        let documents = self.into_documents(commit)?;
+        let mut files = Files::new();
+        files.shared = documents.shared()?;
+        for host in documents.hosts() {
+            let of_host = documents.host(&host)?;
+            if !of_host.is_empty() {
+                files.hosts.insert(host, of_host);
             }
         }
+        Ok(files)
+    }
+
+    /// The documents of a commit, to be read host by host.
+    ///
+    /// # Errors
+    /// Its objects are damaged.
+    pub fn into_documents(self, commit: &str) -> Result<CommitDocuments> {
+        CommitDocuments::new(self, commit)
     }
 
     pub(crate) fn tree(&self, commit: &str) -> Result<Tree<'_>> {

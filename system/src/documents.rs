@@ -1,15 +1,15 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Reads the documents of a configuration repository from a directory.
 //!
 //! Links are not followed: git stores a link as such, so what it points at would not be part of
 //! the commit. Such documents are noted as unreadable, and `check` says so.
-// SPDX-License-Identifier: GPL-3.0-or-later
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use domus_model::load::Files;
+use domus_model::load::{Documents, Files};
 
 /// The document by which a repository is known.
 const FLEET: &str = "domus.toml";
@@ -32,30 +32,63 @@ pub fn find_root(start: &Path) -> Result<Option<PathBuf>> {
 /// A directory is a link or cannot be listed. A document that cannot be read is no error here.
 pub fn read(root: &Path) -> Result<Files> {
     let mut files = Files::new();
-    read_directory(root, "", &mut files)?;
-    read_directory(root, "images/", &mut files)?;
-    for host in list(&root.join("pservers"))? {
-        let host = format!("pservers/{host}/");
-        read_directory(root, &host, &mut files)?;
-        for directory in list(&root.join(&host))? {
-            if directory.eq_ignore_ascii_case("domUs") {
-                read_directory(root, &format!("{host}{directory}/"), &mut files)?;
-            }
+    files.shared = read_shared(root)?;
+    for host in list_hosts(root)? {
+        let documents = read_host(root, &host)?;
+        if !documents.is_empty() {
+            files.hosts.insert(host, documents);
         }
     }
     Ok(files)
 }
 
+/// The documents that all hosts share.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_shared(root: &Path) -> Result<Documents> {
+    let mut documents = Documents::new();
+    read_directory(root, "", &mut documents)?;
+    read_directory(root, "images/", &mut documents)?;
+    Ok(documents)
+}
+
+/// The directories of hosts, by name.
+///
+/// # Errors
+/// As [`read`].
+pub fn list_hosts(root: &Path) -> Result<Vec<String>> {
+    let mut hosts = list(&root.join("pservers"))?;
+    hosts.sort();
+    Ok(hosts)
+}
+
+/// The documents of one host, which may be none.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_host(root: &Path, host: &str) -> Result<Documents> {
+    let mut documents = Documents::new();
+    let host = format!("pservers/{host}/");
+    read_directory(root, &host, &mut documents)?;
+    for directory in list(&root.join(&host))? {
+        if directory.eq_ignore_ascii_case("domUs") {
+            read_directory(root, &format!("{host}{directory}/"), &mut documents)?;
+        }
+    }
+    Ok(documents)
+}
+
 /// Adds the documents that are directly in `directory`, which is empty or ends with `/`.
-fn read_directory(root: &Path, directory: &str, files: &mut Files) -> Result<()> {
+fn read_directory(root: &Path, directory: &str, documents: &mut Documents) -> Result<()> {
     for name in list(&root.join(directory.trim_end_matches('/')))? {
         let path = format!("{directory}{name}");
         if !Files::wants(&path) {
             continue;
         }
         match read_document(&root.join(&path)) {
-            Ok(content) => files.insert(path, content),
-            Err(reason) => files.insert_unreadable(path, reason),
+            Ok(content) => documents.insert(path, content),
+            Err(reason) => documents.insert_unreadable(path, reason),
         }
     }
     Ok(())

@@ -33,9 +33,9 @@ impl Boot {
     }
 }
 
-/// Runs a test that boots PVH domUs in the directory `target/boots/NAME`. QEMU's emulated nested
-/// paging now and then kills a PVH guest, which Xen logs as a triple fault
-/// (docs/benchmarks.md, "PVH domUs under emulation"). A test that fails and in whose log there is
+/// Runs a test that boots PVH domUs in the directory `target/boots/NAME`. QEMU's emulation was
+/// seen to kill a PVH guest now and then, which Xen logs as a triple fault
+/// (docs/benchmarks.md, "Crashes under emulation"). A test that fails and in whose log there is
 /// one is run once more, and says so; its serial log is kept as `NAME.triple-fault.log`. Nothing
 /// else is tried twice.
 ///

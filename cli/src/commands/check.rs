@@ -1,10 +1,11 @@
 //! `domus check`: proves all documents of a fleet, and shows all that is wrong with them.
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-use crate::{opened, render};
+use crate::render;
+use crate::tree::{Proved, Tree};
 use anyhow::Result;
 use domus_model::diagnostic::{Diagnostic, Label, Severity, position};
-use domus_model::load::{Checked, Files, check};
+use domus_model::load::Files;
 use serde::Serialize;
 use std::io::Write;
 use std::path::PathBuf;
@@ -30,19 +31,22 @@ pub(crate) struct Args {
 /// Runs the command: exit code 0 if nothing is wrong, 1 for errors, 2 for warnings where they
 /// count.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
-    let files = opened::documents(&args.dir, args.at.as_deref())?;
-    let checked = check(&files);
+    let proved = Tree::find(&args.dir, args.at.as_deref())?.prove()?;
     let mut stdout = std::io::stdout().lock();
     if args.json {
-        let report = Report::new(&files, &checked);
+        let report = Report::new(&proved);
         writeln!(stdout, "{}", serde_json::to_string_pretty(&report)?)?;
     } else {
-        let notes = &checked.diagnostics;
+        let notes = &proved.diagnostics;
         let colour = render::wants_colour(&stdout);
-        write!(stdout, "{}", render::diagnostics(&files, notes, colour))?;
-        writeln!(stdout, "{}", render::summary(checked.counts, notes))?;
+        write!(
+            stdout,
+            "{}",
+            render::diagnostics(&proved.files, notes, colour)
+        )?;
+        writeln!(stdout, "{}", render::summary(proved.counts, notes))?;
     }
-    Ok(match render::tally(&checked.diagnostics) {
+    Ok(match render::tally(&proved.diagnostics) {
         (0, 0) => ExitCode::SUCCESS,
         (0, _) if args.warnings_as_errors => ExitCode::from(2),
         (0, _) => ExitCode::SUCCESS,
@@ -87,14 +91,14 @@ struct Place<'c> {
 }
 
 impl<'c> Report<'c> {
-    fn new(files: &Files, checked: &'c Checked) -> Self {
-        let (errors, warnings) = render::tally(&checked.diagnostics);
-        let problems = checked.diagnostics.iter();
+    fn new(proved: &'c Proved) -> Self {
+        let (errors, warnings) = render::tally(&proved.diagnostics);
+        let (files, problems) = (&proved.files, proved.diagnostics.iter());
         Self {
-            fleet: checked.fleet.as_ref().map(|fleet| fleet.name.as_str()),
-            hosts: checked.counts.hosts,
-            domus: checked.counts.domus,
-            images: checked.counts.images,
+            fleet: proved.name.as_deref(),
+            hosts: proved.counts.hosts,
+            domus: proved.counts.domus,
+            images: proved.counts.images,
             errors,
             warnings,
             diagnostics: problems.map(|note| Problem::new(files, note)).collect(),

@@ -15,7 +15,8 @@ use domus_model::show::{self, Setting};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{opened, render};
+use crate::render;
+use crate::tree::Tree;
 
 /// Show a host or domU with all that it takes from groups and defaults, and where that is written
 #[derive(Debug, clap::Args)]
@@ -59,7 +60,7 @@ struct Written {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let files = opened::documents(&args.dir, args.at.as_deref())?;
+    let files = Tree::find(&args.dir, args.at.as_deref())?.documents()?;
     let name = args.name.as_str();
     let frame = Frame::read(&files.shared);
     let (directory, is_host) = find(&files, name)?;

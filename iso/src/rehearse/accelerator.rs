@@ -28,7 +28,7 @@ impl Accelerator {
     pub(crate) fn cpu(self) -> &'static str {
         match self {
             Self::Kvm => "host",
-            Self::Tcg => "qemu64,+svm,+npt",
+            Self::Tcg => "qemu64,+svm,+npt,-cx16",
         }
     }
 }

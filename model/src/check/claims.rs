@@ -120,10 +120,14 @@ impl Claims {
     }
 
     fn claim(&mut self, kind: Kind, key: u128, place: &Place) {
-        // Places of one document come one after another, or are in one that came before its last.
+        // Places of one document share its path and come close to each other. One that is not
+        // found again is only listed twice.
         let known = self.documents.iter().rev().take(64);
         let last = self.documents.len();
-        let document = match known.enumerate().find(|(_, file)| **file == place.file) {
+        let document = match known
+            .enumerate()
+            .find(|(_, file)| Arc::ptr_eq(file, &place.file))
+        {
             Some((back, _)) => last - 1 - back,
             None => {
                 self.documents.push(Arc::clone(&place.file));

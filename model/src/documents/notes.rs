@@ -2,6 +2,7 @@
 //! The problems of one document, noted while it is read together with those it takes defaults
 //! from. Problems of those others are theirs: they are noted when they themselves are read.
 
+use super::table::What;
 use crate::bad_value::BadValue;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::show::Origin;
@@ -54,7 +55,13 @@ impl Notes {
     }
 
     /// Notes that `what` has a value of a type that it cannot have.
-    pub(super) fn wrong_type(&self, place: &Place, what: &str, found: &DeValue<'_>, help: String) {
+    pub(super) fn wrong_type(
+        &self,
+        place: &Place,
+        what: What<'_>,
+        found: &DeValue<'_>,
+        help: String,
+    ) {
         let article = match found {
             DeValue::Integer(_) | DeValue::Array(_) => "an",
             _ => "a",

@@ -30,8 +30,8 @@ impl<'t> Shared<'t> {
             images: BTreeMap::new(),
         };
         for (path, content) in files.iter() {
-            let file: Arc<str> = path.into();
-            if path == "domus.toml" {
+            let file = Arc::clone(path);
+            if &**path == "domus.toml" {
                 shared.table = parse::parse(&file, content, notes);
                 let body = shared.table.as_ref().and_then(|entries| {
                     let file = &file;

@@ -135,7 +135,7 @@ fn parse_all<'t>(
     let mut host = None;
     let mut domus = BTreeMap::new();
     for (path, content) in files.iter() {
-        let file: Arc<str> = path.into();
+        let file = Arc::clone(path);
         match path.split('/').collect::<Vec<_>>()[..] {
             [_, _, "host.toml"] => {
                 let entries = parse::parse(&file, content, notes);
@@ -147,7 +147,7 @@ fn parse_all<'t>(
             }
             [_, _, directory, _] => {
                 let message = format!("this file is in {directory}/, where nobody looks for it");
-                let note = Place::whole(path).error(message);
+                let note = Place::whole(file).error(message);
                 notes.push(note.help("call the directory domUs"));
             }
             _ => {}

@@ -16,6 +16,7 @@ use crate::distance::meant;
 use crate::fleet::Var;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use toml::Spanned;
@@ -23,6 +24,9 @@ use toml::de::{DeTable, DeValue};
 
 /// The version of the format of documents.
 const FORMAT: u32 = 1;
+
+/// About as many keys as a table may have: room for them is made at once.
+const MOST_KEYS: usize = 12;
 
 /// One document's say in a table.
 #[derive(Debug, Clone, Copy)]
@@ -44,12 +48,64 @@ impl Found<'_> {
     }
 }
 
+/// What a value stands for, in the words of a problem.
+#[derive(Clone, Copy)]
+pub(super) enum What<'k> {
+    Key(&'k str),
+    ItemOf(&'k str),
+}
+
+impl fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => write!(f, "`{key}`"),
+            Self::ItemOf(key) => write!(f, "an item of `{key}`"),
+        }
+    }
+}
+
+/// What a table is called in its document; put together only where a problem is told.
+#[derive(Clone, Copy)]
+struct Header<'h> {
+    above: Option<&'h Header<'h>>,
+    key: &'h str,
+    is_array: bool,
+}
+
+impl Header<'_> {
+    /// The keys that lead here, `machine` or `networks.lan`.
+    fn path(&self) -> String {
+        let own = shown(self.key);
+        match self.above.map(Header::path).as_deref() {
+            None | Some("") => own,
+            Some(above) => format!("{above}.{own}"),
+        }
+    }
+
+    /// The end of a sentence about the table: ` in [machine]`, nothing for a document.
+    fn place(&self, word: &str) -> String {
+        match self.above {
+            None => String::new(),
+            Some(_) => format!(" {word} {self}"),
+        }
+    }
+}
+
+impl fmt::Display for Header<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is_array {
+            true => write!(f, "[[{}]]", self.path()),
+            false => write!(f, "[{}]", self.path()),
+        }
+    }
+}
+
 /// A table that is being read. The keys asked for are the keys there are: [`Table::finish`]
 /// refuses all others.
 pub(super) struct Table<'d> {
     notes: &'d Notes,
-    /// As a document has it, `[machine]`; empty for the document itself.
-    name: String,
+    /// What it is called.
+    header: Header<'d>,
     /// Where it is for those who trace settings, `machine.`; else empty.
     path: String,
     /// What there is to point at: its header.
@@ -74,7 +130,7 @@ impl<'d> Table<'d> {
         let mut layers = Vec::with_capacity(1 + below.len());
         layers.push(own);
         layers.extend_from_slice(below);
-        let table = Self::new(notes, String::new(), Place::new(own.file, 0..0), layers);
+        let table = Self::new(notes, Place::new(own.file, 0..0), layers);
         if !table.is_of_this_format() {
             return None;
         }
@@ -86,7 +142,7 @@ impl<'d> Table<'d> {
     /// What the reader of a document reads; `whole`: of one that takes nothing from others.
     pub(super) fn describe(whole: bool, read: impl FnOnce(&Table<'_>)) -> Keys {
         let (notes, describing) = (Notes::new(&Arc::from("")), Describing::default());
-        let mut table = Table::new(&notes, String::new(), Place::whole(""), Vec::new());
+        let mut table = Table::new(&notes, Place::whole(""), Vec::new());
         table.describing = Some(&describing);
         table.whole = whole;
         table.is_of_this_format();
@@ -95,15 +151,20 @@ impl<'d> Table<'d> {
         describing.into_keys()
     }
 
-    fn new(notes: &'d Notes, name: String, place: Place, layers: Vec<Layer<'d>>) -> Self {
+    fn new(notes: &'d Notes, place: Place, layers: Vec<Layer<'d>>) -> Self {
+        let header = Header {
+            above: None,
+            key: "",
+            is_array: false,
+        };
         Self {
             notes,
-            name,
+            header,
             path: String::new(),
             place,
             layers,
             whole: true,
-            asked: RefCell::default(),
+            asked: RefCell::new(Vec::with_capacity(MOST_KEYS)),
             describing: None,
         }
     }
@@ -175,7 +236,6 @@ impl<'d> Table<'d> {
         let has = |layer: &&Layer<'d>| keys.iter().any(|key| layer.entries.contains_key(*key));
         let layers: Vec<Layer<'d>> = self.layers.iter().find(has).copied().into_iter().collect();
         Table {
-            name: self.name.clone(),
             path: self.path.clone(),
             place: self.place.clone(),
             layers,
@@ -192,7 +252,7 @@ impl<'d> Table<'d> {
         form: &Form<T>,
     ) -> Option<At<T>> {
         self.add(key, about, || form.shape());
-        self.read_string(&format!("`{key}`"), self.get(key)?, form)
+        self.read_string(What::Key(key), self.get(key)?, form)
     }
 
     /// A string of this form, which must be there.
@@ -216,16 +276,12 @@ impl<'d> Table<'d> {
             describing.require(key);
         }
         if !self.has(key) {
-            let place = match self.name.as_str() {
-                "" => String::new(),
-                name => format!(" from {name}"),
-            };
-            let message = format!("`{key}` is missing{place}");
+            let message = format!("`{key}` is missing{}", self.header.place("from"));
             self.notes.error(&self.place, message, help());
         }
     }
 
-    fn read_string<T>(&self, what: &str, found: Found<'_>, form: &Form<T>) -> Option<At<T>> {
+    fn read_string<T>(&self, what: What, found: Found<'_>, form: &Form<T>) -> Option<At<T>> {
         let place = found.place();
         let value = found.value.get_ref();
         let Some(text) = value.as_str() else {
@@ -257,12 +313,10 @@ impl<'d> Table<'d> {
         let DeValue::Array(items) = found.value.get_ref() else {
             let help = format!("write a list, as {key} = [{:?}]", form.example);
             let (place, value) = (found.place(), found.value.get_ref());
-            self.notes
-                .wrong_type(&place, &format!("`{key}`"), value, help);
+            self.notes.wrong_type(&place, What::Key(key), value, help);
             return Vec::new();
         };
-        let item = format!("an item of `{key}`");
-        let read = |value| self.read_string(&item, Found { file, value }, form);
+        let read = |value| self.read_string(What::ItemOf(key), Found { file, value }, form);
         items.iter().filter_map(read).collect()
     }
 
@@ -282,8 +336,7 @@ impl<'d> Table<'d> {
         };
         let DeValue::Integer(integer) = found.value.get_ref() else {
             let value = found.value.get_ref();
-            self.notes
-                .wrong_type(&place, &format!("`{key}`"), value, help());
+            self.notes.wrong_type(&place, What::Key(key), value, help());
             return None;
         };
         match u32::from_str_radix(integer.as_str(), integer.radix()) {
@@ -304,11 +357,10 @@ impl<'d> Table<'d> {
         about: &'static str,
         read: impl FnOnce(&Table<'_>) -> R,
     ) -> Option<R> {
-        let name = self.name_of(key);
         let found: Vec<Found<'d>> = self.get_all(key).collect();
-        let whole = self.whole;
+        let (header, whole) = (self.below(key, false), self.whole);
         self.describe_table(key, about, Shape::Table, |table| {
-            self.read_table(table, name, key, &found, whole, read)
+            self.read_table(table, &header, key, &found, whole, read)
         })
     }
 
@@ -319,13 +371,13 @@ impl<'d> Table<'d> {
         about: &'static str,
         read: impl FnOnce(&Table<'_>) -> R,
     ) -> Option<R> {
-        let name = self.name_of(key);
         let found: Vec<Found<'d>> = self
             .get_all(key)
             .filter(|found| self.notes.is_own(found.file))
             .collect();
+        let header = self.below(key, false);
         self.describe_table(key, about, Shape::Table, |table| {
-            self.read_table(table, name, key, &found, false, read)
+            self.read_table(table, &header, key, &found, false, read)
         })
     }
 
@@ -336,10 +388,10 @@ impl<'d> Table<'d> {
         about: &'static str,
         read: impl Fn(&Table<'_>) -> R,
     ) -> Vec<R> {
-        let name = format!("[{}]", self.name_of(key));
+        let header = self.below(key, true);
         if self.describing.is_some() {
             self.describe_table(key, about, Shape::Tables, |describing| {
-                self.read_table(describing, name, key, &[], true, &read)
+                self.read_table(describing, &header, key, &[], true, &read)
             });
             return Vec::new();
         }
@@ -348,16 +400,18 @@ impl<'d> Table<'d> {
         };
         let file = found.file;
         let DeValue::Array(items) = found.value.get_ref() else {
-            let help = format!("write {name} above each of them");
+            let help = format!("write {header} above each of them");
             let (place, value) = (found.place(), found.value.get_ref());
-            self.notes
-                .wrong_type(&place, &format!("`{key}`"), value, help);
+            self.notes.wrong_type(&place, What::Key(key), value, help);
             return Vec::new();
         };
         let read = |(index, value)| {
             let found = [Found { file, value }];
-            let path = format!("{key}[{index}]");
-            self.read_table(None, name.clone(), &path, &found, true, &read)
+            let path = match self.notes.is_tracing() || !value.get_ref().is_table() {
+                true => format!("{key}[{index}]"),
+                false => String::new(),
+            };
+            self.read_table(None, &header, &path, &found, true, &read)
         };
         items.iter().enumerate().filter_map(read).collect()
     }
@@ -375,7 +429,7 @@ impl<'d> Table<'d> {
         if self.describing.is_some() {
             let shape = |keys| Shape::Named(Box::new(form.shape()), keys);
             self.describe_table(key, about, shape, |describing| {
-                self.read_table(describing, String::new(), key, &[], whole, &read)
+                self.read_table(describing, &self.below(key, false), key, &[], whole, &read)
             });
             return Vec::new();
         }
@@ -384,8 +438,7 @@ impl<'d> Table<'d> {
             let DeValue::Table(entries) = found.value.get_ref() else {
                 let help = format!("write [{key}.NAME] above each of them");
                 let (place, value) = (found.place(), found.value.get_ref());
-                self.notes
-                    .wrong_type(&place, &format!("`{key}`"), value, help);
+                self.notes.wrong_type(&place, What::Key(key), value, help);
                 continue;
             };
             for (name, value) in entries {
@@ -400,10 +453,14 @@ impl<'d> Table<'d> {
         }
         // A name that is none is noted where it is written; its table is read for its problems.
         let read = |(text, place, found): (&str, Place, Vec<Found<'d>>)| {
-            let shown = shown(text);
-            let header = self.name_of(&format!("{key}.{shown}"));
-            let path = format!("{key}.{shown}");
-            let table = self.read_table(None, header, &path, &found, whole, &read);
+            let above = self.below(key, false);
+            let header = Header {
+                above: Some(&above),
+                key: text,
+                is_array: false,
+            };
+            let path = format!("{key}.{}", shown(text));
+            let table = self.read_table(None, &header, &path, &found, whole, &read);
             match (form.parse)(text) {
                 Ok(value) => Some((At { value, place }, table?)),
                 Err(bad) => {
@@ -425,10 +482,9 @@ impl<'d> Table<'d> {
             return BTreeMap::new();
         };
         let DeValue::Table(entries) = found.value.get_ref() else {
-            let help = format!("write {} and the variables below", self.name_of(key));
+            let help = format!("write {} and the variables below", self.below(key, false));
             let (place, value) = (found.place(), found.value.get_ref());
-            self.notes
-                .wrong_type(&place, &format!("`{key}`"), value, help);
+            self.notes.wrong_type(&place, What::Key(key), value, help);
             return BTreeMap::new();
         };
         let mut vars = BTreeMap::new();
@@ -474,7 +530,7 @@ impl<'d> Table<'d> {
     fn read_table<R>(
         &self,
         describing: Option<&Describing>,
-        name: String,
+        header: &Header<'_>,
         key: &str,
         found: &[Found<'d>],
         whole: bool,
@@ -486,9 +542,9 @@ impl<'d> Table<'d> {
             match value.get_ref() {
                 DeValue::Table(entries) => layers.push(Layer { file, entries }),
                 other => {
-                    let help = format!("write a table: {name} and its keys below");
+                    let help = format!("write a table: {header} and its keys below");
                     self.notes
-                        .wrong_type(&found.place(), &format!("`{key}`"), other, help);
+                        .wrong_type(&found.place(), What::Key(key), other, help);
                     if index == 0 {
                         return None;
                     }
@@ -506,11 +562,11 @@ impl<'d> Table<'d> {
                 true => format!("{}{key}.", self.path),
                 false => String::new(),
             },
-            name,
+            header: *header,
             place,
             layers,
             whole,
-            asked: RefCell::default(),
+            asked: RefCell::new(Vec::with_capacity(MOST_KEYS)),
             describing,
         };
         let result = read(&table);
@@ -518,10 +574,12 @@ impl<'d> Table<'d> {
         Some(result)
     }
 
-    fn name_of(&self, key: &str) -> String {
-        match self.name.trim_matches(['[', ']']) {
-            "" => format!("[{key}]"),
-            name => format!("[{name}.{key}]"),
+    fn below<'h>(&'h self, key: &'h str, is_array: bool) -> Header<'h> {
+        let above = Some(&self.header);
+        Header {
+            above,
+            key,
+            is_array,
         }
     }
 
@@ -536,10 +594,7 @@ impl<'d> Table<'d> {
             if asked.contains(&text) {
                 continue;
             }
-            let place = match self.name.as_str() {
-                "" => String::new(),
-                name => format!(" in {name}"),
-            };
+            let place = self.header.place("in");
             let all = asked.join(", ");
             let help = match meant(text, &asked) {
                 Some(meant) => format!("did you mean `{meant}`? There are: {all}"),

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! A fleet's documents, read host by host: those of a work tree or of a commit. A large fleet is
+//! proved by several threads and never in memory as a whole.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow};
+use domus_model::diagnostic::Diagnostic;
+use domus_model::load::{Counts, Documents, Files, Frame, Proof};
+use domus_repo::{CommitDocuments, Repo};
+use domus_system::documents;
+
+use crate::opened;
+
+/// How many hosts a thread takes at a time: neighbours, as git packs them close to each other.
+const SHARE: usize = 64;
+
+/// Where the documents of a fleet are.
+#[derive(Debug, Clone)]
+pub(crate) enum Tree {
+    /// In files, below this directory.
+    Work(PathBuf),
+    /// In a commit of this repository.
+    Commit {
+        /// The repository, bare or not.
+        repo: PathBuf,
+        /// The commit's id.
+        id: String,
+    },
+}
+
+/// An open [`Tree`]: one thread's.
+enum Reader {
+    Work(PathBuf),
+    Commit(Box<CommitDocuments>),
+}
+
+/// What was found out about a fleet.
+#[derive(Debug)]
+pub(crate) struct Proved {
+    /// Its name, if there is no error.
+    pub(crate) name: Option<String>,
+    /// All problems.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// How many there are of what.
+    pub(crate) counts: Counts,
+    /// The documents that the problems are in.
+    pub(crate) files: Files,
+}
+
+impl Tree {
+    /// The work tree that `dir` belongs to, or the commit that `at` names in its repository.
+    ///
+    /// # Errors
+    /// There is no fleet, or no such commit.
+    pub(crate) fn find(dir: &Path, at: Option<&str>) -> Result<Self> {
+        let Some(revision) = at else {
+            return opened::find(dir).map(Self::Work);
+        };
+        let repo = Repo::discover(dir)?;
+        let id = repo.commit(revision)?.id;
+        let repo = repo.path().to_owned();
+        Ok(Self::Commit { repo, id })
+    }
+
+    /// All documents.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(crate) fn documents(&self) -> Result<Files> {
+        match self {
+            Self::Work(root) => documents::read(root),
+            Self::Commit { repo, id } => Repo::open(repo)?.documents(id),
+        }
+    }
+
+    /// Proves the fleet.
+    ///
+    /// # Errors
+    /// Its documents cannot be read.
+    pub(crate) fn prove(&self) -> Result<Proved> {
+        let reader = self.reader()?;
+        let shared = reader.shared()?;
+        let frame = Frame::read(&shared);
+        let hosts = reader.hosts()?;
+        let next = AtomicUsize::new(0);
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let threads = threads.min(hosts.len().div_ceil(SHARE)).max(1);
+        let proofs = thread::scope(|scope| {
+            let prove = || self.prove_some(&frame, &hosts, &next);
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(prove)).collect();
+            let mut proofs = vec![prove()];
+            for other in others {
+                let proof = other.join();
+                proofs.push(proof.unwrap_or_else(|_| Err(anyhow!("a thread of the proof died"))));
+            }
+            proofs
+        });
+        let mut whole = Proof::new(&frame);
+        for proof in proofs {
+            whole.join(proof?);
+        }
+        let (diagnostics, counts) = whole.finish();
+        let has_errors = opened::has_errors(&diagnostics);
+        let fleet = frame.fleet().filter(|_| !has_errors);
+        Ok(Proved {
+            name: fleet.map(|fleet| fleet.name.to_string()),
+            files: reader.concerned(shared.clone(), &diagnostics)?,
+            diagnostics,
+            counts,
+        })
+    }
+
+    /// One thread's part: takes shares of the hosts until all are taken.
+    fn prove_some<'f>(
+        &self,
+        frame: &'f Frame<'f>,
+        hosts: &[String],
+        next: &AtomicUsize,
+    ) -> Result<Proof<'f>> {
+        let reader = self.reader()?;
+        let mut proof = Proof::new(frame);
+        loop {
+            let start = next.fetch_add(SHARE, Ordering::Relaxed);
+            let Some(rest) = hosts.get(start..).filter(|rest| !rest.is_empty()) else {
+                return Ok(proof);
+            };
+            for host in &rest[..rest.len().min(SHARE)] {
+                let documents = reader.host(host)?;
+                if !documents.is_empty() {
+                    proof.host(host, &documents);
+                }
+            }
+        }
+    }
+
+    fn reader(&self) -> Result<Reader> {
+        Ok(match self {
+            Self::Work(root) => Reader::Work(root.clone()),
+            Self::Commit { repo, id } => {
+                Reader::Commit(Box::new(Repo::open(repo)?.into_documents(id)?))
+            }
+        })
+    }
+}
+
+impl Reader {
+    fn shared(&self) -> Result<Documents> {
+        match self {
+            Self::Work(root) => documents::read_shared(root),
+            Self::Commit(commit) => commit.shared(),
+        }
+    }
+
+    fn hosts(&self) -> Result<Vec<String>> {
+        match self {
+            Self::Work(root) => documents::list_hosts(root),
+            Self::Commit(commit) => Ok(commit.hosts()),
+        }
+    }
+
+    fn host(&self, name: &str) -> Result<Documents> {
+        match self {
+            Self::Work(root) => documents::read_host(root, name),
+            Self::Commit(commit) => commit.host(name),
+        }
+        .with_context(|| format!("reading the documents of {name}"))
+    }
+
+    /// The documents that these problems are in, and those that all hosts share.
+    fn concerned(&self, shared: Documents, problems: &[Diagnostic]) -> Result<Files> {
+        let mut files = Files::new();
+        files.shared = shared;
+        let labels = problems.iter().flat_map(|problem| &problem.labels);
+        for host in labels.filter_map(|label| Files::host_of(&label.file)) {
+            if !files.hosts.contains_key(host) {
+                files.hosts.insert(host.to_owned(), self.host(host)?);
+            }
+        }
+        Ok(files)
+    }
+}
