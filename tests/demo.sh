@@ -21,5 +21,5 @@ say "domus image build base: the image that both domUs start from (about a minut
 say "domus iso build: the dom0 ISO (one to two minutes the first time)"
 "$domus" iso build --unsigned
 "$domus" iso verify build/*.iso
-say "domus rehearse alpha: this ISO and this commit, booted in QEMU (two minutes when emulated)"
+say "domus rehearse alpha: this ISO and this commit, booted in QEMU (two to three minutes when emulated)"
 "$domus" rehearse alpha --timeout 600
