@@ -1,5 +1,5 @@
-//! Diagnostics for people: the place, the line of the document, what to write instead.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! Diagnostics for people: the place, the line of the document, what to write instead.
 
 mod source;
 

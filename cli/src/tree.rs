@@ -72,7 +72,7 @@ impl Tree {
     pub(crate) fn documents(&self) -> Result<Files> {
         match self {
             Self::Work(root) => documents::read(root),
-            Self::Commit { repo, id } => Repo::open(repo)?.documents(id),
+            Self::Commit { repo, id } => Repo::discover(repo)?.documents(id),
         }
     }
 
@@ -140,7 +140,7 @@ impl Tree {
         Ok(match self {
             Self::Work(root) => Reader::Work(root.clone()),
             Self::Commit { repo, id } => {
-                Reader::Commit(Box::new(Repo::open(repo)?.into_documents(id)?))
+                Reader::Commit(Box::new(Repo::discover(repo)?.into_documents(id)?))
             }
         })
     }

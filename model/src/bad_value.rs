@@ -1,5 +1,5 @@
-//! Why a value was refused: what is wrong with it, and what to write instead.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! Why a value was refused: what is wrong with it, and what to write instead.
 
 use std::fmt;
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod claims;
 mod disks;
+mod hosts;
 mod images;
 mod memory;
 mod names;
@@ -24,6 +25,7 @@ use std::fmt::Display;
 pub(crate) fn prove_shared(shared: &Shared<'_>, notes: &mut Vec<Diagnostic>) {
     names::prove_fleet(shared, notes);
     users::prove(shared, notes);
+    hosts::prove_shared(shared, notes);
 }
 
 /// Notes what the documents of one host fail to prove.
@@ -31,6 +33,7 @@ pub(crate) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<D
     names::prove_host(shared, docs, notes);
     networks::prove(docs, notes);
     images::prove(shared, docs, notes);
+    hosts::prove_host(shared, docs, notes);
     memory::prove(shared, docs, notes);
     disks::prove(docs, notes);
     order::prove(docs, notes);

@@ -1,5 +1,5 @@
-//! `Diagnostic`: a problem in the documents, with the places it concerns.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! `Diagnostic`: a problem in the documents, with the places it concerns.
 
 use serde::Serialize;
 use std::ops::Range;

@@ -6,6 +6,7 @@ mod domu;
 mod domus;
 mod forms;
 mod host;
+mod hosts;
 mod notes;
 mod parse;
 mod place;
@@ -14,19 +15,19 @@ mod shape;
 mod shared;
 mod slice;
 mod table;
-mod vars;
 mod words;
 
 pub(crate) use domu::{DiskDoc, DomUDoc, DomUSettings, VifDoc};
 pub(crate) use domus::FleetDoc;
 pub(crate) use host::{HostDoc, HostSettings, MachineDoc, NetworkDoc, Written};
+pub(crate) use hosts::HostsDoc;
 pub(crate) use parse::Doc;
 pub(crate) use place::At;
 pub(crate) use recipe::{RecipeDoc, UserDoc};
 pub(crate) use shape::{Key, Keys, Shape};
 pub(crate) use shared::Shared;
 pub(crate) use slice::HostDocs;
-pub(crate) use vars::VarsDoc;
+pub(crate) use table::VarsDoc;
 
 /// How many virtual CPUs there may be: what Xen allows a guest of any kind (HVM_MAX_VCPUS).
 const VCPUS: std::ops::RangeInclusive<u32> = 1..=128;

@@ -1,6 +1,6 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! The thinking of Domus: documents to a proved [`fleet::Fleet`] or diagnostics. Pure: no file is
 //! read here, no program run, no clock asked.
-// SPDX-License-Identifier: GPL-3.0-or-later
 
 mod bad_value;
 pub mod boot;

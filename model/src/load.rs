@@ -74,7 +74,7 @@ impl Files {
         let parts: Vec<&str> = path.split('/').collect();
         let is_document = |name: &str| name.ends_with(".toml") && !name.starts_with('.');
         match parts[..] {
-            ["domus.toml"] => true,
+            ["domus.toml"] | ["global", "hosts"] => true,
             ["pservers", host, "host.toml"] => !host.starts_with('.'),
             ["pservers", host, directory, file] => {
                 // Other spellings are read too, so that `check` can say that they are wrong.
@@ -325,6 +325,7 @@ mod tests {
             "pservers/alpha/domUs/web.toml",
             "pservers/alpha/domus/web.toml",
             "images/web.toml",
+            "global/hosts",
         ];
         let others = [
             "",

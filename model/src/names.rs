@@ -1,5 +1,5 @@
-//! Names: of fleets, hosts, domUs, networks, disks and images.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! Names: of fleets, hosts, domUs, networks, disks and images.
 
 mod image_ref;
 mod name;

@@ -1,5 +1,5 @@
-//! Values with a unit or a fixed notation: sizes in bytes, MAC addresses.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! Values with a unit or a fixed notation: sizes in bytes, MAC addresses.
 
 mod mac;
 mod size;

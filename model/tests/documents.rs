@@ -1,7 +1,7 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Golden tests: one directory of `cases/` for each kind of bad input. A case holds the documents
 //! in which it differs from `base/`, and in `expected.txt` what `check` says about it.
 //! `UPDATE_EXPECTED=1 cargo test -p domus-model` writes that file anew.
-// SPDX-License-Identifier: GPL-3.0-or-later
 
 mod repository;
 

@@ -1,5 +1,5 @@
-//! Properties that hold for any input: no panic, places inside their documents, round trips.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! Properties that hold for any input: no panic, places inside their documents, round trips.
 
 mod repository;
 

@@ -38,7 +38,12 @@ impl CommitDocuments {
         let mut documents = Documents::new();
         let root = self.tree(self.root, "the commit's tree")?;
         self.add(&root, "", &mut documents)?;
-        self.add_below(&root, "", |name| name == "images", &mut documents)?;
+        self.add_below(
+            &root,
+            "",
+            |name| ["global", "images"].contains(&name),
+            &mut documents,
+        )?;
         Ok(documents)
     }
 

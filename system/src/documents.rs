@@ -49,6 +49,7 @@ pub fn read(root: &Path) -> Result<Files> {
 pub fn read_shared(root: &Path) -> Result<Documents> {
     let mut documents = Documents::new();
     read_directory(root, "", &mut documents)?;
+    read_directory(root, "global/", &mut documents)?;
     read_directory(root, "images/", &mut documents)?;
     Ok(documents)
 }

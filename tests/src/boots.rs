@@ -1,5 +1,5 @@
-//! Where a boot leaves its serial log and what it was made from.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! Where a boot leaves its serial log and what it was made from.
 
 use crate::workspace;
 use std::fs;

@@ -1,5 +1,5 @@
-//! A serial console that is read and typed at.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! A serial console that is read and typed at.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

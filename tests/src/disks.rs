@@ -1,5 +1,5 @@
-//! Disks as they may be found in a machine, good ones and bad ones.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! Disks as they may be found in a machine, good ones and bad ones.
 
 use crate::ran::Ran;
 use domus_repo::{Repo, carry};

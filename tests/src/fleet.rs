@@ -1,5 +1,5 @@
-//! A fleet as an operator keeps it: made by `domus init`, changed, committed, built.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! A fleet as an operator keeps it: made by `domus init`, changed, committed, built.
 
 use crate::ran::Ran;
 use assert_cmd::Command;

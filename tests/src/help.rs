@@ -1,5 +1,5 @@
-//! What `domus` says of itself: commands, and their arguments with what each is for.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! What `domus` says of itself: commands, and their arguments with what each is for.
 
 use crate::{domus, ran::Ran};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! A dom0 over SSH: what runs there, and what was left of what ran.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! A dom0 over SSH: what runs there, and what was left of what ran.
 
 use crate::fleet::WITNESS;
 use crate::rehearsal::domu;

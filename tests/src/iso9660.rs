@@ -1,6 +1,6 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Where the files of an ISO 9660 image are, read by its standard (ECMA-119) and not by the code
 //! under test.
-// SPDX-License-Identifier: GPL-3.0-or-later
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -1,5 +1,5 @@
-//! What black-box tests share: the program under test, fleets, machines.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! What black-box tests share: the program under test, fleets, machines.
 
 pub mod boots;
 pub mod console;

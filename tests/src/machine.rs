@@ -1,6 +1,6 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! A release's own kernel and initramfs, started by QEMU without Xen: seconds instead of minutes
 //! for what `domus-boot` decides.
-// SPDX-License-Identifier: GPL-3.0-or-later
 
 use crate::console::Console;
 use crate::fleet::Fleet;

@@ -1,5 +1,5 @@
-//! A program that has run: its exit code and what it said.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! A program that has run: its exit code and what it said.
 
 use assert_cmd::Command;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! `domus rehearse --json --keep`: the verdict, and a machine that runs on.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! `domus rehearse --json --keep`: the verdict, and a machine that runs on.
 
 use crate::fleet::Fleet;
 use crate::ssh::Ssh;

@@ -1,6 +1,6 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! SSH into a rehearsed host: one connection that all commands share, as each new one costs
 //! seconds where the machine is emulated.
-// SPDX-License-Identifier: GPL-3.0-or-later
 
 use crate::ran::Ran;
 use assert_cmd::Command;

@@ -1,5 +1,5 @@
-//! A small file system in RAM, to be filled.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! A small file system in RAM, to be filled.
 
 use crate::ran::Ran;
 use std::path::{Path, PathBuf};

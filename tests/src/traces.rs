@@ -1,6 +1,6 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What a program that was stopped might leave on this machine: mounts, loop devices, processes,
 //! files.
-// SPDX-License-Identifier: GPL-3.0-or-later
 
 use crate::ran::Ran;
 use std::collections::BTreeSet;

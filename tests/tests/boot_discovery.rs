@@ -1,6 +1,6 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! What `domus-boot` decides about the disks of a machine. The release's own kernel and initramfs
 //! boot without Xen, with its ISO as CD: what comes after them is the other boot tests' matter.
-// SPDX-License-Identifier: GPL-3.0-or-later
 
 use domus_tests::boots::Boot;
 use domus_tests::console::Console;

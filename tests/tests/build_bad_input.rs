@@ -1,5 +1,5 @@
-//! Bad documents, bad ISOs and missing tools: each is named, and nothing is built.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! Bad documents, bad ISOs and missing tools: each is named, and nothing is built.
 
 use domus_tests::disks::{cut, poke};
 use domus_tests::fleet::Fleet;

@@ -1,6 +1,6 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Building images and the ISO as an operator meets it: what is built, what is refused, and what
 //! is left when a build is stopped.
-// SPDX-License-Identifier: GPL-3.0-or-later
 
 use domus_system::digest;
 use domus_tests::fleet::{self, Fleet};

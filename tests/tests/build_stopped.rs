@@ -1,6 +1,6 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
 //! Builds that are stopped, by an operator or by a full disk: an error, and nothing half-made
 //! under a final name, no mount, no loop device, no process, no temporary directory.
-// SPDX-License-Identifier: GPL-3.0-or-later
 
 use domus_tests::fleet::{self, Fleet};
 use domus_tests::ran::Ran;

@@ -1,9 +1,9 @@
-//! `domus check` as an operator meets it: what it prints, and its exit codes.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! `domus check` as an operator meets it: what it prints, and its exit codes.
 
 use domus_tests::{domus, workspace};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -199,4 +199,48 @@ fn a_commit_is_checked_from_gits_objects() {
     let output = output.expect("domus runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("finding the commit nowhere"));
+}
+
+#[test]
+fn a_server_refuses_a_push_that_does_not_prove() {
+    let (dir, server) = (fleet("clean"), tempfile::tempdir().expect("a directory"));
+    let bin = std::path::PathBuf::from(domus(dir.path()).get_program());
+    let bin = bin.parent().expect("a directory").display().to_string();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap_or_default());
+    let git = |at: &Path, args: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.current_dir(at).env("PATH", &path);
+        git.args(["-c", "user.name=t", "-c", "user.email=t@t"]);
+        git.args(args).output().expect("git runs")
+    };
+    let done = |at: &Path, args: &[&str]| {
+        let output = git(at, args);
+        assert!(output.status.success(), "{output:?}");
+    };
+    done(server.path(), &["init", "-q", "--bare", "-b", "main"]);
+    let hook = workspace().join("config-repo-template/hooks/pre-receive");
+    let installed = server.path().join("hooks/pre-receive");
+    fs::copy(hook, &installed).expect("a copy");
+    fs::set_permissions(&installed, fs::Permissions::from_mode(0o755)).expect("executable");
+    let url = server.path().display().to_string();
+    done(dir.path(), &["init", "-q", "-b", "main"]);
+    done(dir.path(), &["add", "."]);
+    done(dir.path(), &["commit", "-qm", "good"]);
+    done(dir.path(), &["push", "-q", &url, "main"]);
+
+    fs::write(dir.path().join("domus.toml"), "version = 1\n").expect("written");
+    done(dir.path(), &["commit", "-qam", "bad"]);
+    let output = git(dir.path(), &["push", "-q", &url, "main"]);
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("`fleet` is missing") && said.contains("refused"),
+        "{said}"
+    );
+    let head = |at: &Path, rev: &str| git(at, &["rev-parse", rev]).stdout;
+    assert_eq!(head(server.path(), "main"), head(dir.path(), "HEAD~1"));
+    // What is no branch is not looked at, and a branch may be deleted.
+    done(dir.path(), &["push", "-q", &url, "HEAD:refs/tags/draft"]);
+    done(dir.path(), &["push", "-q", &url, "HEAD~1:refs/heads/old"]);
+    done(dir.path(), &["push", "-q", &url, ":refs/heads/old"]);
 }

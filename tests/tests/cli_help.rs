@@ -1,5 +1,5 @@
-//! What the program says of itself, and what documents say of the program.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! What the program says of itself, and what documents say of the program.
 
 use domus_tests::help::Help;
 use domus_tests::ran::Ran;

@@ -1,5 +1,5 @@
-//! `domus init` as an operator meets it: the repository it makes, and what it refuses.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! `domus init` as an operator meets it: the repository it makes, and what it refuses.
 
 use assert_cmd::Command;
 use domus_tests::{domus, workspace};

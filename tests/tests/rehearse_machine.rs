@@ -1,5 +1,5 @@
-//! The machine that a rehearsal starts: whatever host.toml says, it reaches nothing outside.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! The machine that a rehearsal starts: whatever host.toml says, it reaches nothing outside.
 
 use domus_iso::rehearse::{Accelerator, Machine, Medium};
 use domus_model::fleet::Fleet;

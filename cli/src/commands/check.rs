@@ -1,5 +1,5 @@
-//! `domus check`: proves all documents of a fleet, and shows all that is wrong with them.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! `domus check`: proves all documents of a fleet, and shows all that is wrong with them.
 
 use crate::render;
 use crate::tree::{Proved, Tree};

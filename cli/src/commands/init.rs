@@ -1,5 +1,5 @@
-//! `domus init`: a new fleet's repository from the template.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! `domus init`: a new fleet's repository from the template.
 
 mod keys;
 

@@ -1,5 +1,5 @@
-//! A document as it can be shown on a terminal.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! A document as it can be shown on a terminal.
 
 use domus_model::diagnostic::Label;
 use std::ops::Range;

@@ -3,8 +3,7 @@
 
 use super::forms::{IMAGE, KIND, MAC, MEMORY, UUID, name, size};
 use super::place::At;
-use super::table::Table;
-use super::vars::{VarsDoc, vars};
+use super::table::{Table, VarsDoc};
 use super::words::{DEVICE, MOUNT, VOLUME};
 use crate::fleet::Kind;
 use crate::names::{ImageRef, Name};
@@ -54,7 +53,7 @@ impl DomUDoc {
     pub(super) fn read(document: &Table<'_>) -> Self {
         Self {
             settings: DomUSettings::read(document),
-            vars: vars(document),
+            vars: document.vars(),
         }
     }
 }

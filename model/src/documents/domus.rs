@@ -5,8 +5,7 @@ use super::domu::DomUSettings;
 use super::forms::{MEMORY, name};
 use super::host::HostSettings;
 use super::place::At;
-use super::table::Table;
-use super::vars::{VarsDoc, vars};
+use super::table::{Table, VarsDoc};
 use super::words::{MIRROR, PACKAGE, RELEASE_VERSION, SUITE};
 use crate::names::Name;
 use crate::units::Size;
@@ -64,7 +63,7 @@ impl FleetDoc {
                 &name("web"),
                 GroupDoc::read,
             ),
-            vars: vars(document),
+            vars: document.vars(),
         }
     }
 }
@@ -97,7 +96,7 @@ impl GroupDoc {
         let spare = "how many of its hosts may be lost, and their domUs still fit on the others";
         Self {
             spare: table.number("spare", spare, 0..=1024),
-            vars: vars(table),
+            vars: table.vars(),
         }
     }
 }

@@ -4,8 +4,7 @@
 use super::domu::DomUSettings;
 use super::forms::{ADDRESS, GATEWAY, MAC, MEMORY, UUID, name, size};
 use super::place::At;
-use super::table::Table;
-use super::vars::{VarsDoc, vars};
+use super::table::{Table, VarsDoc};
 use super::words::{DIRECTORY, INTERFACE, SERIAL, VOLUME_GROUP};
 use crate::fleet::{Address, VolumePool};
 use crate::names::Name;
@@ -73,7 +72,7 @@ impl HostDoc {
         Self {
             groups: document.list("groups", about, &name("web")),
             settings: HostSettings::read(document),
-            vars: vars(document),
+            vars: document.vars(),
         }
     }
 }

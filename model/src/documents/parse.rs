@@ -93,7 +93,10 @@ pub(super) fn name_of(
     None
 }
 
-fn text<'c>(path: &Arc<str>, content: Result<&'c [u8], &str>) -> Result<&'c str, Diagnostic> {
+pub(super) fn text<'c>(
+    path: &Arc<str>,
+    content: Result<&'c [u8], &str>,
+) -> Result<&'c str, Diagnostic> {
     let content = content.map_err(|reason| {
         let message = format!("this document {reason}");
         Place::new(path, 0..0)

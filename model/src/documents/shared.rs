@@ -3,7 +3,7 @@
 
 use super::parse::{self, Doc};
 use super::table::Layer;
-use super::{FleetDoc, RecipeDoc, VarsDoc};
+use super::{FleetDoc, HostsDoc, RecipeDoc, VarsDoc};
 use crate::diagnostic::Diagnostic;
 use crate::load::Documents;
 use crate::names::Name;
@@ -17,6 +17,8 @@ pub(crate) struct Shared<'t> {
     pub(crate) fleet: Option<Doc<FleetDoc>>,
     /// The TOML of the fleet's document, in which hosts and domUs find what they take from it.
     table: Option<DeTable<'t>>,
+    /// `global/hosts`, if there is one.
+    pub(crate) hosts: Option<HostsDoc>,
     /// Recipes by what their files are called, be that a name or not.
     pub(crate) images: BTreeMap<String, Doc<RecipeDoc>>,
 }
@@ -27,6 +29,7 @@ impl<'t> Shared<'t> {
         let mut shared = Self {
             fleet: None,
             table: None,
+            hosts: None,
             images: BTreeMap::new(),
         };
         for (path, content) in files.iter() {
@@ -42,6 +45,9 @@ impl<'t> Shared<'t> {
                     name: None,
                     body,
                 });
+            } else if &**path == "global/hosts" {
+                let text = parse::text(&file, content).map_err(|problem| notes.push(problem));
+                shared.hosts = text.ok().map(|text| HostsDoc::read(&file, text, notes));
             } else if let Some(file_name) = path.strip_prefix("images/") {
                 let stem = parse::stem(file_name);
                 let name = parse::name_of("recipe's file", stem, &file, notes);

@@ -6,6 +6,14 @@
 //! defaults: each key is taken from the first that has it. One reader thus reads, merges, says
 //! where each value came from, and describes what there is to say.
 
+mod header;
+mod nested;
+mod vars;
+
+pub(crate) use vars::VarsDoc;
+
+use self::header::Header;
+pub(super) use self::header::What;
 use super::forms::Form;
 use super::notes::Notes;
 use super::place::At;
@@ -13,10 +21,7 @@ use super::shape::{Describing, Keys, Shape};
 use crate::bad_value::{quoted, shown};
 use crate::diagnostic::Place;
 use crate::distance::meant;
-use crate::fleet::Var;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use toml::Spanned;
@@ -45,58 +50,6 @@ struct Found<'d> {
 impl Found<'_> {
     fn place(&self) -> Place {
         Place::new(self.file, self.value.span())
-    }
-}
-
-/// What a value stands for, in the words of a problem.
-#[derive(Clone, Copy)]
-pub(super) enum What<'k> {
-    Key(&'k str),
-    ItemOf(&'k str),
-}
-
-impl fmt::Display for What<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Key(key) => write!(f, "`{key}`"),
-            Self::ItemOf(key) => write!(f, "an item of `{key}`"),
-        }
-    }
-}
-
-/// What a table is called in its document; put together only where a problem is told.
-#[derive(Clone, Copy)]
-struct Header<'h> {
-    above: Option<&'h Header<'h>>,
-    key: &'h str,
-    is_array: bool,
-}
-
-impl Header<'_> {
-    /// The keys that lead here, `machine` or `networks.lan`.
-    fn path(&self) -> String {
-        let own = shown(self.key);
-        match self.above.map(Header::path).as_deref() {
-            None | Some("") => own,
-            Some(above) => format!("{above}.{own}"),
-        }
-    }
-
-    /// The end of a sentence about the table: ` in [machine]`, nothing for a document.
-    fn place(&self, word: &str) -> String {
-        match self.above {
-            None => String::new(),
-            Some(_) => format!(" {word} {self}"),
-        }
-    }
-}
-
-impl fmt::Display for Header<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.is_array {
-            true => write!(f, "[[{}]]", self.path()),
-            false => write!(f, "[{}]", self.path()),
-        }
     }
 }
 
@@ -349,240 +302,6 @@ impl<'d> Table<'d> {
         }
     }
 
-    /// A table, merged of all layers and taken as empty if none has it; `None` if the first that
-    /// has it has something else.
-    pub(super) fn table<R>(
-        &self,
-        key: &'static str,
-        about: &'static str,
-        read: impl FnOnce(&Table<'_>) -> R,
-    ) -> Option<R> {
-        let found: Vec<Found<'d>> = self.get_all(key).collect();
-        let (header, whole) = (self.below(key, false), self.whole);
-        self.describe_table(key, about, Shape::Table, |table| {
-            self.read_table(table, &header, key, &found, whole, read)
-        })
-    }
-
-    /// A part of defaults: only what this document has, and nothing missing is missed.
-    pub(super) fn part<R>(
-        &self,
-        key: &'static str,
-        about: &'static str,
-        read: impl FnOnce(&Table<'_>) -> R,
-    ) -> Option<R> {
-        let found: Vec<Found<'d>> = self
-            .get_all(key)
-            .filter(|found| self.notes.is_own(found.file))
-            .collect();
-        let header = self.below(key, false);
-        self.describe_table(key, about, Shape::Table, |table| {
-            self.read_table(table, &header, key, &found, false, read)
-        })
-    }
-
-    /// The tables of an array of tables, empty if it is not there.
-    pub(super) fn tables<R>(
-        &self,
-        key: &'static str,
-        about: &'static str,
-        read: impl Fn(&Table<'_>) -> R,
-    ) -> Vec<R> {
-        let header = self.below(key, true);
-        if self.describing.is_some() {
-            self.describe_table(key, about, Shape::Tables, |describing| {
-                self.read_table(describing, &header, key, &[], true, &read)
-            });
-            return Vec::new();
-        }
-        let Some(found) = self.get(key) else {
-            return Vec::new();
-        };
-        let file = found.file;
-        let DeValue::Array(items) = found.value.get_ref() else {
-            let help = format!("write {header} above each of them");
-            let (place, value) = (found.place(), found.value.get_ref());
-            self.notes.wrong_type(&place, What::Key(key), value, help);
-            return Vec::new();
-        };
-        let read = |(index, value)| {
-            let found = [Found { file, value }];
-            let path = match self.notes.is_tracing() || !value.get_ref().is_table() {
-                true => format!("{key}[{index}]"),
-                false => String::new(),
-            };
-            self.read_table(None, &header, &path, &found, true, &read)
-        };
-        items.iter().enumerate().filter_map(read).collect()
-    }
-
-    /// The tables of a table that has names for keys: `[networks.lan]`. Tables of one name are
-    /// merged of all layers.
-    pub(super) fn named_tables<N: Ord, R>(
-        &self,
-        key: &'static str,
-        about: &'static str,
-        form: &Form<N>,
-        read: impl Fn(&Table<'_>) -> R,
-    ) -> Vec<(At<N>, R)> {
-        let whole = self.whole;
-        if self.describing.is_some() {
-            let shape = |keys| Shape::Named(Box::new(form.shape()), keys);
-            self.describe_table(key, about, shape, |describing| {
-                self.read_table(describing, &self.below(key, false), key, &[], whole, &read)
-            });
-            return Vec::new();
-        }
-        let mut named: Vec<(&'d str, Place, Vec<Found<'d>>)> = Vec::new();
-        for found in self.get_all(key) {
-            let DeValue::Table(entries) = found.value.get_ref() else {
-                let help = format!("write [{key}.NAME] above each of them");
-                let (place, value) = (found.place(), found.value.get_ref());
-                self.notes.wrong_type(&place, What::Key(key), value, help);
-                continue;
-            };
-            for (name, value) in entries {
-                let text: &'d str = name.get_ref();
-                let file = found.file;
-                let found = Found { file, value };
-                match named.iter_mut().find(|(known, ..)| *known == text) {
-                    Some((.., all)) => all.push(found),
-                    None => named.push((text, Place::new(file, name.span()), vec![found])),
-                }
-            }
-        }
-        // A name that is none is noted where it is written; its table is read for its problems.
-        let read = |(text, place, found): (&str, Place, Vec<Found<'d>>)| {
-            let above = self.below(key, false);
-            let header = Header {
-                above: Some(&above),
-                key: text,
-                is_array: false,
-            };
-            let path = format!("{key}.{}", shown(text));
-            let table = self.read_table(None, &header, &path, &found, whole, &read);
-            match (form.parse)(text) {
-                Ok(value) => Some((At { value, place }, table?)),
-                Err(bad) => {
-                    self.notes.bad_value(&place, bad);
-                    None
-                }
-            }
-        };
-        let mut read: Vec<(At<N>, R)> = named.into_iter().filter_map(read).collect();
-        read.sort_by(|(a, _), (b, _)| a.value.cmp(&b.value));
-        read
-    }
-
-    /// The variables of this document.
-    pub(super) fn vars(&self, key: &'static str, about: &'static str) -> BTreeMap<String, At<Var>> {
-        self.add(key, about, || Shape::Vars);
-        let own = |found: &Found<'_>| self.notes.is_own(found.file);
-        let Some(found) = self.get_all(key).find(own) else {
-            return BTreeMap::new();
-        };
-        let DeValue::Table(entries) = found.value.get_ref() else {
-            let help = format!("write {} and the variables below", self.below(key, false));
-            let (place, value) = (found.place(), found.value.get_ref());
-            self.notes.wrong_type(&place, What::Key(key), value, help);
-            return BTreeMap::new();
-        };
-        let mut vars = BTreeMap::new();
-        for (name, value) in entries {
-            let place = Place::new(found.file, name.span());
-            let text: &str = name.get_ref();
-            if !is_identifier(text) {
-                let help = "use letters, digits and _, a letter first, as \"ntp_servers\"";
-                let message = format!("{} is no name for a variable", quoted(text));
-                self.notes.error(&place, message, help);
-                continue;
-            }
-            let place = Place::new(found.file, value.span());
-            match var(value.get_ref()) {
-                Ok(value) => drop(vars.insert(text.to_owned(), At { value, place })),
-                Err(problem) => {
-                    let help = "write a string, a whole number, true, false, or a list of such";
-                    let message = format!("the variable {text} {problem}");
-                    self.notes.error(&place, message, help);
-                }
-            }
-        }
-        vars
-    }
-
-    /// Runs `read` with somebody to describe the table below `key` to, if this one is described.
-    fn describe_table<R>(
-        &self,
-        key: &'static str,
-        about: &'static str,
-        shape: impl FnOnce(Keys) -> Shape,
-        read: impl FnOnce(Option<&Describing>) -> R,
-    ) -> R {
-        let Some(describing) = self.describing else {
-            return read(None);
-        };
-        let below = Describing::default();
-        let result = read(Some(&below));
-        describing.add(key, about, shape(below.into_keys()));
-        result
-    }
-
-    fn read_table<R>(
-        &self,
-        describing: Option<&Describing>,
-        header: &Header<'_>,
-        key: &str,
-        found: &[Found<'d>],
-        whole: bool,
-        read: impl FnOnce(&Table<'_>) -> R,
-    ) -> Option<R> {
-        let mut layers = Vec::with_capacity(found.len());
-        for (index, found) in found.iter().enumerate() {
-            let Found { file, value } = *found;
-            match value.get_ref() {
-                DeValue::Table(entries) => layers.push(Layer { file, entries }),
-                other => {
-                    let help = format!("write a table: {header} and its keys below");
-                    self.notes
-                        .wrong_type(&found.place(), What::Key(key), other, help);
-                    if index == 0 {
-                        return None;
-                    }
-                }
-            }
-        }
-        let place = match found.first() {
-            // What is missing is missing from the document that is read.
-            Some(found) if self.notes.is_own(found.file) => found.place(),
-            _ => self.place.clone(),
-        };
-        let table = Table {
-            notes: self.notes,
-            path: match self.notes.is_tracing() {
-                true => format!("{}{key}.", self.path),
-                false => String::new(),
-            },
-            header: *header,
-            place,
-            layers,
-            whole,
-            asked: RefCell::new(Vec::with_capacity(MOST_KEYS)),
-            describing,
-        };
-        let result = read(&table);
-        table.finish();
-        Some(result)
-    }
-
-    fn below<'h>(&'h self, key: &'h str, is_array: bool) -> Header<'h> {
-        let above = Some(&self.header);
-        Header {
-            above,
-            key,
-            is_array,
-        }
-    }
-
     /// Refuses the keys of this document that nobody asked for.
     fn finish(self) {
         let Some(own) = self.layers.iter().find(|it| self.notes.is_own(it.file)) else {
@@ -621,30 +340,5 @@ impl<'d> Layer<'d> {
         };
         let file = self.file;
         Some(Self { file, entries })
-    }
-}
-
-/// Whether a template can name it.
-fn is_identifier(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
-/// The value of a variable, or the end of a sentence that begins with the variable.
-fn var(value: &DeValue<'_>) -> Result<Var, String> {
-    match value {
-        DeValue::String(text) => Ok(Var::Text(text.to_string())),
-        DeValue::Boolean(flag) => Ok(Var::Flag(*flag)),
-        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
-            .map(Var::Number)
-            .map_err(|_| format!("cannot be {}", shown(&integer.to_string()))),
-        DeValue::Array(items) => {
-            let items = items.iter().map(|item| match item.get_ref() {
-                DeValue::Array(_) => Err("has a list in a list".to_owned()),
-                item => var(item),
-            });
-            items.collect::<Result<_, _>>().map(Var::List)
-        }
-        other => Err(format!("is a {}", other.type_str())),
     }
 }

@@ -1,5 +1,5 @@
-//! Recipes of images.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! Recipes of images.
 
 use super::{value, values};
 use crate::documents::{Doc, RecipeDoc, UserDoc};

@@ -1,5 +1,5 @@
-//! `ImageRef`: one revision of an image.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! `ImageRef`: one revision of an image.
 
 use super::Name;
 use crate::bad_value::{BadValue, quoted, serde_as_string};

@@ -1,5 +1,5 @@
-//! `Name`: a host name of one label.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! `Name`: a host name of one label.
 
 use crate::bad_value::{BadValue, quoted, serde_as_string};
 use std::borrow::Borrow;

@@ -1,5 +1,5 @@
-//! `Mac`: the address of one network card.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! `Mac`: the address of one network card.
 
 use crate::bad_value::{BadValue, quoted, serde_as_string};
 use std::fmt;

@@ -1,5 +1,5 @@
-//! `Size`: a number of bytes, written with a binary unit.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! `Size`: a number of bytes, written with a binary unit.
 
 use crate::bad_value::{BadValue, quoted, serde_as_string};
 use std::fmt;

@@ -1,5 +1,5 @@
-//! Reads the documents of test repositories; shared by the tests.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! Reads the documents of test repositories; shared by the tests.
 
 use domus_model::load::Files;
 use std::fs;

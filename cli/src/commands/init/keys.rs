@@ -1,5 +1,5 @@
-//! The public SSH keys of the operator.
 // SPDX-License-Identifier: GPL-3.0-or-later
+//! The public SSH keys of the operator.
 
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;

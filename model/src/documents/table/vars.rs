@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `[vars]`: values that fill the templates of layers.
+
+use super::header::What;
+use super::{Found, Table};
+use crate::bad_value::{quoted, shown};
+use crate::diagnostic::Place;
+use crate::documents::place::At;
+use crate::documents::shape::Shape;
+use crate::fleet::Var;
+use std::collections::BTreeMap;
+use toml::de::DeValue;
+
+/// Variables as one document has them.
+pub(crate) type VarsDoc = BTreeMap<String, At<Var>>;
+
+impl Table<'_> {
+    /// The variables of this document; those of others are merged when a host or domU is put
+    /// together.
+    pub(in crate::documents) fn vars(&self) -> VarsDoc {
+        let (key, about) = ("vars", "variables for *.tmpl files of layers");
+        self.add(key, about, || Shape::Vars);
+        let own = |found: &Found<'_>| self.notes.is_own(found.file);
+        let Some(found) = self.get_all(key).find(own) else {
+            return BTreeMap::new();
+        };
+        let DeValue::Table(entries) = found.value.get_ref() else {
+            let help = format!("write {} and the variables below", self.below(key, false));
+            let (place, value) = (found.place(), found.value.get_ref());
+            self.notes.wrong_type(&place, What::Key(key), value, help);
+            return BTreeMap::new();
+        };
+        let mut vars = BTreeMap::new();
+        for (name, value) in entries {
+            let place = Place::new(found.file, name.span());
+            let text: &str = name.get_ref();
+            if !is_identifier(text) {
+                let help = "use letters, digits and _, a letter first, as \"ntp_servers\"";
+                let message = format!("{} is no name for a variable", quoted(text));
+                self.notes.error(&place, message, help);
+                continue;
+            }
+            let place = Place::new(found.file, value.span());
+            match var(value.get_ref()) {
+                Ok(value) => drop(vars.insert(text.to_owned(), At { value, place })),
+                Err(problem) => {
+                    let help = "write a string, a whole number, true, false, or a list of such";
+                    let message = format!("the variable {text} {problem}");
+                    self.notes.error(&place, message, help);
+                }
+            }
+        }
+        vars
+    }
+}
+
+/// Whether a template can name it.
+fn is_identifier(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// The value of a variable, or the end of a sentence that begins with the variable.
+fn var(value: &DeValue<'_>) -> Result<Var, String> {
+    match value {
+        DeValue::String(text) => Ok(Var::Text(text.to_string())),
+        DeValue::Boolean(flag) => Ok(Var::Flag(*flag)),
+        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
+            .map(Var::Number)
+            .map_err(|_| format!("cannot be {}", shown(&integer.to_string()))),
+        DeValue::Array(items) => {
+            let items = items.iter().map(|item| match item.get_ref() {
+                DeValue::Array(_) => Err("has a list in a list".to_owned()),
+                item => var(item),
+            });
+            items.collect::<Result<_, _>>().map(Var::List)
+        }
+        other => Err(format!("is a {}", other.type_str())),
+    }
+}
