@@ -8,7 +8,7 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow};
 use domus_model::diagnostic::Diagnostic;
-use domus_model::load::{Counts, Documents, Files, Frame, Proof};
+use domus_model::load::{Counts, Documents, Files, Frame, Proof, Scope};
 use domus_repo::{CommitDocuments, Repo};
 use domus_system::documents;
 
@@ -102,7 +102,7 @@ impl Tree {
         for proof in proofs {
             whole.join(proof?);
         }
-        let (diagnostics, counts) = whole.finish();
+        let (diagnostics, counts) = whole.finish(Scope::Fleet);
         let has_errors = opened::has_errors(&diagnostics);
         let fleet = frame.fleet().filter(|_| !has_errors);
         Ok(Proved {

@@ -158,8 +158,31 @@ pub fn load(files: &Files) -> Result<Fleet, Vec<Diagnostic>> {
     checked.fleet.ok_or(checked.diagnostics)
 }
 
+/// The same for the part of a fleet that one host has: what only all hosts together can show is
+/// not asked of it.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_slice(files: &Files) -> Result<Fleet, Vec<Diagnostic>> {
+    let checked = prove(files, Scope::Slice);
+    checked.fleet.ok_or(checked.diagnostics)
+}
+
+/// Which documents are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Those of all hosts.
+    Fleet,
+    /// Those of one host, and what all share.
+    Slice,
+}
+
 /// Reads and proves all documents.
 pub fn check(files: &Files) -> Checked {
+    prove(files, Scope::Fleet)
+}
+
+fn prove(files: &Files, scope: Scope) -> Checked {
     let frame = Frame::read(&files.shared);
     let mut proof = Proof::new(&frame);
     let mut hosts = BTreeMap::new();
@@ -168,7 +191,7 @@ pub fn check(files: &Files) -> Checked {
             hosts.insert(host.name.clone(), host);
         }
     }
-    let (diagnostics, counts) = proof.finish();
+    let (diagnostics, counts) = proof.finish(scope);
     let is_error = |note: &Diagnostic| note.severity == Severity::Error;
     let fleet = match diagnostics.iter().any(is_error) {
         true => None,
@@ -272,14 +295,16 @@ impl<'f> Proof<'f> {
     }
 
     /// All problems, by document and place, and how many there are of what.
-    pub fn finish(self) -> (Vec<Diagnostic>, Counts) {
+    pub fn finish(self, scope: Scope) -> (Vec<Diagnostic>, Counts) {
         let shared = &self.frame.shared;
         let mut diagnostics: Vec<Diagnostic> = self.elsewhere.into_iter().collect();
         diagnostics.sort_by(|a, b| a.message.cmp(&b.message));
         diagnostics.extend(self.diagnostics);
         diagnostics.extend(self.frame.diagnostics.iter().cloned());
         self.claims.conflicts(&mut diagnostics);
-        prove_spare(shared, self.loads, &mut diagnostics);
+        if scope == Scope::Fleet {
+            prove_spare(shared, self.loads, &mut diagnostics);
+        }
         let images = shared.images.len();
         diagnostics.sort_by(|a, b| a.order().cmp(&b.order()));
         let counts = Counts {

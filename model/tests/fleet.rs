@@ -6,7 +6,7 @@ mod repository;
 
 use domus_model::diagnostic::{Diagnostic, position};
 use domus_model::fleet::{Address, DomU, Fleet, Kind, Var, Vars, VolumePool};
-use domus_model::load::{Files, Frame, Proof, check, load};
+use domus_model::load::{Files, Frame, Proof, check, load, load_slice};
 use domus_model::show::{self, Setting};
 use domus_model::units::Size;
 use repository::{manifest_dir, read};
@@ -215,10 +215,18 @@ fn each_setting_is_shown_with_its_place() {
 #[test]
 fn a_hosts_own_slice_gives_the_same_host() -> Result<(), Vec<Diagnostic>> {
     let mut whole = read(&manifest_dir().join("tests/base"));
+    let domus = "version = 1\nfleet = \"example\"\n[groups.web]\nspare = 1";
+    whole.insert("domus.toml", domus.into());
+    let alpha = String::from_utf8_lossy(whole.content("pservers/alpha/host.toml"));
+    let alpha = alpha.replace("version = 1", "version = 1\ngroups = [\"web\"]");
+    whole.insert("pservers/alpha/host.toml", alpha.into());
     let slice = whole.clone();
-    let beta = "version = 1\nmachine = { serial = \"8QXK2M3\", memory = \"1GiB\" }";
+    let beta =
+        "version = 1\ngroups = [\"web\"]\nmachine = { serial = \"8QXK2M3\", memory = \"2GiB\" }";
     whole.insert("pservers/beta/host.toml", beta.into());
-    let (whole, slice) = (fleet(&whole)?, fleet(&slice)?);
+    // Alone, alpha cannot show that its group may lose a host.
+    assert!(fleet(&slice).is_err());
+    let (whole, slice) = (fleet(&whole)?, load_slice(&slice)?);
     assert_eq!(whole.hosts.len(), 2);
     assert_eq!(whole.hosts["alpha"], slice.hosts["alpha"]);
     Ok(())

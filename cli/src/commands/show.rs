@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use domus_model::diagnostic::position;
 use domus_model::fleet::Host;
-use domus_model::load::{Files, Frame, Proof};
+use domus_model::load::{Files, Frame, Proof, Scope};
 use domus_model::names::Name;
 use domus_model::show::{self, Setting};
 use serde::Serialize;
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let documents = &files.hosts[directory];
     let mut proof = Proof::new(&frame);
     let Some(host) = proof.host(directory, documents) else {
-        let (problems, _) = proof.finish();
+        let (problems, _) = proof.finish(Scope::Slice);
         render::refuse(&files, &problems);
         bail!("{directory} has errors, so nobody can say what it comes to");
     };

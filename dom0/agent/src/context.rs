@@ -56,7 +56,7 @@ impl Context {
         let record: Value = serde_json::from_slice(&text).with_context(doing)?;
         let boot = Boot::deserialize(&record).with_context(doing)?;
         let files = documents::read(&paths.slice())?;
-        let mut fleet = domus_model::load::load(&files).map_err(|problems| {
+        let mut fleet = domus_model::load::load_slice(&files).map_err(|problems| {
             let lines: Vec<String> = problems.iter().map(line).collect();
             let commit = &boot.commit;
             anyhow!(

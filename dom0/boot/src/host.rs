@@ -128,7 +128,7 @@ fn compose_etc(fleet: &Name, candidate: &Candidate, record: &mut BootRecord) -> 
 /// The files that follow from the documents of this host.
 fn generate(fleet: &Name, host: &Name, slice: &Path) -> Result<Vec<RenderedFile>> {
     let files = documents::read(slice)?;
-    let loaded = domus_model::load::load(&files).map_err(|problems| {
+    let loaded = domus_model::load::load_slice(&files).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(line).collect();
         anyhow!(
             "domus: the commit does not pass `domus check`:\n  {}",
