@@ -33,30 +33,36 @@ impl Boot {
     }
 }
 
-/// Runs a test that boots PVH domUs in the directory `target/boots/NAME`. QEMU's emulation was
-/// seen to kill a PVH guest now and then, which Xen logs as a triple fault
-/// (docs/benchmarks.md, "Crashes under emulation"). A test that fails and in whose log there is
-/// one is run once more, and says so; its serial log is kept as `NAME.triple-fault.log`. Nothing
-/// else is tried twice.
+/// Signs that the emulator, not Domus, broke a boot: the file below the boot's directory, and what
+/// is in it then. A guest that dies for a reason of its own dies again.
+const EMULATOR: [(&str, &str); 3] = [
+    ("serial.log", "Triple fault"),
+    ("serial.log", "Oops: "),
+    ("events.jsonl", "it ran and has ended by itself"),
+];
+
+/// Runs a test that boots domUs in the directory `target/boots/NAME`. QEMU's emulation was seen to
+/// kill guests now and then (docs/benchmarks.md, "Crashes under emulation"). A test that fails
+/// with a sign of that is run once more, and says so; its serial log is kept as
+/// `NAME.crashed.log`. Nothing else is tried twice.
 ///
 /// # Panics
 /// As the test does.
-pub fn with_pvh(name: &str, test: impl Fn(&Boot)) {
+pub fn emulated(name: &str, test: impl Fn(&Boot)) {
     let boot = Boot::new(name);
     let Err(failure) = catch_unwind(AssertUnwindSafe(|| test(&boot))) else {
         return;
     };
-    let log = boot.dir.join("serial.log");
-    let kept = boot.dir.with_extension("triple-fault.log");
-    let text = fs::read(&log).unwrap_or_default();
-    if !String::from_utf8_lossy(&text).contains("Triple fault") {
+    let read = |file: &str| fs::read(boot.dir.join(file)).unwrap_or_default();
+    let is_there =
+        |(file, sign): &&(&str, &str)| String::from_utf8_lossy(&read(file)).contains(*sign);
+    let Some((file, sign)) = EMULATOR.iter().find(is_there) else {
         resume_unwind(failure);
-    }
-    fs::write(&kept, text).expect("a copy of the log");
-    eprintln!(
-        "the emulator killed a PVH guest (see {}): once more",
-        kept.display()
-    );
+    };
+    let kept = boot.dir.with_extension("crashed.log");
+    fs::write(&kept, read("serial.log")).expect("a copy of the log");
+    let kept = kept.display();
+    eprintln!("{sign:?} in {file}: the emulator killed a guest (see {kept}); once more");
     test(&Boot::new(name));
 }
 

@@ -22,7 +22,7 @@ const WEB_VOLUME: &str = "/config/volumes/web.data.img";
 
 #[test]
 fn a_host_boots_from_cd_and_its_domus_come_up() {
-    boots::with_pvh("bios", boots_from_cd);
+    boots::emulated("bios", boots_from_cd);
 }
 
 fn boots_from_cd(boot: &Boot) {

@@ -15,7 +15,7 @@ const HOST: &str = "pservers/alpha/host.toml";
 
 #[test]
 fn a_host_boots_from_usb_and_keeps_volumes_in_lvm() {
-    boots::with_pvh("uefi", boots_from_usb);
+    boots::emulated("uefi", boots_from_usb);
 }
 
 fn boots_from_usb(boot: &Boot) {
