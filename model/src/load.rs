@@ -35,11 +35,6 @@ impl Documents {
         self.0.is_empty()
     }
 
-    /// Takes over all of `other`.
-    pub fn extend(&mut self, other: Self) {
-        self.0.extend(other.0);
-    }
-
     /// Whether there is one at `path`, readable or not.
     pub fn contains(&self, path: &str) -> bool {
         self.0.contains_key(path)
