@@ -91,11 +91,16 @@ pub(crate) fn prove(shared: &Shared<'_>, loads: Vec<Load>, notes: &mut Vec<Diagn
                 .iter()
                 .map(|index| hosts[*index].host.as_str())
                 .collect();
-            let (lost, size) = (lost.join(" and "), Size::from_mib(size));
-            let message = format!(
-                "without {lost} the domUs of {} do not fit on its other hosts",
-                name.value
-            );
+            let (group, size) = (&name.value, Size::from_mib(size));
+            let message = match lost.join(" and ").as_str() {
+                "" => format!(
+                    "that the domUs of {group} fit without any {} of its hosts cannot be shown",
+                    spare.value
+                ),
+                lost => {
+                    format!("without {lost} the domUs of {group} do not fit on its other hosts")
+                }
+            };
             let help = format!(
                 "a domU of {size} finds no place, {} is the most that is left on one host: \
                  add memory or a host, or lower `spare`",
@@ -108,6 +113,7 @@ pub(crate) fn prove(shared: &Shared<'_>, loads: Vec<Load>, notes: &mut Vec<Diagn
 
 /// A loss after which a domU finds no place.
 struct Misfit {
+    /// The hosts lost; none if the loss is one that stands for all.
     lost: Vec<usize>,
     /// Memory of the domU, in MiB.
     size: u64,
@@ -139,7 +145,7 @@ fn misfit(hosts: &[Load], spare: usize) -> Option<Misfit> {
     }
     let worst = worse_than_any(hosts, spare);
     unplaced(&worst, &[0]).map(|(size, most)| {
-        let lost = heaviest;
+        let lost = Vec::new();
         Misfit { lost, size, most }
     })
 }
@@ -219,4 +225,54 @@ fn advance(chosen: &mut [usize], of: usize) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loads(hosts: &[(u64, &[u64])]) -> Vec<Load> {
+        let load = |(index, (free, domus)): (usize, &(u64, &[u64]))| Load {
+            group: "web".parse().expect("a name"),
+            host: format!("h{index}"),
+            free: *free,
+            domus: domus.to_vec(),
+        };
+        hosts.iter().enumerate().map(load).collect()
+    }
+
+    #[test]
+    fn each_loss_is_tried() {
+        // Only the loss of the last one does not fit.
+        let hosts = loads(&[(10, &[2, 2, 2]), (10, &[5]), (0, &[11])]);
+        let misfit = misfit(&hosts, 1).expect("11 finds no place");
+        assert_eq!((misfit.lost, misfit.size, misfit.most), (vec![2], 11, 10));
+        let fits = loads(&[(10, &[2, 2, 2]), (10, &[5]), (0, &[10])]);
+        assert!(super::misfit(&fits, 1).is_none());
+    }
+
+    #[test]
+    fn too_many_losses_are_judged_by_one_that_is_worse() {
+        let roomy: Vec<(u64, &[u64])> = vec![(100, &[5, 5]); 40];
+        assert!(combinations(40, 8) > MOST_TRIED);
+        assert!(misfit(&loads(&roomy), 8).is_none());
+        let mut tight: Vec<(u64, &[u64])> = vec![(1, &[5, 5]); 40];
+        let misfit = misfit(&loads(&tight), 8).expect("nothing fits");
+        assert_eq!(misfit.lost, (0..8).collect::<Vec<_>>());
+        // The heaviest fit; the widest, which is lighter, does not, and no host is blamed for it.
+        tight = vec![(4, &[4, 4]); 39];
+        tight.push((4, &[7]));
+        let misfit = super::misfit(&loads(&tight), 8).expect("7 finds no place");
+        assert_eq!((misfit.lost, misfit.size), (Vec::new(), 7));
+    }
+
+    #[test]
+    fn all_choices_come_once() {
+        let mut chosen = vec![0, 1, 2];
+        let mut seen = std::collections::BTreeSet::from([chosen.clone()]);
+        while advance(&mut chosen, 6) {
+            assert!(seen.insert(chosen.clone()));
+        }
+        assert_eq!(seen.len() as u64, combinations(6, 3));
+    }
 }

@@ -4,6 +4,7 @@
 use super::place::At;
 use crate::bad_value::quoted;
 use crate::diagnostic::{Diagnostic, Place};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(crate) struct HostsDoc {
     pub(crate) lines: Vec<Line>,
+    /// The lines of each name: every host of a fleet looks for its own.
+    by_name: HashMap<String, Vec<usize>>,
 }
 
 /// An address and its names, the canonical one first.
@@ -27,18 +30,22 @@ impl HostsDoc {
         let mut start = 0;
         for line in text.split_inclusive('\n') {
             let content = line.split('#').next().unwrap_or_default();
-            doc.lines.extend(read_line(file, content, start, notes));
+            if let Some(line) = read_line(file, content, start, notes) {
+                for name in &line.names {
+                    let lines = doc.by_name.entry(name.value.clone()).or_default();
+                    lines.push(doc.lines.len());
+                }
+                doc.lines.push(line);
+            }
             start += line.len();
         }
         doc
     }
 
     /// The addresses that a name has.
-    pub(crate) fn of<'h>(&'h self, name: &str) -> impl Iterator<Item = &'h At<IpAddr>> {
-        let has = move |line: &&Line| line.names.iter().any(|own| own.value == name);
-        // The name is compared here, so that the iterator does not borrow it.
-        let lines: Vec<&Line> = self.lines.iter().filter(has).collect();
-        lines.into_iter().map(|line| &line.address)
+    pub(crate) fn of(&self, name: &str) -> impl Iterator<Item = &At<IpAddr>> {
+        let lines = self.by_name.get(name).into_iter().flatten();
+        lines.map(|line| &self.lines[*line].address)
     }
 }
 
