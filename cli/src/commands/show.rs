@@ -111,7 +111,7 @@ fn find<'f>(files: &'f Files, name: &str) -> Result<(&'f str, bool)> {
     if let Some((directory, _)) = hosts.find(|(host, docs)| docs.contains(&domu(host))) {
         return Ok((directory, false));
     }
-    bail!("the fleet has no host and no domU {name}; `domus check` counts what it has")
+    bail!("the fleet has no host and no domU {name}; `ls pservers pservers/*/domUs` lists them")
 }
 
 fn written(files: &Files, setting: &Setting) -> Option<Written> {
