@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use domus_iso::rehearse::Images;
 use domus_model::diagnostic::Diagnostic;
+use domus_model::files::Files;
 use domus_model::fleet::{Fleet, Host};
-use domus_model::load::Files;
 use domus_model::names::{ImageRef, Name};
 use domus_system::documents;
 

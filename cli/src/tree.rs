@@ -2,13 +2,15 @@
 //! A fleet's documents, read host by host: those of a work tree or of a commit. A large fleet is
 //! proved by several threads and never in memory as a whole.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
 use domus_model::diagnostic::Diagnostic;
-use domus_model::load::{Counts, Documents, Files, Frame, Proof, Scope};
+use domus_model::files::{Documents, Files};
+use domus_model::load::{Counts, Frame, Proof, Scope};
 use domus_repo::{CommitDocuments, Repo};
 use domus_system::documents;
 
@@ -88,10 +90,13 @@ impl Tree {
         let next = AtomicUsize::new(0);
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let threads = threads.min(hosts.len().div_ceil(SHARE)).max(1);
+        let readers = (1..threads).map(|_| reader.again());
+        let readers = readers.collect::<Result<Vec<Reader>>>()?;
         let proofs = thread::scope(|scope| {
-            let prove = || self.prove_some(&frame, &hosts, &next);
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(prove)).collect();
-            let mut proofs = vec![prove()];
+            let (frame, hosts, next) = (&frame, &hosts, &next);
+            let spawn = |reader: Reader| scope.spawn(move || reader.prove(frame, hosts, next));
+            let others: Vec<_> = readers.into_iter().map(spawn).collect();
+            let mut proofs = vec![reader.prove(frame, hosts, next)];
             for other in others {
                 let proof = other.join();
                 proofs.push(proof.unwrap_or_else(|_| Err(anyhow!("a thread of the proof died"))));
@@ -102,7 +107,9 @@ impl Tree {
         for proof in proofs {
             whole.join(proof?);
         }
-        let (diagnostics, counts) = whole.finish(Scope::Fleet);
+        let vservers = reader.vservers()?;
+        let vservers = &vservers;
+        let (diagnostics, counts) = whole.finish(Scope::Fleet { vservers });
         let has_errors = opened::has_errors(&diagnostics);
         let fleet = frame.fleet().filter(|_| !has_errors);
         Ok(Proved {
@@ -111,29 +118,6 @@ impl Tree {
             diagnostics,
             counts,
         })
-    }
-
-    /// One thread's part: takes shares of the hosts until all are taken.
-    fn prove_some<'f>(
-        &self,
-        frame: &'f Frame<'f>,
-        hosts: &[String],
-        next: &AtomicUsize,
-    ) -> Result<Proof<'f>> {
-        let reader = self.reader()?;
-        let mut proof = Proof::new(frame);
-        loop {
-            let start = next.fetch_add(SHARE, Ordering::Relaxed);
-            let Some(rest) = hosts.get(start..).filter(|rest| !rest.is_empty()) else {
-                return Ok(proof);
-            };
-            for host in &rest[..rest.len().min(SHARE)] {
-                let documents = reader.host(host)?;
-                if !documents.is_empty() {
-                    proof.host(host, &documents);
-                }
-            }
-        }
     }
 
     fn reader(&self) -> Result<Reader> {
@@ -147,6 +131,59 @@ impl Tree {
 }
 
 impl Reader {
+    /// The same for another thread.
+    fn again(&self) -> Result<Self> {
+        Ok(match self {
+            Self::Work(root) => Self::Work(root.clone()),
+            Self::Commit(commit) => Self::Commit(Box::new(commit.again()?)),
+        })
+    }
+
+    /// One thread's part of the proof: takes shares of the hosts until all are taken.
+    fn prove<'f>(
+        &self,
+        frame: &'f Frame<'f>,
+        hosts: &[String],
+        next: &AtomicUsize,
+    ) -> Result<Proof<'f>> {
+        let mut proof = Proof::new(frame);
+        loop {
+            let start = next.fetch_add(SHARE, Ordering::Relaxed);
+            let Some(rest) = hosts.get(start..).filter(|rest| !rest.is_empty()) else {
+                return Ok(proof);
+            };
+            for host in &rest[..rest.len().min(SHARE)] {
+                let documents = self.host(host)?;
+                if documents.is_empty() {
+                    continue;
+                }
+                let mut vservers = BTreeMap::new();
+                for domu in documents.domus() {
+                    let of_domu = self.vserver(domu)?;
+                    if !of_domu.is_empty() {
+                        vservers.insert(domu.to_owned(), of_domu);
+                    }
+                }
+                proof.host(host, &documents, &vservers);
+            }
+        }
+    }
+
+    fn vservers(&self) -> Result<Vec<String>> {
+        match self {
+            Self::Work(root) => documents::list_vservers(root),
+            Self::Commit(commit) => Ok(commit.vservers()),
+        }
+    }
+
+    fn vserver(&self, domu: &str) -> Result<Documents> {
+        match self {
+            Self::Work(root) => documents::read_vserver(root, domu),
+            Self::Commit(commit) => commit.vserver(domu),
+        }
+        .with_context(|| format!("reading vservers/{domu}/"))
+    }
+
     fn shared(&self) -> Result<Documents> {
         match self {
             Self::Work(root) => documents::read_shared(root),
@@ -173,10 +210,16 @@ impl Reader {
     fn concerned(&self, shared: Documents, problems: &[Diagnostic]) -> Result<Files> {
         let mut files = Files::new();
         files.shared = shared;
-        let labels = problems.iter().flat_map(|problem| &problem.labels);
-        for host in labels.filter_map(|label| Files::host_of(&label.file)) {
-            if !files.hosts.contains_key(host) {
+        for label in problems.iter().flat_map(|problem| &problem.labels) {
+            if let Some(host) = Files::host_of(&label.file)
+                && !files.hosts.contains_key(host)
+            {
                 files.hosts.insert(host.to_owned(), self.host(host)?);
+            }
+            if let Some(domu) = Files::vserver_of(&label.file)
+                && !files.vservers.contains_key(domu)
+            {
+                files.vservers.insert(domu.to_owned(), self.vserver(domu)?);
             }
         }
         Ok(files)

@@ -7,6 +7,7 @@ pub(crate) mod claims;
 mod disks;
 mod hosts;
 mod images;
+mod layers;
 mod memory;
 mod names;
 mod networks;
@@ -26,6 +27,7 @@ pub(crate) fn prove_shared(shared: &Shared<'_>, notes: &mut Vec<Diagnostic>) {
     names::prove_fleet(shared, notes);
     users::prove(shared, notes);
     hosts::prove_shared(shared, notes);
+    layers::prove_shared(shared, notes);
 }
 
 /// Notes what the documents of one host fail to prove.
@@ -37,6 +39,7 @@ pub(crate) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<D
     memory::prove(shared, docs, notes);
     disks::prove(docs, notes);
     order::prove(docs, notes);
+    layers::prove_host(docs, notes);
 }
 
 impl HostDocs {
@@ -78,7 +81,7 @@ fn listed<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
 }
 
 /// Which of the `known` may have been meant by `written`, and all there are; `None` if none are.
-fn instead<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<String> {
+pub(crate) fn instead<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<String> {
     let known: Vec<&str> = known.collect();
     let all = match known[..] {
         [] => return None,

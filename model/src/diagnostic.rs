@@ -115,6 +115,12 @@ impl Diagnostic {
         self
     }
 
+    /// Takes the remark on its primary place away; empty if there is none.
+    pub(crate) fn take_remark(&mut self) -> String {
+        let first = self.labels.first_mut();
+        first.map_or(String::new(), |label| std::mem::take(&mut label.text))
+    }
+
     /// The same with another place that explains it.
     #[must_use]
     pub fn see(mut self, place: &Place, text: impl Into<String>) -> Self {

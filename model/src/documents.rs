@@ -4,9 +4,11 @@
 
 mod domu;
 mod domus;
+mod etc;
 mod forms;
 mod host;
 mod hosts;
+mod layer;
 mod notes;
 mod parse;
 mod place;
@@ -21,27 +23,31 @@ pub(crate) use domu::{DiskDoc, DomUDoc, DomUSettings, VifDoc};
 pub(crate) use domus::FleetDoc;
 pub(crate) use host::{HostDoc, HostSettings, MachineDoc, NetworkDoc, Written};
 pub(crate) use hosts::HostsDoc;
+pub(crate) use layer::{LayerDoc, SECRET_ENDING};
 pub(crate) use parse::Doc;
 pub(crate) use place::At;
 pub(crate) use recipe::{RecipeDoc, UserDoc};
 pub(crate) use shape::{Key, Keys, Shape};
 pub(crate) use shared::Shared;
 pub(crate) use slice::HostDocs;
+pub use slice::groups_of;
 pub(crate) use table::VarsDoc;
 
 /// How many virtual CPUs there may be: what Xen allows a guest of any kind (HVM_MAX_VCPUS).
 const VCPUS: std::ops::RangeInclusive<u32> = 1..=128;
 
 /// The kinds of documents: what editors call their schema, and their keys.
-pub(crate) fn describe() -> [(&'static str, Keys); 4] {
+pub(crate) fn describe() -> [(&'static str, Keys); 5] {
     let domus = table::Table::describe(true, |table| drop(FleetDoc::read(table)));
     let host = table::Table::describe(false, |table| drop(HostDoc::read(table)));
     let domu = table::Table::describe(false, |table| drop(DomUDoc::read(table)));
+    let etc = table::Table::describe(true, |table| drop(etc::EtcDoc::read(table)));
     let image = table::Table::describe(true, |table| drop(RecipeDoc::read(table)));
     [
         ("domus", domus),
         ("host", host),
         ("domU", domu),
+        ("etc", etc),
         ("image", image),
     ]
 }

@@ -3,6 +3,7 @@
 //! Only `load` makes one; whoever holds one need check nothing again. As JSON its settings have
 //! the names that documents have for them.
 
+use crate::layers::Layer;
 use crate::names::{ImageRef, Name};
 use crate::units::{Mac, Size};
 use ipnet::IpNet;
@@ -90,6 +91,9 @@ pub struct Host {
     pub networks: BTreeMap<Name, Network>,
     /// Variables of the fleet, its groups and its own.
     pub vars: Vars,
+    /// The layers of its `/etc` above the image, the lowest first.
+    #[serde(serialize_with = "crate::layers::names")]
+    pub layers: Vec<Layer>,
     /// The domUs it runs.
     #[serde(rename = "domUs")]
     pub domus: BTreeMap<Name, DomU>,
@@ -218,6 +222,9 @@ pub struct DomU {
     pub disks: Vec<Disk>,
     /// Variables of the fleet, its host's groups, its host and its own.
     pub vars: Vars,
+    /// The layers of its `/etc` above the image, the lowest first.
+    #[serde(serialize_with = "crate::layers::names")]
+    pub layers: Vec<Layer>,
 }
 
 /// A domU's network card.

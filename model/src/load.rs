@@ -2,125 +2,15 @@
 //! From the documents of a repository to a `Fleet`, or to all that is wrong with them.
 
 use crate::check::claims::Claims;
+pub use crate::documents::groups_of;
+
 use crate::check::{Load, prove_host, prove_shared, prove_spare};
 use crate::diagnostic::{Diagnostic, Place, Severity};
 use crate::documents::{HostDocs, Shared};
+use crate::files::{Documents, Files};
 use crate::fleet::{Fleet, Host};
 use crate::lower;
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
-
-/// Documents by path, relative to the root of their repository and with `/` between.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Documents(BTreeMap<Arc<str>, Result<Vec<u8>, String>>);
-
-impl Documents {
-    /// No documents.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds a document. Of one that is longer than [`Files::LONGEST`] its beginning is enough.
-    pub fn insert(&mut self, path: impl Into<Arc<str>>, content: Vec<u8>) {
-        self.0.insert(path.into(), Ok(content));
-    }
-
-    /// Adds a document that could not be read, and why: `is a symbolic link`.
-    pub fn insert_unreadable(&mut self, path: impl Into<Arc<str>>, reason: impl Into<String>) {
-        self.0.insert(path.into(), Err(reason.into()));
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Whether there is one at `path`, readable or not.
-    pub fn contains(&self, path: &str) -> bool {
-        self.0.contains_key(path)
-    }
-
-    /// The documents by path; of one that could not be read, why.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, Result<&[u8], &str>)> {
-        self.0.iter().map(|(path, content)| {
-            let content = content.as_deref().map_err(String::as_str);
-            (path, content)
-        })
-    }
-}
-
-/// The documents of a repository.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Files {
-    /// Those that all hosts share.
-    pub shared: Documents,
-    /// Those of each host, by what its directory is called.
-    pub hosts: BTreeMap<String, Documents>,
-}
-
-impl Files {
-    /// No documents.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Whether the file at `path` is a document; readers need read nothing else.
-    pub fn wants(path: &str) -> bool {
-        let parts: Vec<&str> = path.split('/').collect();
-        let is_document = |name: &str| name.ends_with(".toml") && !name.starts_with('.');
-        match parts[..] {
-            ["domus.toml"] | ["global", "hosts"] => true,
-            ["pservers", host, "host.toml"] => !host.starts_with('.'),
-            ["pservers", host, directory, file] => {
-                // Other spellings are read too, so that `check` can say that they are wrong.
-                directory.eq_ignore_ascii_case("domUs")
-                    && !host.starts_with('.')
-                    && is_document(file)
-            }
-            ["images", file] => is_document(file),
-            _ => false,
-        }
-    }
-
-    /// Adds a document. Of one that is longer than [`Files::LONGEST`] its beginning is enough.
-    pub fn insert(&mut self, path: impl Into<String>, content: Vec<u8>) {
-        let path = path.into();
-        self.home(&path).insert(path, content);
-    }
-
-    /// Adds a document that could not be read, and why: `is a symbolic link`.
-    pub fn insert_unreadable(&mut self, path: impl Into<String>, reason: impl Into<String>) {
-        let path = path.into();
-        self.home(&path).insert_unreadable(path, reason);
-    }
-
-    /// The host to which the document at `path` belongs, if to one.
-    pub fn host_of(path: &str) -> Option<&str> {
-        path.strip_prefix("pservers/")?.split('/').next()
-    }
-
-    fn home(&mut self, path: &str) -> &mut Documents {
-        match Self::host_of(path) {
-            Some(host) => self.hosts.entry(host.to_owned()).or_default(),
-            None => &mut self.shared,
-        }
-    }
-
-    /// The content of a document; empty where there is none.
-    pub fn content(&self, path: &str) -> &[u8] {
-        let documents = match Self::host_of(path) {
-            Some(host) => self.hosts.get(host),
-            None => Some(&self.shared),
-        };
-        match documents.and_then(|documents| documents.0.get(path)) {
-            Some(Ok(content)) => content,
-            _ => &[],
-        }
-    }
-
-    /// The longest document that is read, in bytes.
-    pub const LONGEST: usize = 1 << 20;
-}
+use std::collections::{BTreeMap, HashMap};
 
 /// What `check` found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,24 +55,29 @@ pub fn load_slice(files: &Files) -> Result<Fleet, Vec<Diagnostic>> {
 
 /// Which documents are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
+pub enum Scope<'n> {
     /// Those of all hosts.
-    Fleet,
+    Fleet {
+        /// The names of all directories in `vservers/`.
+        vservers: &'n [String],
+    },
     /// Those of one host, and what all share.
     Slice,
 }
 
 /// Reads and proves all documents.
 pub fn check(files: &Files) -> Checked {
-    prove(files, Scope::Fleet)
+    let vservers: Vec<String> = files.vservers.keys().cloned().collect();
+    let vservers = &vservers;
+    prove(files, Scope::Fleet { vservers })
 }
 
-fn prove(files: &Files, scope: Scope) -> Checked {
+fn prove(files: &Files, scope: Scope<'_>) -> Checked {
     let frame = Frame::read(&files.shared);
     let mut proof = Proof::new(&frame);
     let mut hosts = BTreeMap::new();
     for (directory, documents) in &files.hosts {
-        if let Some(host) = proof.host(directory, documents) {
+        if let Some(host) = proof.host(directory, documents, &files.vservers) {
             hosts.insert(host.name.clone(), host);
         }
     }
@@ -234,8 +129,9 @@ impl<'t> Frame<'t> {
 pub struct Proof<'f> {
     frame: &'f Frame<'f>,
     diagnostics: Vec<Diagnostic>,
-    /// Those in documents of no host: what many hosts take from one place is said once.
-    elsewhere: HashSet<Diagnostic>,
+    /// Those in documents of no host: what many hosts take from one place is said once, with the
+    /// remark for the first of them and how many there are.
+    elsewhere: HashMap<Diagnostic, (String, usize)>,
     claims: Claims,
     loads: Vec<Load>,
     counts: Counts,
@@ -247,7 +143,7 @@ impl<'f> Proof<'f> {
         Self {
             frame,
             diagnostics: Vec::new(),
-            elsewhere: HashSet::new(),
+            elsewhere: HashMap::new(),
             claims: Claims::default(),
             loads: Vec::new(),
             counts: Counts::default(),
@@ -256,11 +152,18 @@ impl<'f> Proof<'f> {
 
     /// Adds the host whose directory in `pservers/` is called so, and gives what its documents
     /// describe, if they have no error by themselves.
-    pub fn host(&mut self, directory: &str, documents: &Documents) -> Option<Host> {
+    /// `vservers`: the documents of at least its domUs' own directories.
+    pub fn host(
+        &mut self,
+        directory: &str,
+        documents: &Documents,
+        vservers: &BTreeMap<String, Documents>,
+    ) -> Option<Host> {
         let shared = &self.frame.shared;
         let mut notes = Vec::new();
-        let docs = HostDocs::read(shared, directory, documents, &mut notes);
+        let docs = HostDocs::read(shared, directory, documents, vservers, &mut notes);
         prove_host(shared, &docs, &mut notes);
+        let layers = lower::layers(shared, &docs, &mut notes);
         self.claims.add(shared, &docs);
         self.loads.extend(Load::of(shared, &docs));
         self.counts.hosts += 1;
@@ -268,12 +171,12 @@ impl<'f> Proof<'f> {
         let is_error = |note: &Diagnostic| note.severity == Severity::Error;
         let host = match notes.iter().any(is_error) {
             true => None,
-            false => lower::host(shared, &docs),
+            false => lower::host(shared, &docs, layers),
         };
         for note in notes {
             match Files::host_of(note.order().0) {
                 Some(_) => self.diagnostics.push(note),
-                None => drop(self.elsewhere.insert(note)),
+                None => self.note_elsewhere(note),
             }
         }
         host
@@ -282,24 +185,49 @@ impl<'f> Proof<'f> {
     /// Adds all that another proof of the same frame has seen.
     pub fn join(&mut self, other: Self) {
         self.diagnostics.extend(other.diagnostics);
-        self.elsewhere.extend(other.elsewhere);
+        for (note, (remark, hosts)) in other.elsewhere {
+            self.add_elsewhere(note, remark, hosts);
+        }
         self.claims.join(other.claims);
         self.loads.extend(other.loads);
         self.counts.hosts += other.counts.hosts;
         self.counts.domus += other.counts.domus;
     }
 
+    fn note_elsewhere(&mut self, mut note: Diagnostic) {
+        let remark = note.take_remark();
+        self.add_elsewhere(note, remark, 1);
+    }
+
+    fn add_elsewhere(&mut self, note: Diagnostic, remark: String, hosts: usize) {
+        let known = self.elsewhere.entry(note).or_default();
+        if known.1 == 0 || remark < known.0 {
+            known.0 = remark;
+        }
+        known.1 += hosts;
+    }
+
     /// All problems, by document and place, and how many there are of what.
-    pub fn finish(self, scope: Scope) -> (Vec<Diagnostic>, Counts) {
+    pub fn finish(mut self, scope: Scope<'_>) -> (Vec<Diagnostic>, Counts) {
         let shared = &self.frame.shared;
-        let mut diagnostics: Vec<Diagnostic> = self.elsewhere.into_iter().collect();
+        let elsewhere = self.elsewhere.into_iter();
+        let elsewhere = elsewhere.map(|(note, (remark, times))| match times {
+            // "for alpha": which of those who take it from here.
+            2.. if remark.starts_with("for ") => {
+                note.remark(format!("{remark} and {} more", times - 1))
+            }
+            _ => note.remark(remark),
+        });
+        let mut diagnostics: Vec<Diagnostic> = elsewhere.collect();
         diagnostics.sort_by(|a, b| a.message.cmp(&b.message));
         diagnostics.extend(self.diagnostics);
         diagnostics.extend(self.frame.diagnostics.iter().cloned());
-        self.claims.conflicts(&mut diagnostics);
-        if scope == Scope::Fleet {
+        self.claims.sort();
+        if let Scope::Fleet { vservers } = scope {
+            self.claims.prove_vservers(vservers, &mut diagnostics);
             prove_spare(shared, self.loads, &mut diagnostics);
         }
+        self.claims.conflicts(&mut diagnostics);
         let images = shared.images.len();
         diagnostics.sort_by(|a, b| a.order().cmp(&b.order()));
         let counts = Counts {
@@ -336,33 +264,6 @@ const MOST_SHOWN: usize = 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn documents_are_known_by_their_paths() {
-        let documents = [
-            "domus.toml",
-            "pservers/alpha/host.toml",
-            "pservers/alpha/domUs/web.toml",
-            "pservers/alpha/domus/web.toml",
-            "images/web.toml",
-            "global/hosts",
-        ];
-        let others = [
-            "",
-            "other.toml",
-            "domus.toml/x",
-            "pservers/host.toml",
-            "pservers/.alpha/host.toml",
-            "pservers/alpha/etc/x.toml",
-            "pservers/alpha/domUs/.web.toml",
-            "pservers/alpha/domUs/web.toml~",
-            "pservers/alpha/domUs/deep/web.toml",
-            "images/web/x.toml",
-            "/domus.toml",
-        ];
-        assert!(documents.into_iter().all(Files::wants));
-        assert!(!others.into_iter().any(Files::wants));
-    }
 
     #[test]
     fn documents_that_cannot_be_read_are_reported() {

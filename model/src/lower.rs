@@ -2,9 +2,11 @@
 //! From documents without problems to what they describe, every default filled in.
 
 mod host;
+mod layers;
 mod recipe;
 
 pub(crate) use host::host;
+pub(crate) use layers::layers;
 
 use crate::documents::{At, DomUSettings, FleetDoc, HostSettings, Shared, VarsDoc};
 use crate::fleet::{Debian, Fleet, Group, Release, Vars};

@@ -74,6 +74,7 @@ mod tests {
             vifs: Vec::new(),
             disks: Vec::new(),
             vars: BTreeMap::new(),
+            layers: Vec::new(),
         };
         (name, domu)
     }

@@ -11,7 +11,7 @@ const DIALECT: &str = "http://json-schema.org/draft-07/schema#";
 /// A kind of document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schema {
-    /// What the kind is called: `domus`, `host`, `domU` or `image`.
+    /// What the kind is called: `domus`, `host`, `domU`, `etc` or `image`.
     pub name: &'static str,
     /// The documents of this kind, as a pattern of paths in the repository.
     pub paths: &'static str,
@@ -25,6 +25,7 @@ pub fn schemas() -> Vec<Schema> {
         let (paths, title) = match name {
             "host" => ("pservers/*/host.toml", "A physical server"),
             "domU" => ("pservers/*/domUs/*.toml", "A guest"),
+            "etc" => ("**/etc.toml", "What git does not keep of files in etc/"),
             "image" => ("images/*.toml", "The recipe of a domU image"),
             _ => ("domus.toml", "The fleet"),
         };

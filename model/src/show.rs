@@ -4,8 +4,9 @@
 
 use crate::diagnostic::Place;
 use crate::documents::HostDocs;
+use crate::files::Documents;
 use crate::fleet::{DomU, Host};
-use crate::load::{Documents, Frame};
+use crate::load::Frame;
 use serde::Serialize;
 use serde_json::Value;
 

@@ -6,7 +6,8 @@
 mod repository;
 
 use domus_model::diagnostic::{Diagnostic, Label, Severity, position};
-use domus_model::load::{Files, check};
+use domus_model::files::Files;
+use domus_model::load::check;
 use repository::{add, manifest_dir, sorted};
 use std::fmt::Write;
 use std::fs;

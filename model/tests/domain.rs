@@ -25,6 +25,7 @@ fn domu(name: &str, kind: Kind, bridges: &[(&str, &str)]) -> DomU {
         after: Vec::new(),
         vifs: bridges.iter().map(vif).collect(),
         disks: Vec::new(),
+        layers: Vec::new(),
         vars: Vars::new(),
     }
 }

@@ -5,8 +5,9 @@
 mod repository;
 
 use domus_model::diagnostic::{Diagnostic, position};
+use domus_model::files::Files;
 use domus_model::fleet::{Address, DomU, Fleet, Kind, Var, Vars, VolumePool};
-use domus_model::load::{Files, Frame, Proof, check, load, load_slice};
+use domus_model::load::{Frame, Proof, check, load, load_slice};
 use domus_model::show::{self, Setting};
 use domus_model::units::Size;
 use repository::{manifest_dir, read};
@@ -198,7 +199,9 @@ fn each_setting_is_shown_with_its_place() {
     let frame = Frame::read(&files.shared);
     let mut proof = Proof::new(&frame);
     let documents = &files.hosts["alpha"];
-    let alpha = proof.host("alpha", documents).expect("no errors");
+    let alpha = proof
+        .host("alpha", documents, &files.vservers)
+        .expect("no errors");
     let line = |setting: &Setting| {
         let place = setting.place.as_ref().map_or("-".to_owned(), |place| {
             let at = position(files.content(&place.file), place.start);

@@ -4,7 +4,8 @@
 mod repository;
 
 use domus_model::diagnostic::{Severity, position};
-use domus_model::load::{Files, check};
+use domus_model::files::Files;
+use domus_model::load::check;
 use domus_model::names::{ImageRef, Name};
 use domus_model::units::{Mac, Size};
 use proptest::prelude::*;

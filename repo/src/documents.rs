@@ -2,32 +2,53 @@
 //! The documents of a commit, host by host: a large fleet is never in memory as a whole.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use domus_model::load::{Documents, Files};
+use domus_model::files::{BlobId, Documents, Files, Leaf, LeafKind};
 use git2::{ObjectType, Oid, Tree, TreeEntry};
 
 use crate::Repo;
-use crate::open::LINK;
+use crate::open::{LINK, PROGRAM};
+
+/// How deep directories in an `etc/` may be; the boot refuses deeper ones, too.
+const DEEPEST: usize = 32;
 
 /// The documents of one commit.
 pub struct CommitDocuments {
     repo: Repo,
+    roots: Arc<Roots>,
+}
+
+/// Where a commit's trees are: for a large fleet the most of what is kept, so threads share it.
+#[derive(Debug)]
+struct Roots {
     /// The commit's own tree.
     root: Oid,
-    /// The trees of hosts by the names of their directories.
+    /// Those of hosts and of domUs' own files, by the names of their directories.
     hosts: BTreeMap<String, Oid>,
+    vservers: BTreeMap<String, Oid>,
 }
 
 impl CommitDocuments {
     pub(crate) fn new(repo: Repo, commit: &str) -> Result<Self> {
-        let (root, hosts) = roots(&repo, commit)?;
-        Ok(Self { repo, root, hosts })
+        let roots = Arc::new(roots(&repo, commit)?);
+        Ok(Self { repo, roots })
+    }
+
+    /// The same commit for another thread, which opens the repository for itself.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn again(&self) -> Result<Self> {
+        let repo = Repo::discover(self.repo.path())?;
+        let roots = Arc::clone(&self.roots);
+        Ok(Self { repo, roots })
     }
 
     /// The names of the directories of hosts, in order.
     pub fn hosts(&self) -> Vec<String> {
-        self.hosts.keys().cloned().collect()
+        self.roots.hosts.keys().cloned().collect()
     }
 
     /// The documents that all hosts share.
@@ -36,7 +57,7 @@ impl CommitDocuments {
     /// Objects are missing or damaged.
     pub fn shared(&self) -> Result<Documents> {
         let mut documents = Documents::new();
-        let root = self.tree(self.root, "the commit's tree")?;
+        let root = self.tree(self.roots.root, "the commit's tree")?;
         self.add(&root, "", &mut documents)?;
         self.add_below(
             &root,
@@ -44,6 +65,23 @@ impl CommitDocuments {
             |name| ["global", "images"].contains(&name),
             &mut documents,
         )?;
+        for entry in &root {
+            match entry.name() {
+                Ok("global") if is_tree(&entry) => {
+                    let global = self.tree(entry.id(), "global/")?;
+                    self.add_etc(&global, "global/", &mut documents)?;
+                }
+                Ok("groups") if is_tree(&entry) => {
+                    for (name, id) in directories(&self.tree(entry.id(), "groups/")?) {
+                        let directory = format!("groups/{name}/");
+                        let tree = self.tree(id, &directory)?;
+                        self.add(&tree, &directory, &mut documents)?;
+                        self.add_etc(&tree, &directory, &mut documents)?;
+                    }
+                }
+                _ => {}
+            }
+        }
         Ok(documents)
     }
 
@@ -53,15 +91,74 @@ impl CommitDocuments {
     /// Objects are missing or damaged.
     pub fn host(&self, name: &str) -> Result<Documents> {
         let mut documents = Documents::new();
-        if let Some(id) = self.hosts.get(name) {
+        if let Some(id) = self.roots.hosts.get(name) {
             let directory = format!("pservers/{name}/");
             let tree = self.tree(*id, &directory)?;
             self.add(&tree, &directory, &mut documents)?;
             // Other spellings are read too, so that `check` can say that they are wrong.
             let domus = |name: &str| name.eq_ignore_ascii_case("domUs");
             self.add_below(&tree, &directory, domus, &mut documents)?;
+            self.add_etc(&tree, &directory, &mut documents)?;
         }
         Ok(documents)
+    }
+
+    /// The names of the directories in `vservers/`, in order.
+    pub fn vservers(&self) -> Vec<String> {
+        self.roots.vservers.keys().cloned().collect()
+    }
+
+    /// The documents in the directory of a domU in `vservers/`, which may be none.
+    ///
+    /// # Errors
+    /// Objects are missing or damaged.
+    pub fn vserver(&self, name: &str) -> Result<Documents> {
+        let mut documents = Documents::new();
+        if let Some(id) = self.roots.vservers.get(name) {
+            let directory = format!("vservers/{name}/");
+            let tree = self.tree(*id, &directory)?;
+            self.add(&tree, &directory, &mut documents)?;
+            self.add_etc(&tree, &directory, &mut documents)?;
+        }
+        Ok(documents)
+    }
+
+    /// Adds what is in the `etc/` of `tree`, the layer in the directory of that path.
+    fn add_etc(&self, tree: &Tree<'_>, directory: &str, documents: &mut Documents) -> Result<()> {
+        match tree.get_name("etc").filter(is_tree) {
+            Some(etc) => self.add_leaves(etc.id(), &format!("{directory}etc/"), DEEPEST, documents),
+            None => Ok(()),
+        }
+    }
+
+    fn add_leaves(
+        &self,
+        id: Oid,
+        directory: &str,
+        left: usize,
+        documents: &mut Documents,
+    ) -> Result<()> {
+        let tree = self.tree(id, directory)?;
+        self.add(&tree, directory, documents)?;
+        for entry in &tree {
+            let name = String::from_utf8_lossy(entry.name_bytes());
+            if is_tree(&entry) && left > 0 {
+                let below = format!("{directory}{name}/");
+                self.add_leaves(entry.id(), &below, left - 1, documents)?;
+                continue;
+            }
+            let kind = match (entry.kind(), entry.filemode()) {
+                _ if entry.name().is_err() => LeafKind::Other,
+                (_, LINK) => LeafKind::Link,
+                (Some(ObjectType::Blob), PROGRAM) => LeafKind::Program,
+                (Some(ObjectType::Blob), _) => LeafKind::File,
+                _ => LeafKind::Other,
+            };
+            let mut id = BlobId([0; 20]);
+            id.0.copy_from_slice(entry.id().as_bytes());
+            documents.insert_leaf(format!("{directory}{name}"), Leaf { kind, id });
+        }
+        Ok(())
     }
 
     /// Adds the documents in those directories of `tree` that are `wanted`.
@@ -118,24 +215,32 @@ impl CommitDocuments {
     }
 }
 
-/// The tree of a commit, and those of its hosts.
-fn roots(repo: &Repo, commit: &str) -> Result<(Oid, BTreeMap<String, Oid>)> {
+fn roots(repo: &Repo, commit: &str) -> Result<Roots> {
     let root = repo.tree(commit)?;
-    let hosts = match root.get_name("pservers") {
-        Some(entry) if entry.kind() == Some(ObjectType::Tree) => {
-            let hosts = repo.git.find_tree(entry.id());
-            directories(&hosts.context("reading pservers/")?)
+    let inside = |name: &str| match root.get_name(name).filter(is_tree) {
+        Some(entry) => {
+            let tree = repo.git.find_tree(entry.id());
+            Ok(directories(
+                &tree.with_context(|| format!("reading {name}/"))?,
+            ))
         }
-        _ => BTreeMap::new(),
+        None => anyhow::Ok(BTreeMap::new()),
     };
-    Ok((root.id(), hosts))
+    Ok(Roots {
+        hosts: inside("pservers")?,
+        vservers: inside("vservers")?,
+        root: root.id(),
+    })
 }
 
 /// The directories in `tree` by name. A name that is no UTF-8 is shown as what it is like, and
 /// refused as a name.
 fn directories(tree: &Tree<'_>) -> BTreeMap<String, Oid> {
-    let is_tree = |entry: &TreeEntry<'_>| entry.kind() == Some(ObjectType::Tree);
     let name = |entry: &TreeEntry<'_>| String::from_utf8_lossy(entry.name_bytes()).into_owned();
     let trees = tree.iter().filter(is_tree);
     trees.map(|entry| (name(&entry), entry.id())).collect()
+}
+
+fn is_tree(entry: &TreeEntry<'_>) -> bool {
+    entry.kind() == Some(ObjectType::Tree)
 }

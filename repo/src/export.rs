@@ -8,11 +8,13 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use domus_model::files::Files;
+use domus_model::load::groups_of;
 use domus_model::names::Name;
 use git2::{ObjectType, Tree};
 
 use crate::Repo;
-use crate::open::LINK;
+use crate::open::{LINK, PROGRAM};
 
 /// Most bytes that one export may write: it goes to RAM.
 const EXPORT_LIMIT: u64 = 64 << 20;
@@ -60,7 +62,7 @@ impl<'a> Export<'a> {
     }
 
     /// Writes the slice of `host` below `to`, laid out as in the repository: `domus.toml`,
-    /// `images/*.toml`, `global/`, `pservers/HOST/` and `vservers/` of its domUs.
+    /// `images/*.toml`, `global/`, its groups', `pservers/HOST/` and `vservers/` of its domUs.
     ///
     /// # Errors
     /// The commit has no such host, a path is refused, or RAM runs out.
@@ -70,6 +72,9 @@ impl<'a> Export<'a> {
         self.path("domus.toml", to)?;
         self.path("global", to)?;
         self.path(&host_dir, to)?;
+        for group in self.groups(&host_dir)? {
+            self.path(&format!("groups/{group}"), to)?;
+        }
         for recipe in self.names("images")? {
             if recipe.ends_with(".toml") {
                 self.path(&format!("images/{recipe}"), to)?;
@@ -83,6 +88,24 @@ impl<'a> Export<'a> {
             }
         }
         Ok(Slice { domus })
+    }
+
+    /// The groups of the host whose documents are in this directory.
+    fn groups(&self, host_dir: &str) -> Result<Vec<Name>> {
+        let document = format!("{host_dir}/host.toml");
+        let Ok(entry) = self.root.get_path(Path::new(&document)) else {
+            return Ok(Vec::new());
+        };
+        let reading = || format!("reading {document} of the commit");
+        let (size, _) = self
+            .repo
+            .git
+            .odb()?
+            .read_header(entry.id())
+            .with_context(reading)?;
+        ensure!(size <= Files::LONGEST, "{}: it is too long", reading());
+        let blob = self.repo.git.find_blob(entry.id()).with_context(reading)?;
+        Ok(groups_of(blob.content()))
     }
 
     /// Names in the directory `path` of the commit; none if there is no such directory.
@@ -180,7 +203,7 @@ impl<'a> Export<'a> {
             let link = std::str::from_utf8(blob.content()).context("link target is no text")?;
             return Ok(symlink(link, target)?);
         }
-        let mode = if mode == 0o100_755 { 0o755 } else { 0o644 };
+        let mode = if mode == PROGRAM { 0o755 } else { 0o644 };
         let mut options = fs::OpenOptions::new();
         let mut file = options
             .write(true)

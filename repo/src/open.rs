@@ -4,13 +4,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use domus_model::load::Files;
+use domus_model::files::Files;
 use git2::{Repository, Tree};
 
 use crate::CommitDocuments;
 
 /// git's mode of a symbolic link.
 pub(crate) const LINK: i32 = 0o120_000;
+/// git's mode of a file that may be run.
+pub(crate) const PROGRAM: i32 = 0o100_755;
 
 /// An open repository, bare or not.
 pub struct Repo {
@@ -114,6 +116,10 @@ impl Repo {
             if !of_host.is_empty() {
                 files.hosts.insert(host, of_host);
             }
+        }
+        for domu in documents.vservers() {
+            let of_domu = documents.vserver(&domu)?;
+            files.vservers.insert(domu, of_domu);
         }
         Ok(files)
     }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! SHA-256 of bytes, readers and files, written as 64 lower-case hexadecimal digits.
+//! SHA-256 of bytes, readers and files, written as 64 lower-case hexadecimal digits; and what git
+//! calls a content.
 //!
 //! SHA-256 because `sha256sum` is on every rescue disk and OCI registries name blobs by it.
 
@@ -8,6 +9,8 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use domus_model::files::BlobId;
+use sha1_smol::Sha1;
 use sha2::{Digest, Sha256};
 
 /// A running SHA-256. Fields are length-prefixed, so that `("ab", "c")` and `("a", "bc")` differ.
@@ -32,6 +35,39 @@ impl Hasher {
 /// The digest of `bytes`.
 pub fn of_bytes(bytes: impl AsRef<[u8]>) -> String {
     hex(&Sha256::digest(bytes.as_ref()))
+}
+
+/// What git calls the content of `file`, read a little at a time.
+///
+/// # Errors
+/// It cannot be read, or changes its length meanwhile.
+pub fn blob_of_file(file: &mut File) -> io::Result<BlobId> {
+    let length = file.metadata()?.len();
+    let mut hash = blob_hash(length);
+    let (mut buffer, mut read) = (vec![0; 1 << 16], 0);
+    loop {
+        match file.read(&mut buffer)? {
+            0 if read == length => return Ok(BlobId(hash.digest().bytes())),
+            0 => return Err(io::Error::other("it changed while it was read")),
+            n => {
+                hash.update(&buffer[..n]);
+                read += n as u64;
+            }
+        }
+    }
+}
+
+/// What git calls this content.
+pub fn blob_of_bytes(bytes: &[u8]) -> BlobId {
+    let mut hash = blob_hash(bytes.len() as u64);
+    hash.update(bytes);
+    BlobId(hash.digest().bytes())
+}
+
+fn blob_hash(length: u64) -> Sha1 {
+    let mut hash = Sha1::new();
+    hash.update(format!("blob {length}\0").as_bytes());
+    hash
 }
 
 /// The digest of everything that `reader` yields.
@@ -65,6 +101,19 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn agrees_with_git() {
+        let id = super::blob_of_bytes(b"hello\n");
+        assert_eq!(
+            format!("{id:?}"),
+            "ce013625030ba8dba906f756967f9e9ca394464a"
+        );
+        let mut file = tempfile::tempfile().expect("file");
+        std::io::Write::write_all(&mut file, b"hello\n").expect("write");
+        std::io::Seek::rewind(&mut file).expect("rewind");
+        assert_eq!(super::blob_of_file(&mut file).expect("read"), id);
+    }
+
     #[test]
     fn agrees_with_sha256sum() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

@@ -6,13 +6,20 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use domus_model::load::{Documents, Files};
+use domus_model::files::{BlobId, Documents, Files, Leaf, LeafKind};
+
+use crate::digest;
 
 /// The document by which a repository is known.
 const FLEET: &str = "domus.toml";
+
+/// How deep directories in an `etc/` may be; the boot refuses deeper ones, too.
+const DEEPEST: usize = 32;
 
 /// The repository that `start` is in: the nearest directory, it or one above, with `domus.toml`.
 ///
@@ -39,6 +46,10 @@ pub fn read(root: &Path) -> Result<Files> {
             files.hosts.insert(host, documents);
         }
     }
+    for domu in list_vservers(root)? {
+        let documents = read_vserver(root, &domu)?;
+        files.vservers.insert(domu, documents);
+    }
     Ok(files)
 }
 
@@ -51,6 +62,12 @@ pub fn read_shared(root: &Path) -> Result<Documents> {
     read_directory(root, "", &mut documents)?;
     read_directory(root, "global/", &mut documents)?;
     read_directory(root, "images/", &mut documents)?;
+    read_etc(root, "global/", &mut documents)?;
+    for group in list(&root.join("groups"))? {
+        let group = format!("groups/{group}/");
+        read_directory(root, &group, &mut documents)?;
+        read_etc(root, &group, &mut documents)?;
+    }
     Ok(documents)
 }
 
@@ -59,9 +76,34 @@ pub fn read_shared(root: &Path) -> Result<Documents> {
 /// # Errors
 /// As [`read`].
 pub fn list_hosts(root: &Path) -> Result<Vec<String>> {
-    let mut hosts = list(&root.join("pservers"))?;
-    hosts.sort();
-    Ok(hosts)
+    list_sorted(&root.join("pservers"))
+}
+
+/// The directories of domUs' own files, by name.
+///
+/// # Errors
+/// As [`read`].
+pub fn list_vservers(root: &Path) -> Result<Vec<String>> {
+    list_sorted(&root.join("vservers"))
+}
+
+fn list_sorted(directory: &Path) -> Result<Vec<String>> {
+    let mut names = list(directory)?;
+    names.retain(|name| directory.join(name).is_dir());
+    names.sort();
+    Ok(names)
+}
+
+/// The documents in the directory of a domU in `vservers/`, which may be none.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_vserver(root: &Path, domu: &str) -> Result<Documents> {
+    let mut documents = Documents::new();
+    let directory = format!("vservers/{domu}/");
+    read_directory(root, &directory, &mut documents)?;
+    read_etc(root, &directory, &mut documents)?;
+    Ok(documents)
 }
 
 /// The documents of one host, which may be none.
@@ -77,6 +119,7 @@ pub fn read_host(root: &Path, host: &str) -> Result<Documents> {
             read_directory(root, &format!("{host}{directory}/"), &mut documents)?;
         }
     }
+    read_etc(root, &host, &mut documents)?;
     Ok(documents)
 }
 
@@ -93,6 +136,62 @@ fn read_directory(root: &Path, directory: &str, documents: &mut Documents) -> Re
         }
     }
     Ok(())
+}
+
+/// Adds what is in the `etc/` of the layer in `directory`, whose path ends with `/`.
+fn read_etc(root: &Path, directory: &str, documents: &mut Documents) -> Result<()> {
+    read_leaves(root, &format!("{directory}etc"), DEEPEST, documents)
+}
+
+fn read_leaves(root: &Path, directory: &str, left: usize, documents: &mut Documents) -> Result<()> {
+    for name in list(&root.join(directory))? {
+        let path = format!("{directory}/{name}");
+        let file = root.join(&path);
+        if file.is_dir() && !file.is_symlink() && left > 0 {
+            read_leaves(root, &path, left - 1, documents)?;
+            continue;
+        }
+        let leaf = read_leaf(&file).with_context(|| format!("reading {}", file.display()))?;
+        documents.insert_leaf(path.as_str(), leaf);
+        if Files::wants(&path) && leaf.kind != LeafKind::Link {
+            match read_document(&file) {
+                Ok(content) => documents.insert(path, content),
+                Err(reason) => documents.insert_unreadable(path, reason),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_leaf(path: &Path) -> std::io::Result<Leaf> {
+    let nothing = Leaf {
+        kind: LeafKind::Other,
+        id: BlobId([0; 20]),
+    };
+    let meta = match path.symlink_metadata() {
+        Ok(meta) => meta,
+        // Its name is no UTF-8, or it has just been removed.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(nothing),
+        Err(error) => return Err(error),
+    };
+    if meta.is_symlink() {
+        let target = path.read_link()?;
+        let id = digest::blob_of_bytes(target.as_os_str().as_bytes());
+        return Ok(Leaf {
+            kind: LeafKind::Link,
+            id,
+        });
+    }
+    if !meta.is_file() {
+        return Ok(nothing);
+    }
+    // As git does, which looks at the owner's bit alone.
+    let kind = match meta.permissions().mode() & 0o100 {
+        0 => LeafKind::File,
+        _ => LeafKind::Program,
+    };
+    let id = digest::blob_of_file(&mut File::open(path)?)?;
+    Ok(Leaf { kind, id })
 }
 
 /// The names in a directory; none if it is missing or no directory. Names that are no UTF-8 are

@@ -10,6 +10,7 @@ pub mod digest;
 pub mod documents;
 pub mod interrupt;
 pub mod kmod;
+pub mod layers;
 pub mod link;
 pub mod loopdev;
 pub mod machine;

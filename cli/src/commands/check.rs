@@ -5,7 +5,7 @@ use crate::render;
 use crate::tree::{Proved, Tree};
 use anyhow::Result;
 use domus_model::diagnostic::{Diagnostic, Label, Severity, position};
-use domus_model::load::Files;
+use domus_model::files::Files;
 use serde::Serialize;
 use std::io::Write;
 use std::path::PathBuf;

@@ -8,8 +8,9 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use domus_model::diagnostic::position;
+use domus_model::files::Files;
 use domus_model::fleet::Host;
-use domus_model::load::{Files, Frame, Proof, Scope};
+use domus_model::load::{Frame, Proof, Scope};
 use domus_model::names::Name;
 use domus_model::show::{self, Setting};
 use serde::Serialize;
@@ -66,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (directory, is_host) = find(&files, name)?;
     let documents = &files.hosts[directory];
     let mut proof = Proof::new(&frame);
-    let Some(host) = proof.host(directory, documents) else {
+    let Some(host) = proof.host(directory, documents, &files.vservers) else {
         let (problems, _) = proof.finish(Scope::Slice);
         render::refuse(&files, &problems);
         bail!("{directory} has errors, so nobody can say what it comes to");

@@ -156,10 +156,29 @@ impl Claims {
             }));
     }
 
-    /// What is claimed twice.
-    pub(crate) fn conflicts(mut self, notes: &mut Vec<Diagnostic>) {
+    /// Puts them in order, as the proofs below need them.
+    pub(crate) fn sort(&mut self) {
         self.claims
             .sort_unstable_by_key(|claim| (claim.kind, claim.key));
+    }
+
+    /// Directories in `vservers/` that no domU has.
+    pub(crate) fn prove_vservers(&self, directories: &[String], notes: &mut Vec<Diagnostic>) {
+        for directory in directories {
+            let key = (Kind::DomU, digest(directory));
+            let found = self
+                .claims
+                .binary_search_by_key(&key, |it| (it.kind, it.key));
+            if found.is_err() {
+                let place = Place::whole(format!("vservers/{directory}"));
+                let note = place.warning("this directory belongs to no domU");
+                notes.push(note.help("rename it after its domU, or remove it"));
+            }
+        }
+    }
+
+    /// What is claimed twice.
+    pub(crate) fn conflicts(self, notes: &mut Vec<Diagnostic>) {
         let same = |a: &Claim, b: &Claim| (a.kind, a.key) == (b.kind, b.key);
         for claims in self.claims.chunk_by(same).filter(|claims| claims.len() > 1) {
             let mut places: Vec<Place> = claims.iter().map(|claim| self.place(claim)).collect();

@@ -5,7 +5,7 @@ use super::notes::Notes;
 use super::table::{Layer, Table};
 use crate::bad_value::{BadValue, shown};
 use crate::diagnostic::{Diagnostic, Place};
-use crate::load::Files;
+use crate::files::Files;
 use crate::names::Name;
 use crate::show::Origin;
 use std::ops::Range;

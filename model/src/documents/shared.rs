@@ -3,9 +3,9 @@
 
 use super::parse::{self, Doc};
 use super::table::Layer;
-use super::{FleetDoc, HostsDoc, RecipeDoc, VarsDoc};
+use super::{FleetDoc, HostsDoc, LayerDoc, RecipeDoc, VarsDoc};
 use crate::diagnostic::Diagnostic;
-use crate::load::Documents;
+use crate::files::Documents;
 use crate::names::Name;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +19,10 @@ pub(crate) struct Shared<'t> {
     table: Option<DeTable<'t>>,
     /// `global/hosts`, if there is one.
     pub(crate) hosts: Option<HostsDoc>,
+    /// The layer of all hosts and domUs.
+    pub(crate) global: LayerDoc,
+    /// Layers of groups by what their directories are called, be that a group or not.
+    pub(crate) groups: BTreeMap<String, LayerDoc>,
     /// Recipes by what their files are called, be that a name or not.
     pub(crate) images: BTreeMap<String, Doc<RecipeDoc>>,
 }
@@ -30,8 +34,15 @@ impl<'t> Shared<'t> {
             fleet: None,
             table: None,
             hosts: None,
+            global: LayerDoc::read("global", "global", files, notes),
+            groups: BTreeMap::new(),
             images: BTreeMap::new(),
         };
+        for group in files.directories("groups/") {
+            let (name, directory) = (format!("@{group}"), format!("groups/{group}"));
+            let layer = LayerDoc::read(name, directory, files, notes);
+            shared.groups.insert(group.to_owned(), layer);
+        }
         for (path, content) in files.iter() {
             let file = Arc::clone(path);
             if &**path == "domus.toml" {

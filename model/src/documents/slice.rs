@@ -4,9 +4,9 @@
 
 use super::parse::{self, Doc};
 use super::table::Layer;
-use super::{DomUDoc, HostDoc, Shared};
+use super::{DomUDoc, HostDoc, LayerDoc, Shared};
 use crate::diagnostic::{Diagnostic, Place};
-use crate::load::Documents;
+use crate::files::Documents;
 use crate::names::Name;
 use crate::show::Origin;
 use std::collections::BTreeMap;
@@ -22,6 +22,10 @@ pub(crate) struct HostDocs {
     pub(crate) host: Option<Doc<HostDoc>>,
     /// Its domUs by what their paths call them, be that a name or not.
     pub(crate) domus: BTreeMap<String, Doc<DomUDoc>>,
+    /// Its own layer of `/etc`.
+    pub(crate) layer: LayerDoc,
+    /// Those of its domUs that have one, by what their directories are called.
+    pub(crate) vservers: BTreeMap<String, LayerDoc>,
 }
 
 /// The TOML of a document, if it has any.
@@ -44,12 +48,16 @@ impl HostDocs {
         shared: &Shared<'_>,
         directory: &str,
         files: &Documents,
+        vservers: &BTreeMap<String, Documents>,
         notes: &mut Vec<Diagnostic>,
     ) -> Self {
+        let own = format!("pservers/{directory}");
         let mut docs = Self {
             directory: directory.to_owned(),
             host: None,
             domus: BTreeMap::new(),
+            layer: LayerDoc::read(directory, own, files, notes),
+            vservers: BTreeMap::new(),
         };
         let (host, domus) = parse_all(files, notes);
         let layer = host.as_ref().and_then(Parsed::layer);
@@ -69,6 +77,10 @@ impl HostDocs {
             let own = parsed.layer();
             let body = own.and_then(|own| parse::read(own, &below, notes, DomUDoc::read));
             let path = parsed.file;
+            if let Some(files) = vservers.get(&stem) {
+                let layer = LayerDoc::read(&stem, format!("vservers/{stem}"), files, notes);
+                docs.vservers.insert(stem.clone(), layer);
+            }
             docs.domus.insert(stem, Doc { path, name, body });
         }
         docs
@@ -91,7 +103,7 @@ impl HostDocs {
                 own.map_or(Vec::new(), |own| parse::trace(own, &below, DomUDoc::read))
             }
         };
-        let docs = Self::read(shared, "", files, &mut Vec::new());
+        let docs = Self::read(shared, "", files, &BTreeMap::new(), &mut Vec::new());
         let of_host = docs.host.iter().filter_map(|doc| doc.body.as_ref());
         let of_host = of_host.map(|host| &host.vars);
         let of_domu = domu.and_then(|domu| Some(&docs.domus.get(domu)?.body.as_ref()?.vars));
@@ -114,6 +126,17 @@ fn below_domus<'l>(
     let of_host = host.and_then(|host| host.below("domU"));
     let of_groups = shared.below(groups, "domU");
     of_host.into_iter().chain(of_groups).collect()
+}
+
+/// The groups of a host, as far as its document can be read: what a commit has for it is found by
+/// them before anything is proved.
+pub fn groups_of(host_toml: &[u8]) -> Vec<Name> {
+    let text = std::str::from_utf8(host_toml).unwrap_or_default();
+    let Ok(entries) = DeTable::parse(text) else {
+        return Vec::new();
+    };
+    let (file, entries) = (&Arc::from("host.toml"), entries.get_ref());
+    groups(Some(Layer { file, entries }))
 }
 
 /// The groups of a host, which decide what lies below it. What is wrong with them is noted when
@@ -145,7 +168,7 @@ fn parse_all<'t>(
                 let entries = parse::parse(&file, content, notes);
                 domus.insert(parse::stem(name).to_owned(), Parsed { file, entries });
             }
-            [_, _, directory, _] => {
+            [_, _, directory, _] if directory != "etc" => {
                 let message = format!("this file is in {directory}/, where nobody looks for it");
                 let note = Place::whole(file).error(message);
                 notes.push(note.help("call the directory domUs"));

@@ -3,7 +3,9 @@
 //! command lines and configuration files, so each says exactly which characters it allows.
 
 use super::forms::Form;
+use super::layer::SECRET_ENDING;
 use crate::bad_value::{BadValue, quoted};
+use crate::layers::Owner;
 
 /// `text` if it `fits`; else what it is not and what to write.
 fn word(fits: bool, text: &str, what: &str, advice: &str) -> Result<String, BadValue> {
@@ -289,4 +291,59 @@ pub(super) const COMMAND: Form<String> = Form {
         let fits = !text.trim().is_empty() && !text.contains('\0');
         word(fits, text, "command", "write a line for /bin/sh")
     },
+};
+
+/// Whether `text` is a path below a directory, in its shortest form.
+fn is_relative(text: &str) -> bool {
+    let is_part = |part: &str| !matches!(part, "" | "." | "..");
+    let is_text = !text.contains(char::is_control) && text.trim() == text;
+    text.len() <= 1024 && is_text && text.split('/').all(is_part)
+}
+
+pub(super) const ETC_PATH: Form<String> = Form {
+    example: "cron.daily/apt-compat",
+    pattern: r"^[^/].*$",
+    parse: |text| {
+        let advice = match text.strip_prefix("/etc/").or(text.strip_prefix("etc/")) {
+            Some(rest) if is_relative(rest) => format!("leave /etc out, as \"{rest}\""),
+            _ => "write it relative to /etc, as \"cron.daily/apt-compat\"".to_owned(),
+        };
+        word(is_relative(text), text, "path below /etc", &advice)
+    },
+};
+
+pub(super) const SECRET: Form<String> = Form {
+    example: "wireguard/private.key.age",
+    pattern: r"^[^/].*\.age$",
+    parse: |text| {
+        let stem = text.strip_suffix(SECRET_ENDING).unwrap_or_default();
+        let fits = is_relative(text) && !stem.is_empty() && !stem.ends_with('/');
+        let advice =
+            "write the file in etc/, which ends with .age, as \"wireguard/private.key.age\"";
+        word(fits, text, "secret", advice)
+    },
+};
+
+pub(super) const MODE: Form<u32> = Form {
+    example: "0640",
+    pattern: r"^[0-7]{3,4}$",
+    parse: |text| {
+        let is_octal = text.chars().all(|c| c.is_digit(8)) && (3..=4).contains(&text.len());
+        match u32::from_str_radix(text, 8) {
+            Ok(mode) if is_octal => Ok(mode),
+            _ => {
+                let problem = format!("{} is no mode of a file", quoted(text));
+                Err(BadValue::new(
+                    problem,
+                    "write three or four octal digits, as \"0640\"",
+                ))
+            }
+        }
+    },
+};
+
+pub(super) const OWNER: Form<Owner> = Form {
+    example: "root:ssl-cert",
+    pattern: r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$",
+    parse: str::parse,
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Hosts and their domUs.
 
+use super::layers::Layers;
 use super::{dom0_memory, domu_memory, value, values, vars};
 use crate::documents::{
     At, DiskDoc, Doc, DomUDoc, HostDocs, MachineDoc, NetworkDoc, Shared, VarsDoc, VifDoc, Written,
@@ -9,10 +10,11 @@ use crate::etc::derived_mac;
 use crate::fleet::{
     Address, Backing, Disk, Dom0, DomU, Host, Kind, Machine, Network, Storage, Vif, volume_name,
 };
+use crate::layers::Layer;
 use crate::names::Name;
 
 /// The host of these documents; `None` if one of them lacks what it must have.
-pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs) -> Option<Host> {
+pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> Option<Host> {
     let fleet = shared.fleet()?;
     let doc = docs.host.as_ref()?;
     let host = doc.body.as_ref()?;
@@ -24,8 +26,11 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs) -> Option<Host> {
         .map(|(name, doc)| Some((name.value.clone(), network(doc)?)));
     let groups = values(&host.groups);
     let lower: Vec<&VarsDoc> = shared.vars(&groups).chain([&host.vars]).collect();
-    let domus = docs.domus.values();
-    let domus = domus.map(|doc| domu(value(&fleet.name)?, doc, &lower));
+    let domus = docs.domus.iter().map(|(file, doc)| {
+        let layers = layers.domus.remove(file).unwrap_or_default();
+        domu(value(&fleet.name)?, doc, &lower, layers)
+    });
+    let domus = domus.collect::<Option<Vec<DomU>>>()?.into_iter();
     Some(Host {
         name: doc.name.clone()?,
         machine: machine(settings.machine.as_ref()?)?,
@@ -37,10 +42,9 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs) -> Option<Host> {
             domus: settings.pool.clone()?,
         },
         networks: networks.collect::<Option<_>>()?,
-        domus: domus
-            .map(|domu| domu.map(|domu| (domu.name.clone(), domu)))
-            .collect::<Option<_>>()?,
+        domus: domus.map(|domu| (domu.name.clone(), domu)).collect(),
         vars: vars(lower),
+        layers: layers.host,
         groups,
     })
 }
@@ -66,7 +70,7 @@ fn network(doc: &NetworkDoc) -> Option<Network> {
     })
 }
 
-fn domu(fleet: Name, doc: &Doc<DomUDoc>, lower: &[&VarsDoc]) -> Option<DomU> {
+fn domu(fleet: Name, doc: &Doc<DomUDoc>, lower: &[&VarsDoc], layers: Vec<Layer>) -> Option<DomU> {
     let domu = doc.body.as_ref()?;
     let settings = &domu.settings;
     let name = doc.name.clone()?;
@@ -85,6 +89,7 @@ fn domu(fleet: Name, doc: &Doc<DomUDoc>, lower: &[&VarsDoc]) -> Option<DomU> {
         vifs,
         disks,
         vars: vars(lower.iter().copied().chain([&domu.vars])),
+        layers,
         name,
     })
 }

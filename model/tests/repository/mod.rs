@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Reads the documents of test repositories; shared by the tests.
 
-use domus_model::load::Files;
+use domus_model::files::{BlobId, Files, Leaf, LeafKind};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -23,9 +23,19 @@ pub(crate) fn add(files: &mut Files, dir: &Path, prefix: &str) {
     for path in sorted(dir) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let inside = format!("{prefix}{name}");
-        if path.is_dir() {
+        if path.is_dir() && !path.is_symlink() {
             add(files, &path, &format!("{inside}/"));
-        } else if Files::wants(&inside) {
+            continue;
+        }
+        if Files::lists(&inside) {
+            let kind = match path.is_symlink() {
+                true => LeafKind::Link,
+                false => LeafKind::File,
+            };
+            let id = BlobId([0; 20]);
+            files.insert_leaf(inside.as_str(), Leaf { kind, id });
+        }
+        if Files::wants(&inside) && !path.is_symlink() {
             files.insert(inside, fs::read(&path).expect("a readable file"));
         }
     }

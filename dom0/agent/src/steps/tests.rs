@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use domus_model::load::{Files, load};
+use domus_model::files::Files;
+use domus_model::load::load;
 use domus_model::units::Size;
 
 use super::*;

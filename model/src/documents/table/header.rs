@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What tables and values are called in the words of a problem.
 
-use crate::bad_value::shown;
+use crate::bad_value::{quoted, shown};
 use std::fmt;
 
 /// What a value stands for, in the words of a problem.
@@ -31,7 +31,11 @@ pub(super) struct Header<'h> {
 impl Header<'_> {
     /// The keys that lead here, `machine` or `networks.lan`.
     fn path(&self) -> String {
-        let own = shown(self.key);
+        let is_bare = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+        let own = match self.key.chars().all(is_bare) {
+            true => shown(self.key),
+            false => quoted(self.key),
+        };
         match self.above.map(Header::path).as_deref() {
             None | Some("") => own,
             Some(above) => format!("{above}.{own}"),

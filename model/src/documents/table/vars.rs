@@ -8,6 +8,7 @@ use crate::diagnostic::Place;
 use crate::documents::place::At;
 use crate::documents::shape::Shape;
 use crate::fleet::Var;
+use crate::layers::OWN;
 use std::collections::BTreeMap;
 use toml::de::DeValue;
 
@@ -34,6 +35,12 @@ impl Table<'_> {
         for (name, value) in entries {
             let place = Place::new(found.file, name.span());
             let text: &str = name.get_ref();
+            if text == OWN {
+                let help = "templates find there what Domus knows, as {{ domus.name }}";
+                let message = format!("the variable {OWN} is taken");
+                self.notes.error(&place, message, help);
+                continue;
+            }
             if !is_identifier(text) {
                 let help = "use letters, digits and _, a letter first, as \"ntp_servers\"";
                 let message = format!("{} is no name for a variable", quoted(text));
