@@ -8,4 +8,5 @@ pub(crate) mod init;
 pub(crate) mod iso;
 pub(crate) mod rehearse;
 pub(crate) mod schema;
+pub(crate) mod secret;
 pub(crate) mod show;

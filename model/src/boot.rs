@@ -3,11 +3,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::layers::Layer;
 use crate::marker::Identity;
 use crate::names::{ImageRef, Name};
+use crate::rendered::RenderedFile;
 
 /// Where the record of this boot is kept.
 pub const BOOT_RECORD: &str = "/run/domus/boot.json";
+/// The host's own SSH key: who it is, and what opens its secrets.
+pub const HOST_KEY: &str = "/config/state/ssh/ssh_host_ed25519_key";
 /// Where the slice of the repository that this machine runs is exported to, in RAM.
 pub const SLICE: &str = "/run/domus/slice";
 
@@ -50,7 +54,9 @@ pub struct BootRecord {
     /// Every partition looked at and what was decided.
     pub looked_at: Vec<Verdict>,
     /// The layers of `/etc`, lowest first.
-    pub layers: Vec<Layer>,
+    pub layers: Vec<Composed>,
+    /// What in them could not be done, in sentences.
+    pub problems: Vec<String>,
     /// When things happened.
     pub timeline: Vec<Moment>,
 }
@@ -79,11 +85,13 @@ pub struct Verdict {
 
 /// A layer of `/etc` and how many files it gives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Layer {
-    /// Its name: `image`, `generated`, `global`, the host's or domU's name.
+pub struct Composed {
+    /// Its name: `image`, `generated`, `global`, `@GROUP`, the host's or domU's name.
     pub name: String,
     /// Files and links in it; none for the image's own, which is not counted.
     pub files: Option<usize>,
+    /// Files and directories below that it removes.
+    pub removed: usize,
 }
 
 /// An event of the boot.
@@ -96,10 +104,35 @@ pub struct Moment {
 }
 
 /// The line for the console that says which layers `/etc` has.
-pub fn layers_line(layers: &[Layer]) -> String {
+pub fn layers_line(layers: &[Composed]) -> String {
     let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
     let files: usize = layers.iter().filter_map(|layer| layer.files).sum();
-    format!("{}   {files} files", names.join(" < "))
+    let removed: usize = layers.iter().map(|layer| layer.removed).sum();
+    let removed = match removed {
+        0 => String::new(),
+        _ => format!(", {removed} removed"),
+    };
+    format!("{}   {files} files{removed}", names.join(" < "))
+}
+
+/// All layers of `/etc`, the lowest first, given those above the image.
+pub fn composed(generated: &[RenderedFile], layers: &[Layer]) -> Vec<Composed> {
+    let image = Composed {
+        name: "image".into(),
+        files: None,
+        removed: 0,
+    };
+    let generated = Composed {
+        name: "generated".into(),
+        files: Some(generated.len()),
+        removed: 0,
+    };
+    let own = layers.iter().map(|layer| Composed {
+        name: layer.name.clone(),
+        files: Some(layer.files.len()),
+        removed: layer.remove.len(),
+    });
+    [image, generated].into_iter().chain(own).collect()
 }
 
 /// The table for the console when no partition, or more than one, fits.

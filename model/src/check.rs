@@ -12,6 +12,7 @@ mod memory;
 mod names;
 mod networks;
 mod order;
+mod secrets;
 mod spare;
 mod users;
 
@@ -40,6 +41,7 @@ pub(crate) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<D
     disks::prove(docs, notes);
     order::prove(docs, notes);
     layers::prove_host(docs, notes);
+    secrets::prove(shared, docs, notes);
 }
 
 impl HostDocs {

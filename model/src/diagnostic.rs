@@ -106,6 +106,17 @@ impl Diagnostic {
         }
     }
 
+    /// Whether nothing may be built from documents with this problem.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
+    /// One line for a console: the document and the problem.
+    pub fn line(&self) -> String {
+        let file = self.labels.first().map_or("", |label| label.file.as_str());
+        format!("{file}: {}", self.message)
+    }
+
     /// The same with a remark on its primary place.
     #[must_use]
     pub fn remark(mut self, text: impl Into<String>) -> Self {

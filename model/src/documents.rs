@@ -23,7 +23,7 @@ pub(crate) use domu::{DiskDoc, DomUDoc, DomUSettings, VifDoc};
 pub(crate) use domus::FleetDoc;
 pub(crate) use host::{HostDoc, HostSettings, MachineDoc, NetworkDoc, Written};
 pub(crate) use hosts::HostsDoc;
-pub(crate) use layer::{LayerDoc, SECRET_ENDING};
+pub(crate) use layer::LayerDoc;
 pub(crate) use parse::Doc;
 pub(crate) use place::At;
 pub(crate) use recipe::{RecipeDoc, UserDoc};

@@ -155,7 +155,7 @@ impl Files {
                     && is_document(file)
             }
             ["images", file] => is_document(file),
-            _ => Self::lists(path) && path.ends_with(TEMPLATE),
+            _ => Self::lists(path) && (path.ends_with(TEMPLATE) || path.ends_with(SECRET)),
         }
     }
 
@@ -222,6 +222,9 @@ impl Files {
         }
     }
 }
+
+/// The ending of a file in a layer that is encrypted.
+pub const SECRET: &str = ".age";
 
 /// The ending of a file in a layer that is filled with variables first.
 pub const TEMPLATE: &str = ".tmpl";

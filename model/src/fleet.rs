@@ -5,6 +5,7 @@
 
 use crate::layers::Layer;
 use crate::names::{ImageRef, Name};
+use crate::secrets::{Recipient, SshKey};
 use crate::units::{Mac, Size};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,8 @@ pub struct Fleet {
     pub release: Release,
     /// The Debian that releases and images are made from.
     pub debian: Debian,
+    /// Operators who can open all secrets.
+    pub operators: Vec<Recipient>,
     /// Groups of hosts.
     pub groups: BTreeMap<Name, Group>,
     /// The physical servers.
@@ -111,6 +114,8 @@ pub struct Machine {
     pub mac: Option<Mac>,
     /// The memory that dom0 and domUs share.
     pub memory: Size,
+    /// Its SSH host key, for which its secrets are encrypted.
+    pub key: Option<SshKey>,
 }
 
 /// What dom0 has of a host.

@@ -3,11 +3,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fleet::DomU;
+use crate::diagnostic::Diagnostic;
+use crate::documents::LayerDoc;
+use crate::files::Documents;
+use crate::fleet::{DomU, Vars};
+use crate::layers::{Layer, Machine, compose};
 use crate::names::{ImageRef, Name};
 
 /// Name of this document at the root of a config disk.
 pub const GUEST_DOCUMENT: &str = "domu.json";
+/// Directory on a config disk with the secrets of layers, decrypted: below it, `LAYER/PATH`, the
+/// layer's directory in the repository and the path below `/etc`.
+pub const SECRETS: &str = "secrets";
 /// The read-only image, in the guest.
 pub const ROOT_DEVICE: &str = "xvda";
 /// The config disk, in the guest.
@@ -29,6 +36,8 @@ pub struct GuestConfig {
     pub commit: String,
     /// Data volumes to mount.
     pub mounts: Vec<GuestMount>,
+    /// What fills its templates.
+    pub vars: Vars,
 }
 
 /// A data volume and where it belongs.
@@ -57,6 +66,34 @@ impl GuestConfig {
             image: domu.image.clone(),
             commit: commit.to_owned(),
             mounts: mounts.collect(),
+            vars: domu.vars.clone(),
+        }
+    }
+
+    /// The layers of its `/etc`, from the documents that its config disk brings.
+    ///
+    /// # Errors
+    /// What is wrong with them: dom0 gives none that has errors.
+    pub fn layers(
+        &self,
+        shared: &Documents,
+        own: &Documents,
+    ) -> Result<Vec<Layer>, Vec<Diagnostic>> {
+        let mut notes = Vec::new();
+        let name = self.name.as_str();
+        let global = LayerDoc::read("global", "global", shared, &mut notes);
+        let own = LayerDoc::read(name, format!("vservers/{name}"), own, &mut notes);
+        let machine = Machine {
+            fleet: &self.fleet,
+            kind: "domU",
+            name: &self.name,
+            groups: &[],
+            vars: &self.vars,
+        };
+        let layers = compose(&machine, [&global, &own], &mut notes);
+        match notes.iter().any(Diagnostic::is_error) {
+            true => Err(notes),
+            false => Ok(layers),
         }
     }
 

@@ -25,6 +25,7 @@ pub mod rehearsal;
 pub mod rendered;
 pub mod report;
 pub mod schema;
+pub mod secrets;
 pub mod show;
 pub mod status;
 pub mod table;

@@ -40,6 +40,7 @@ pub(crate) fn fleet(shared: &Shared<'_>) -> Option<Fleet> {
         name: value(&doc.name)?,
         release: release(doc),
         debian: debian(doc),
+        operators: values(&doc.operators),
         groups: groups.collect(),
         hosts: BTreeMap::new(),
         images: images

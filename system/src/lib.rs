@@ -16,4 +16,5 @@ pub mod loopdev;
 pub mod machine;
 pub mod mount;
 pub mod program;
+pub mod secret;
 pub mod xenstore;

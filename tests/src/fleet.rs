@@ -86,6 +86,41 @@ impl Fleet {
         fs::write(&path, text).expect("writing a file");
     }
 
+    /// Writes at the end of a file, which is made as a document if it is not there.
+    ///
+    /// # Panics
+    /// It cannot be written.
+    pub fn append(&self, path: &str, text: &str) {
+        let before = fs::read_to_string(self.dir.join(path));
+        let before = before.unwrap_or_else(|_| "version = 1\n".to_owned());
+        self.write(path, &(before + text));
+    }
+
+    /// Makes a key for the host alpha, writes its public part into its document, and returns where
+    /// the private one is.
+    ///
+    /// # Panics
+    /// `ssh-keygen` fails.
+    pub fn host_key(&self) -> String {
+        let key = self.home.join("host-key").display().to_string();
+        let args = ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", &key];
+        Ran::program("ssh-keygen", &args);
+        let public = fs::read_to_string(format!("{key}.pub")).expect("a public key");
+        let machine = format!("[machine]\nkey = \"{}\"\n", public.trim());
+        self.change("pservers/alpha/host.toml", "[machine]\n", &machine);
+        key
+    }
+
+    /// Makes a secret with `domus secret edit`.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn secret(&self, path: &str, content: &str) {
+        let mut command = self.command();
+        command.args(["secret", "edit", path]).write_stdin(content);
+        Ran::of(&mut command, Duration::from_secs(60)).exits(0);
+    }
+
     /// Gives `domu` a unit, by its own layer of `/etc`, that leaves a line on the volume mounted
     /// at `mount` each time it boots: its host name and what it sees as `/etc/domus-both`.
     ///

@@ -18,6 +18,8 @@ const LIMIT: Duration = Duration::from_secs(480);
 /// From `systemctl poweroff` to the end of the machine.
 const DOWN: Duration = Duration::from_secs(240);
 const ROOT_IMAGE: &str = "/config/images/base@1/root.img";
+/// What the group removes: a file of the image, and one that nobody has.
+const ETC_OF_GROUP: &str = "version = 1\nremove = [\"debian_version\", \"never-there\"]\n";
 const WEB_VOLUME: &str = "/config/volumes/web.data.img";
 
 #[test]
@@ -28,16 +30,32 @@ fn a_host_boots_from_cd_and_its_domus_come_up() {
 fn boots_from_cd(boot: &Boot) {
     let fleet = Fleet::new(boot.path());
     fleet.write("global/etc/domus-test", "global\n");
-    fleet.write("global/etc/domus-both", "global\n");
+    // A template, which a domU sees as its own name for it says.
+    let both = "{% if domus.kind == 'domU' %}{{ seen }}{% else %}host{% endif %}\n";
+    fleet.write("global/etc/domus-both.tmpl", both);
+    fleet.write("groups/test/etc/domus-group", "@test\n");
+    fleet.write("groups/test/etc.toml", ETC_OF_GROUP);
+    fleet.change(
+        "domus.toml",
+        "version = 1\n",
+        "version = 1\nvars.seen = \"global\"\n",
+    );
+    fleet.append("domus.toml", "\n[groups.test]\n");
     fleet.write("pservers/alpha/etc/domus-both", "alpha\n");
-    fleet.write("vservers/web/etc/domus-both", "web\n");
+    let key = fleet.host_key();
+    fleet.secret("vservers/web/etc/domus-both", "web\n");
+    fleet.secret("pservers/alpha/etc/domus-secret", "hidden\n");
+    fleet.append(
+        "pservers/alpha/etc.toml",
+        "[files.domus-secret]\nowner = \"root:adm\"\nmode = \"0640\"\n",
+    );
     fleet.witness("web", "/srv");
     fleet.witness("db", "/var/lib/db");
     let commit = fleet.commit();
     // What is not committed does not run.
     fleet.write("global/etc/domus-test", "not committed\n");
     fleet.build();
-    let rehearsal = Rehearsal::start(&fleet, boot.path(), &[], LIMIT);
+    let rehearsal = Rehearsal::start(&fleet, boot.path(), &["--host-key", &key], LIMIT);
     the_report_is_whole(&rehearsal, &commit);
     the_console_can_be_reached(&rehearsal);
     let ssh = rehearsal.ssh(&fleet);
@@ -98,7 +116,7 @@ fn the_report_is_whole(rehearsal: &Rehearsal, commit: &str) {
     for text in [
         "UNSIGNED: runs commits that nobody signed",
         "domus: config /dev/vda1, bound by DMI UUID",
-        "domus: /etc image < generated < global < alpha   ",
+        "domus: /etc image < generated < global < @test < alpha   ",
         "domus: starting systemd",
     ] {
         assert!(log.contains(text), "no {text:?} in the serial log");
@@ -140,15 +158,24 @@ fn etc_is_layered(ssh: &Ssh, commit: &str) {
     for (path, content) in [
         ("/etc/domus-test", "global\n"),
         ("/etc/domus-both", "alpha\n"),
+        ("/etc/domus-group", "@test\n"),
+        ("/etc/domus-secret", "hidden\n"),
         ("/etc/hostname", "alpha\n"),
-        ("/config/global/etc/domus-both", "global\n"),
         ("/config/local/etc/domus-both", "alpha\n"),
     ] {
         assert_eq!(ssh.ok(&format!("cat {path}")), content, "{path}");
     }
     assert!(ssh.ok("cat /etc/motd").starts_with("alpha, a Xen host."));
     // Of the commit's hosts and domUs only what this host needs is here.
-    assert_eq!(ssh.ok("ls /config/local"), "domUs\netc\nhost.toml\n");
+    assert_eq!(
+        ssh.ok("ls /config/local"),
+        "domUs\netc\netc.toml\nhost.toml\n"
+    );
+    assert_eq!(
+        ssh.ok("stat -c '%U:%G %a' /etc/domus-secret"),
+        "root:adm 640\n"
+    );
+    assert_eq!(ssh.run("test -e /etc/debian_version").code, Some(1));
     let record: Value = serde_json::from_str(&ssh.ok("cat /run/domus/boot.json")).expect("JSON");
     assert_eq!(
         (&record["commit"], &record["name"]),
@@ -167,7 +194,13 @@ fn etc_is_layered(ssh: &Ssh, commit: &str) {
         .iter()
         .filter_map(|layer| layer["name"].as_str())
         .collect();
-    assert_eq!(names, ["image", "generated", "global", "alpha"]);
+    assert_eq!(names, ["image", "generated", "global", "@test", "alpha"]);
+    let problem = "@test removes /etc/never-there, which nothing below @test has";
+    assert_eq!(record["problems"], json!([problem]));
+    assert!(
+        ssh.ok("domus-dom0 status")
+            .ends_with(&format!("alpha: {problem}\n"))
+    );
 }
 
 fn the_host_says_the_same(ssh: &Ssh, rehearsal: &Rehearsal) {

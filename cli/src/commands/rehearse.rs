@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// Give the machine a blank disk of this size beside its config disk; may be repeated
     #[arg(long, value_name = "SIZE")]
     blank_disk: Vec<Size>,
+    /// The host's private SSH key, for its secrets; without it, the host makes one when it boots
+    #[arg(long, value_name = "FILE")]
+    host_key: Option<PathBuf>,
     /// Debian mirror of the tool root; without one, the fleet's or mmdebstrap's own
     #[arg(long, env = "DOMUS_MIRROR")]
     mirror: Option<String>,
@@ -115,6 +118,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         timeout: args.timeout,
         memory_mib: args.memory,
         blank_disks: &args.blank_disk,
+        host_key: args.host_key.as_deref(),
     };
     let tools = {
         let (cache, debian) = (Cache::open()?, &fleet.debian);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The config disk of a domU: a tar archive with its document, `global/` and `vservers/NAME/` of
-//! the running commit. The same commit gives the same bytes.
+//! the running commit, and the secrets of its layers in clear: RAM is all that it is ever in. The same commit gives the same bytes.
 
 use std::fs::{self, Metadata};
 use std::io::Cursor;
@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use domus_model::fleet::DomU;
-use domus_model::guest::{GUEST_DOCUMENT, GuestConfig};
+use domus_model::guest::{GUEST_DOCUMENT, GuestConfig, SECRETS};
+use domus_model::layers::Body;
 use domus_system::atomic;
+use domus_system::secret::{self, Key};
 use tar::{Builder, EntryType, Header};
 
 use crate::context::Context;
+use crate::warn;
 
 const FILE: &str = "config.tar";
 /// The archive is padded to whole pages, in which both kernels read a disk.
@@ -25,7 +28,8 @@ const PAGE: usize = 4096;
 /// Something of the commit cannot be read, or RAM is full.
 pub(crate) fn write(context: &Context, domu: &DomU) -> Result<PathBuf> {
     let guest = GuestConfig::new(&context.fleet, domu, &context.commit);
-    let archive = archive(&context.paths.slice(), &guest)
+    let secrets = secrets(context, domu);
+    let archive = archive(&context.paths.slice(), &guest, &secrets)
         .with_context(|| format!("making the config disk of {}", domu.name))?;
     let path = context.paths.domu(&domu.name).join(FILE);
     // Nobody else's to read: it may carry secrets.
@@ -34,7 +38,7 @@ pub(crate) fn write(context: &Context, domu: &DomU) -> Result<PathBuf> {
 }
 
 /// The archive for `guest`, from the slice of the commit at `slice`.
-fn archive(slice: &Path, guest: &GuestConfig) -> Result<Vec<u8>> {
+fn archive(slice: &Path, guest: &GuestConfig, secrets: &[Secret]) -> Result<Vec<u8>> {
     let mut tar = Builder::new(Vec::new());
     let document = guest.render();
     let mut head = header(EntryType::Regular, 0o644, document.len() as u64);
@@ -45,9 +49,42 @@ fn archive(slice: &Path, guest: &GuestConfig) -> Result<Vec<u8>> {
             append(&mut tar, slice, Path::new(tree))?;
         }
     }
+    for (path, content) in secrets {
+        let mut head = header(EntryType::Regular, 0o600, content.len() as u64);
+        tar.append_data(&mut head, path, &content[..])
+            .with_context(|| format!("adding {path}"))?;
+    }
     let mut bytes = tar.into_inner().context("ending the archive")?;
     bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
     Ok(bytes)
+}
+
+/// A decrypted secret, by its path on the config disk.
+type Secret = (String, Vec<u8>);
+
+/// The secrets of a domU. One that cannot be opened is said here, and missing in the domU, which
+/// says so too.
+fn secrets(context: &Context, domu: &DomU) -> Vec<Secret> {
+    let mut secrets = Vec::new();
+    for layer in &domu.layers {
+        let of_layer = layer.files.iter();
+        for (path, file) in of_layer.filter(|(_, file)| file.body == Body::Secret) {
+            let opened = open(context, &file.source);
+            match opened.with_context(|| format!("opening {} for {}", file.source, domu.name)) {
+                Ok(content) => {
+                    secrets.push((format!("{SECRETS}/{}/{path}", layer.directory), content));
+                }
+                Err(error) => warn(&error),
+            }
+        }
+    }
+    secrets
+}
+
+fn open(context: &Context, source: &str) -> Result<Vec<u8>> {
+    let key = Key::read(&context.paths.key(), None)?;
+    let encrypted = fs::read(context.paths.slice().join(source))?;
+    secret::open(&encrypted, &[key])
 }
 
 /// Adds `path`, relative to `slice`, and all that is below it.

@@ -30,6 +30,8 @@ pub(crate) struct Context {
     pub(crate) commit: String,
     /// The release that it runs, for people; none where no release booted it.
     pub(crate) release: Option<String>,
+    /// What of `/etc` could not be done when it booted.
+    pub(crate) problems: Vec<String>,
     /// The whole record of the boot.
     pub(crate) record: Value,
 }
@@ -41,6 +43,8 @@ struct Boot {
     commit: String,
     release: Option<ReleaseIdentity>,
     release_id: Option<String>,
+    #[serde(default)]
+    problems: Vec<String>,
 }
 
 impl Context {
@@ -57,7 +61,7 @@ impl Context {
         let boot = Boot::deserialize(&record).with_context(doing)?;
         let files = documents::read(&paths.slice())?;
         let mut fleet = domus_model::load::load_slice(&files).map_err(|problems| {
-            let lines: Vec<String> = problems.iter().map(line).collect();
+            let lines: Vec<String> = problems.iter().map(Diagnostic::line).collect();
             let commit = &boot.commit;
             anyhow!(
                 "the commit {commit} does not pass `domus check`:\n  {}",
@@ -72,6 +76,7 @@ impl Context {
             fleet: fleet.name,
             host,
             release: boot.release_line(),
+            problems: boot.problems,
             commit: boot.commit,
             record,
         })
@@ -104,12 +109,4 @@ impl Boot {
         let id = self.release_id.as_deref().unwrap_or("no id");
         Some(format!("{version} ({})", id.get(..12).unwrap_or(id)))
     }
-}
-
-fn line(problem: &Diagnostic) -> String {
-    let file = problem
-        .labels
-        .first()
-        .map_or("", |label| label.file.as_str());
-    format!("{file}: {}", problem.message)
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use domus_model::boot::{BOOT_RECORD, SLICE};
+use domus_model::boot::{BOOT_RECORD, HOST_KEY, SLICE};
 use domus_model::names::{ImageRef, Name};
 
 /// Whatever is kept in RAM for domUs.
@@ -39,6 +39,11 @@ impl Paths {
     /// The record of the boot.
     pub(crate) fn boot_record(&self) -> PathBuf {
         self.at(BOOT_RECORD)
+    }
+
+    /// The host's own key, which opens secrets.
+    pub(crate) fn key(&self) -> PathBuf {
+        self.at(HOST_KEY)
     }
 
     pub(crate) fn lock(&self) -> PathBuf {

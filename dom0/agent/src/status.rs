@@ -27,6 +27,8 @@ pub(crate) struct HostStatus {
     release: Option<String>,
     domus: Vec<DomuStatus>,
     strays: Vec<String>,
+    /// What of `/etc` could not be done when the host booted.
+    problems: Vec<String>,
 }
 
 impl HostStatus {
@@ -74,6 +76,7 @@ impl HostStatus {
             release: context.release.clone(),
             domus,
             strays,
+            problems: context.problems.clone(),
         })
     }
 
@@ -91,7 +94,12 @@ impl HostStatus {
             false => render(&self.domus),
         };
         let strays = strays_line(&self.strays);
-        format!("{host}   release {release}   commit {commit}\n\n{domus}{strays}")
+        let problems: String = self
+            .problems
+            .iter()
+            .map(|it| format!("{host}: {it}\n"))
+            .collect();
+        format!("{host}   release {release}   commit {commit}\n\n{domus}{strays}{problems}")
     }
 }
 

@@ -3,67 +3,75 @@
 //! `/config` with the trees of the commit.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use domus_model::boot::Layer;
-use domus_model::names::Name;
-use domus_model::rendered::{Contents, RenderedFile};
+use domus_model::boot::{self, BootRecord};
+use domus_model::layers::Layer;
+use domus_model::rendered::RenderedFile;
+use domus_system::layers;
 use domus_system::mount::{self, Mount};
+
+use crate::{console, record};
 
 /// Where the writable halves of overlays live, in RAM.
 const RAM: &str = "/run/domus/rw";
-const GENERATED: &str = "/run/domus/generated";
+/// Where the layers of `/etc` lie, in RAM.
+const LAYERS: &str = "/run/domus/layers";
 
 /// What a machine is composed from.
 pub(crate) struct Source<'a> {
-    /// The host or domU.
-    pub(crate) name: &'a Name,
-    /// `global/` of the commit, in RAM.
-    pub(crate) global: PathBuf,
-    /// `pservers/HOST/` or `vservers/NAME/` of the commit, in RAM.
-    pub(crate) local: PathBuf,
+    /// The commit's files in RAM, laid out as in the repository.
+    pub(crate) tree: &'a Path,
+    /// The directory in it that is this machine's own.
+    pub(crate) local: &'a str,
     /// Files that follow from the documents.
-    pub(crate) generated: Vec<RenderedFile>,
+    pub(crate) generated: &'a [RenderedFile],
+    /// The layers above them, the lowest first.
+    pub(crate) layers: &'a [Layer],
+    /// Decrypts the file that a layer gives at a path.
+    pub(crate) secret: &'a dyn Fn(&Layer, &str) -> Result<Vec<u8>>,
 }
 
-/// Composes the machine whose root image is mounted at `root` and returns the layers of its
-/// `/etc`, lowest first.
-pub(crate) fn machine(root: &Path, source: &Source<'_>) -> Result<Vec<Layer>> {
+/// Composes the machine whose root image is mounted at `root`, and keeps what was done in its
+/// record.
+pub(crate) fn machine(root: &Path, source: &Source<'_>, record: &mut BootRecord) -> Result<()> {
     config(root, source)?;
-    let generated = PathBuf::from(GENERATED);
-    write(&generated, &source.generated)?;
     Mount::ram("755").at(Path::new(RAM))?;
-    let (global, local) = (source.global.join("etc"), source.local.join("etc"));
-    let candidates = [
-        ("generated", generated),
-        ("global", global),
-        (source.name.as_str(), local),
-    ];
-    let mut layers = vec![Layer {
-        name: "image".into(),
-        files: None,
-    }];
-    let mut lower = vec![root.join("etc")];
-    for (name, dir) in candidates.into_iter().filter(|(_, dir)| dir.is_dir()) {
-        let files = adopt(&dir, &root.join("etc"))?;
-        layers.push(Layer {
-            name: name.into(),
-            files: Some(files),
-        });
-        lower.insert(0, dir);
-    }
-    overlay("etc", &lower, &root.join("etc"))?;
+    let etc = root.join("etc");
+    let layers = layers::Source {
+        image: &etc,
+        tree: source.tree,
+        generated: source.generated,
+        layers: source.layers,
+        secret: source.secret,
+    };
+    let laid = layers::lay(&layers, Path::new(LAYERS))?;
+    let lower: Vec<PathBuf> = laid
+        .directories
+        .into_iter()
+        .rev()
+        .chain([etc.clone()])
+        .collect();
+    overlay("etc", &lower, &etc)?;
     overlay("var", &[root.join("var")], &root.join("var"))?;
-    Ok(layers)
+    record.layers = boot::composed(source.generated, source.layers);
+    console::say(format!("/etc {}", boot::layers_line(&record.layers)));
+    for problem in &laid.problems {
+        console::say(problem);
+    }
+    record.problems = laid.problems;
+    record::note(record, "etc-composed");
+    Ok(())
 }
 
 /// Puts the commit's trees at `/config/local` and `/config/global`.
 fn config(root: &Path, source: &Source<'_>) -> Result<()> {
-    for (from, name) in [(&source.local, "local"), (&source.global, "global")] {
-        fs::create_dir_all(from).with_context(|| format!("making {}", from.display()))?;
-        mount::bind(from, &root.join("config").join(name))?;
+    for (from, name) in [(source.local, "local"), ("global", "global")] {
+        let from = source.tree.join(from);
+        fs::create_dir_all(&from).with_context(|| format!("making {}", from.display()))?;
+        mount::bind(&from, &root.join("config").join(name))?;
     }
     Ok(())
 }
@@ -80,87 +88,10 @@ fn overlay(name: &str, lower: &[PathBuf], target: &Path) -> Result<()> {
     Mount::overlay(lower, &upper, &work).at(target)
 }
 
-/// Writes generated files below `dir`, which is emptied first.
-fn write(dir: &Path, files: &[RenderedFile]) -> Result<()> {
-    if dir.exists() {
-        fs::remove_dir_all(dir)?;
-    }
-    fs::create_dir_all(dir)?;
-    for file in files {
-        let path = dir.join(&file.path);
-        let doing = || format!("writing the generated file /etc/{}", file.path);
-        fs::create_dir_all(path.parent().unwrap_or(dir)).with_context(doing)?;
-        match &file.contents {
-            Contents::Text(text) => fs::write(&path, text).with_context(doing)?,
-            Contents::Link(target) => symlink(target, &path).with_context(doing)?,
-        }
-    }
-    Ok(())
-}
-
-/// Gives the directories of a layer owner and mode of those they cover (git keeps neither), and
-/// counts the layer's files.
-fn adopt(layer: &Path, below: &Path) -> Result<usize> {
-    if below.is_dir() {
-        imitate(layer, below)?;
-    }
-    let mut files = 0;
-    for entry in fs::read_dir(layer).with_context(|| format!("listing {}", layer.display()))? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            files += adopt(&entry.path(), &below.join(entry.file_name()))?;
-        } else {
-            files += 1;
-        }
-    }
-    Ok(files)
-}
-
 fn imitate(dir: &Path, model: &Path) -> Result<()> {
     let doing = || format!("giving {} the mode of {}", dir.display(), model.display());
     let from = fs::metadata(model).with_context(doing)?;
     let mode = fs::Permissions::from_mode(from.permissions().mode() & 0o7777);
     fs::set_permissions(dir, mode).with_context(doing)?;
-    let to = fs::metadata(dir).with_context(doing)?;
-    if (to.uid(), to.gid()) != (from.uid(), from.gid()) {
-        chown(dir, Some(from.uid()), Some(from.gid())).with_context(doing)?;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_layer_takes_the_modes_of_what_it_covers() {
-        let dir = tempfile::tempdir().expect("dir");
-        let (layer, below) = (dir.path().join("layer"), dir.path().join("below"));
-        for base in [&layer, &below] {
-            fs::create_dir_all(base.join("ssl/private")).expect("mkdir");
-        }
-        fs::create_dir_all(layer.join("new")).expect("mkdir");
-        fs::write(layer.join("ssl/private/key"), "k").expect("write");
-        fs::write(layer.join("new/file"), "f").expect("write");
-        let private = below.join("ssl/private");
-        fs::set_permissions(&private, fs::Permissions::from_mode(0o710)).expect("chmod");
-        assert_eq!(adopt(&layer, &below).expect("adopt"), 2);
-        let mode = fs::metadata(layer.join("ssl/private"))
-            .expect("stat")
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o710);
-    }
-
-    #[test]
-    fn generated_files_replace_those_of_an_earlier_try() {
-        let dir = tempfile::tempdir().expect("dir");
-        let out = dir.path().join("generated");
-        write(&out, &[RenderedFile::new("a/b", "one")]).expect("write");
-        let hosts = RenderedFile::link("hosts", "/config/global/hosts");
-        write(&out, &[RenderedFile::new("hostname", "alpha\n"), hosts]).expect("write");
-        assert!(!out.join("a").exists());
-        let link = fs::read_link(out.join("hosts")).expect("link");
-        assert_eq!(link, Path::new("/config/global/hosts"));
-    }
+    chown(dir, Some(from.uid()), Some(from.gid())).with_context(doing)
 }

@@ -3,14 +3,18 @@
 //! never searches.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
-use domus_model::boot::{self, BootRecord, ConfigSource, SLICE};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use domus_model::boot::{BootRecord, ConfigSource, SLICE};
+use domus_model::diagnostic::Diagnostic;
 use domus_model::etc;
-use domus_model::guest::{GUEST_DOCUMENT, GuestConfig, ROOT_DEVICE};
+use domus_model::guest::{GUEST_DOCUMENT, GuestConfig, ROOT_DEVICE, SECRETS};
+use domus_model::layers::Layer;
+use domus_system::documents;
 use domus_system::kmod::Modules;
 use domus_system::mount::Mount;
 
@@ -53,16 +57,31 @@ fn prepare(device: &str, modules: &mut Modules, record: &mut BootRecord) -> Resu
     record::note(record, "config-mounted");
 
     Mount::ram("755").at(&Path::new(ROOT).join("config"))?;
-    let source = Source {
-        name: &guest.name,
-        global: slice.join("global"),
-        local: slice.join("vservers").join(guest.name.as_str()),
-        generated: etc::for_guest(&guest, slice.join("global/hosts").is_file()),
+    let own = documents::read_vserver(slice, guest.name.as_str())?;
+    let layers = guest.layers(&documents::read_shared(slice)?, &own);
+    let layers = layers.map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(Diagnostic::line).collect();
+        anyhow!("dom0 gave layers with errors:\n  {}", lines.join("\n  "))
+    })?;
+    let secrets = slice.join(SECRETS);
+    let secret = |layer: &Layer, path: &str| {
+        let plain = fs::read(secrets.join(&layer.directory).join(path));
+        plain.context("dom0 did not give it")
     };
-    record.layers = compose::machine(Path::new(ROOT), &source)?;
-    console::say(format!("/etc {}", boot::layers_line(&record.layers)));
-    record::note(record, "etc-composed");
-    Ok(())
+    let source = Source {
+        tree: slice,
+        local: &format!("vservers/{}", guest.name),
+        generated: &etc::for_guest(&guest, slice.join("global/hosts").is_file()),
+        layers: &layers,
+        secret: &secret,
+    };
+    compose::machine(Path::new(ROOT), &source, record)?;
+    match fs::remove_dir_all(&secrets) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).context("removing secrets that are in /etc now")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Waits for `/dev/NAME`.

@@ -5,13 +5,15 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use domus_model::boot::{self, BootRecord, ConfigSource, ReleaseIdentity, SLICE};
+use domus_model::boot::{self, BootRecord, ConfigSource, HOST_KEY, ReleaseIdentity, SLICE};
 use domus_model::diagnostic::Diagnostic;
 use domus_model::etc;
+use domus_model::fleet::Host;
+use domus_model::layers::Layer;
 use domus_model::names::Name;
-use domus_model::rendered::RenderedFile;
 use domus_system::kmod::Modules;
 use domus_system::mount::{Attributes, Mount};
+use domus_system::secret::{self, Key};
 use domus_system::{documents, machine};
 
 use crate::compose::{self, Source};
@@ -112,44 +114,37 @@ fn take(candidate: &Candidate, record: &mut BootRecord) -> Result<()> {
 
 fn compose_etc(fleet: &Name, candidate: &Candidate, record: &mut BootRecord) -> Result<()> {
     let slice = Path::new(SLICE);
-    let host = &candidate.host;
+    let host = load(&candidate.host, slice)?;
     let source = Source {
-        name: host,
-        global: slice.join("global"),
-        local: slice.join("pservers").join(host.as_str()),
-        generated: generate(fleet, host, slice)?,
+        tree: slice,
+        local: &format!("pservers/{}", host.name),
+        generated: &etc::for_host(fleet, &host, slice.join("global/hosts").is_file()),
+        layers: &host.layers,
+        secret: &|layer, path| open(slice, layer, path),
     };
-    record.layers = compose::machine(Path::new(ROOT), &source)?;
-    console::say(format!("/etc {}", boot::layers_line(&record.layers)));
-    record::note(record, "etc-composed");
-    Ok(())
+    compose::machine(Path::new(ROOT), &source, record)
 }
 
-/// The files that follow from the documents of this host.
-fn generate(fleet: &Name, host: &Name, slice: &Path) -> Result<Vec<RenderedFile>> {
+/// Decrypts the file that a layer gives at a path, with the host's own key. A host makes it when
+/// it boots for the first time, so that there is none yet.
+fn open(slice: &Path, layer: &Layer, path: &str) -> Result<Vec<u8>> {
+    let key = Path::new(ROOT).join(HOST_KEY.trim_start_matches('/'));
+    let key = Key::read(&key, None)?;
+    let file = slice.join(&layer.files[path].source);
+    let encrypted = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+    secret::open(&encrypted, &[key])
+}
+
+/// What the documents say of this host.
+fn load(name: &Name, slice: &Path) -> Result<Host> {
     let files = documents::read(slice)?;
-    let loaded = domus_model::load::load_slice(&files).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(line).collect();
+    let mut loaded = domus_model::load::load_slice(&files).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(Diagnostic::line).collect();
         anyhow!(
             "domus: the commit does not pass `domus check`:\n  {}",
             lines.join("\n  ")
         )
     })?;
-    let host = loaded
-        .hosts
-        .get(host)
-        .with_context(|| format!("the commit has no host {host}"))?;
-    Ok(etc::for_host(
-        fleet,
-        host,
-        slice.join("global/hosts").is_file(),
-    ))
-}
-
-fn line(problem: &Diagnostic) -> String {
-    let file = problem
-        .labels
-        .first()
-        .map_or("", |label| label.file.as_str());
-    format!("{file}: {}", problem.message)
+    let host = loaded.hosts.remove(name);
+    host.with_context(|| format!("the commit has no host {name}"))
 }

@@ -20,6 +20,7 @@ pub(crate) fn new() -> BootRecord {
         config: None,
         looked_at: Vec::new(),
         layers: Vec::new(),
+        problems: Vec::new(),
         timeline: Vec::new(),
     }
 }

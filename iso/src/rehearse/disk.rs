@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use domus_build::files::{self, Added, What};
 use domus_build::roottar;
 use domus_build::toolroot::ToolRoot;
+use domus_model::boot::HOST_KEY;
 use domus_model::fleet::{Backing, Disk, VolumePool};
 use domus_model::manifest::{IMAGE_MANIFEST, ImageManifest};
 use domus_model::marker::{MARKER_PATH, Marker};
@@ -22,7 +23,8 @@ const MIB: u64 = 1 << 20;
 /// Free space for repository, state and file system, in bytes.
 const SLACK: u64 = 64 * MIB;
 
-/// Writes the disk `to`: marker, repository with the running commit, images of the host's domUs.
+/// Writes the disk `to`: marker, repository with the running commit, images of the host's domUs,
+/// and its key if one is given.
 ///
 /// # Errors
 /// An image was not built, the commit is not there, or the disk is full.
@@ -41,6 +43,12 @@ pub fn config_disk(script: &Script<'_>, tools: &ToolRoot, to: &Path) -> Result<(
         Added::directory("images"),
         Added::directory("repo.git"),
     ];
+    if let Some(key) = script.host_key {
+        let path = HOST_KEY.trim_start_matches("/config/").to_owned();
+        let what = What::File(key.to_owned(), String::new(), 0o600);
+        added.push(Added::directory("state/ssh"));
+        added.push(Added { path, what });
+    }
     for mut entry in files::from_directory(&bare)? {
         entry.path = format!("repo.git/{}", entry.path);
         added.push(entry);

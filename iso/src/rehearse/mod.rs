@@ -46,7 +46,9 @@ pub struct Script<'a> {
     pub timeout: u64,
     /// Memory of the machine in MiB; none is what dom0 and the domUs ask for.
     pub memory_mib: Option<u64>,
-    /// Blank disks beside the one that holds the config partition.
+    /// The host's private SSH key, if it is not to make one.
+    pub host_key: Option<&'a std::path::Path>,
+    /// Sizes of blank disks beside the config disk.
     pub blank_disks: &'a [domus_model::units::Size],
 }
 

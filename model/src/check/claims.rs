@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     MachineUuid,
     /// The serial number of a machine.
     Serial,
+    /// The SSH host key of a machine.
+    Key,
     /// The UUID of a domU.
     DomUUuid,
     /// A device that other hosts may see too.
@@ -103,6 +105,9 @@ impl Claims {
             }
             if let Some(serial) = &machine.serial {
                 self.claim(Kind::Serial, digest(&serial.value), &serial.place);
+            }
+            if let Some(key) = &machine.key {
+                self.claim(Kind::Key, digest(&key.value.to_string()), &key.place);
             }
             if let Some(mac) = &machine.mac {
                 self.claim(Kind::Mac, bits(mac.value), &mac.place);
@@ -221,7 +226,7 @@ fn conflict(kind: Kind, first: &Place, place: &Place) -> Diagnostic {
     if first == place {
         let message = match kind {
             Kind::Mac => "hosts or domUs take one MAC address from here",
-            Kind::MachineUuid | Kind::Serial => "hosts take one identity from here",
+            Kind::MachineUuid | Kind::Serial | Kind::Key => "hosts take one identity from here",
             Kind::DomUUuid => "domUs take one UUID from here",
             Kind::Device => "domUs take one device from here",
             Kind::Address => "hosts take one address from here",
@@ -269,6 +274,11 @@ fn conflict(kind: Kind, first: &Place, place: &Place) -> Diagnostic {
                     "read it on both machines; neither could tell if it is {one} or {two}"
                 ))
         }
+        Kind::Key => place
+            .error("two hosts with one SSH host key")
+            .remark(also.replace("the machine of ", ""))
+            .see(first, "")
+            .help("whoever has the one can pass for the other: make a new key for one of them"),
         Kind::DomUUuid => place
             .error("two domUs with one UUID")
             .remark(also)

@@ -4,8 +4,8 @@
 
 use super::instead;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::documents::{At, HostDocs, LayerDoc, SECRET_ENDING, Shared};
-use crate::files::{LeafKind, TEMPLATE};
+use crate::documents::{At, HostDocs, LayerDoc, Shared};
+use crate::files::{LeafKind, SECRET, TEMPLATE};
 use crate::layers::above;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -92,7 +92,7 @@ fn prove_leaf(
             let help = "put the file here itself, or name the link otherwise";
             place.error("a link cannot be a template").help(help)
         }
-        LeafKind::File | LeafKind::Program if inside.ends_with(SECRET_ENDING) && !is_secret => {
+        LeafKind::File | LeafKind::Program if inside.ends_with(SECRET) && !is_secret => {
             let etc_toml = format!("{}/etc.toml", layer.directory);
             let help = format!("write it into `secret` of {etc_toml}, or name it otherwise");
             let message = "this file looks encrypted, and is laid as it is";
@@ -107,7 +107,7 @@ fn prove_secrets(layer: &LayerDoc, notes: &mut Vec<Diagnostic>) {
     for At { value, place } in &layer.doc.secrets {
         if !layer.leaves.contains_key(value) {
             let known = layer.leaves.keys().map(String::as_str);
-            let known = known.filter(|path| path.ends_with(SECRET_ENDING));
+            let known = known.filter(|path| path.ends_with(SECRET));
             let note = place.error(format!("{}/etc has no {value}", layer.directory));
             let help = instead(value, known);
             notes.push(note.help(help.unwrap_or_else(|| "put it there, or take this out".into())));

@@ -6,8 +6,9 @@ use super::forms::{MEMORY, name};
 use super::host::HostSettings;
 use super::place::At;
 use super::table::{Table, VarsDoc};
-use super::words::{MIRROR, PACKAGE, RELEASE_VERSION, SUITE};
+use super::words::{MIRROR, PACKAGE, RECIPIENT, RELEASE_VERSION, SUITE};
 use crate::names::Name;
+use crate::secrets::Recipient;
 use crate::units::Size;
 
 /// The fleet as written.
@@ -19,6 +20,8 @@ pub(crate) struct FleetDoc {
     /// Groups by name.
     pub(crate) groups: Vec<(At<Name>, GroupDoc)>,
     pub(crate) vars: VarsDoc,
+    /// `[secrets] operators`
+    pub(crate) operators: Vec<At<Recipient>>,
 }
 
 /// `[release]`
@@ -53,6 +56,10 @@ impl FleetDoc {
         };
         let about = "what hosts and domUs have that do not say so themselves";
         document.table("defaults", about, defaults);
+        let operators = document.table("secrets", "encrypted files in layers", |table| {
+            let about = "keys of people who can read all of them, and encrypt them anew";
+            table.list("operators", about, &RECIPIENT)
+        });
         Self {
             name: document.require("fleet", "its name", &name("example")),
             release: release.unwrap_or_default(),
@@ -64,6 +71,7 @@ impl FleetDoc {
                 GroupDoc::read,
             ),
             vars: document.vars(),
+            operators: operators.unwrap_or_default(),
         }
     }
 }

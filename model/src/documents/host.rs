@@ -5,9 +5,10 @@ use super::domu::DomUSettings;
 use super::forms::{ADDRESS, GATEWAY, MAC, MEMORY, UUID, name, size};
 use super::place::At;
 use super::table::{Table, VarsDoc};
-use super::words::{DIRECTORY, INTERFACE, SERIAL, VOLUME_GROUP};
+use super::words::{DIRECTORY, INTERFACE, SERIAL, SSH_KEY, VOLUME_GROUP};
 use crate::fleet::{Address, VolumePool};
 use crate::names::Name;
+use crate::secrets::SshKey;
 use crate::units::{Mac, Size};
 use std::net::IpAddr;
 use uuid::Uuid;
@@ -37,6 +38,7 @@ pub(crate) struct MachineDoc {
     pub(crate) serial: Option<At<String>>,
     pub(crate) mac: Option<At<Mac>>,
     pub(crate) memory: Option<At<Size>>,
+    pub(crate) key: Option<At<SshKey>>,
 }
 
 /// `[dom0]`
@@ -99,6 +101,11 @@ impl MachineDoc {
             serial: table.read("serial", "serial number of its DMI tables", &SERIAL),
             mac: table.read("mac", "address of one of its network cards", &MAC),
             memory: table.require("memory", "memory that dom0 and domUs share", &size("64GiB")),
+            key: table.read(
+                "key",
+                "its SSH host key, for which secrets are encrypted",
+                &SSH_KEY,
+            ),
         };
         let identities = ["dmi-uuid", "serial", "mac"];
         if table.is_whole() && !identities.iter().any(|key| table.has(key)) {

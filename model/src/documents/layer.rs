@@ -3,9 +3,11 @@
 
 use super::etc::EtcDoc;
 use super::parse;
+use super::place::At;
 use super::table::Layer;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::files::{Documents, Leaf, TEMPLATE};
+use crate::files::{Documents, Leaf, SECRET, TEMPLATE};
+use crate::secrets::Recipients;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ pub(crate) struct LayerDoc {
     pub(crate) leaves: BTreeMap<String, (Arc<str>, Leaf)>,
     /// The templates among them that could be read.
     pub(crate) templates: BTreeMap<String, String>,
+    /// Whom its secrets are for, or why that cannot be said.
+    pub(crate) recipients: BTreeMap<String, Result<Recipients, String>>,
     /// What `etc.toml` says.
     pub(crate) doc: EtcDoc,
 }
@@ -38,6 +42,7 @@ impl LayerDoc {
             name: name.into(),
             leaves: BTreeMap::new(),
             templates: BTreeMap::new(),
+            recipients: BTreeMap::new(),
             doc: EtcDoc::default(),
             directory,
         };
@@ -61,6 +66,14 @@ impl LayerDoc {
                 parse::read(Layer { file, entries }, &[], notes, EtcDoc::read)
             });
             layer.doc = doc.unwrap_or_default();
+        }
+        for At { value, .. } in &layer.doc.secrets {
+            if let Some((_, content)) = files.get(&format!("{below}{value}")) {
+                let content = content.map_err(str::to_owned);
+                let recipients =
+                    content.and_then(|file| Recipients::parse(file).map_err(str::to_owned));
+                layer.recipients.insert(value.clone(), recipients);
+            }
         }
         layer
     }
@@ -87,11 +100,8 @@ impl LayerDoc {
     /// The path below `/etc` that a file of the layer has there.
     pub(crate) fn target<'i>(&self, inside: &'i str) -> &'i str {
         if self.is_secret(inside) {
-            return inside.strip_suffix(SECRET_ENDING).unwrap_or(inside);
+            return inside.strip_suffix(SECRET).unwrap_or(inside);
         }
         inside.strip_suffix(TEMPLATE).unwrap_or(inside)
     }
 }
-
-/// The ending of a file in a layer that is encrypted.
-pub(crate) const SECRET_ENDING: &str = ".age";

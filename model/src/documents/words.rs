@@ -3,9 +3,10 @@
 //! command lines and configuration files, so each says exactly which characters it allows.
 
 use super::forms::Form;
-use super::layer::SECRET_ENDING;
 use crate::bad_value::{BadValue, quoted};
+use crate::files;
 use crate::layers::Owner;
+use crate::secrets::{Recipient, SshKey};
 
 /// `text` if it `fits`; else what it is not and what to write.
 fn word(fits: bool, text: &str, what: &str, advice: &str) -> Result<String, BadValue> {
@@ -316,7 +317,7 @@ pub(super) const SECRET: Form<String> = Form {
     example: "wireguard/private.key.age",
     pattern: r"^[^/].*\.age$",
     parse: |text| {
-        let stem = text.strip_suffix(SECRET_ENDING).unwrap_or_default();
+        let stem = text.strip_suffix(files::SECRET).unwrap_or_default();
         let fits = is_relative(text) && !stem.is_empty() && !stem.ends_with('/');
         let advice =
             "write the file in etc/, which ends with .age, as \"wireguard/private.key.age\"";
@@ -345,5 +346,17 @@ pub(super) const MODE: Form<u32> = Form {
 pub(super) const OWNER: Form<Owner> = Form {
     example: "root:ssl-cert",
     pattern: r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$",
+    parse: str::parse,
+};
+
+pub(super) const SSH_KEY: Form<SshKey> = Form {
+    example: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI...",
+    pattern: r"^ssh-ed25519 [A-Za-z0-9+/]+=*( .*)?$",
+    parse: str::parse,
+};
+
+pub(super) const RECIPIENT: Form<Recipient> = Form {
+    example: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI...",
+    pattern: r"^(ssh-ed25519 [A-Za-z0-9+/]+=*( .*)?|age1[0-9a-z]+)$",
     parse: str::parse,
 };

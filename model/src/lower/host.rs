@@ -55,6 +55,7 @@ fn machine(doc: &MachineDoc) -> Option<Machine> {
         serial: value(&doc.serial),
         mac: value(&doc.mac),
         memory: value(&doc.memory)?,
+        key: value(&doc.key),
     })
 }
 

@@ -15,6 +15,7 @@ fn guest() -> GuestConfig {
         name: "web".parse().expect("name"),
         image: "base@1".parse().expect("image"),
         commit: "8c1d02e".into(),
+        vars: Default::default(),
         mounts: vec![GuestMount {
             device: "xvdc".into(),
             path: "/srv".into(),
@@ -47,7 +48,7 @@ const FILES: [&str; 5] = [
 #[test]
 fn it_holds_the_document_global_and_the_domus_own_tree() {
     let slice = slice(&FILES);
-    let bytes = archive(slice.path(), &guest()).expect("archive");
+    let bytes = archive(slice.path(), &guest(), &[]).expect("archive");
     assert!(bytes.len().is_multiple_of(PAGE));
     let mut found = Vec::new();
     let mut archive = tar::Archive::new(bytes.as_slice());
@@ -96,14 +97,14 @@ fn the_same_commit_gives_the_same_bytes() {
     let mut reversed = FILES;
     reversed.reverse();
     let (one, two) = (slice(&FILES), slice(&reversed));
-    let bytes = |dir: &tempfile::TempDir| archive(dir.path(), &guest()).expect("archive");
+    let bytes = |dir: &tempfile::TempDir| archive(dir.path(), &guest(), &[]).expect("archive");
     assert_eq!(bytes(&one), bytes(&two));
 }
 
 #[test]
 fn a_domu_with_nothing_of_its_own_gets_its_document() {
     let dir = tempfile::tempdir().expect("dir");
-    let bytes = archive(dir.path(), &guest()).expect("archive");
+    let bytes = archive(dir.path(), &guest(), &[]).expect("archive");
     assert_eq!(
         tar::Archive::new(bytes.as_slice())
             .entries()
@@ -117,7 +118,7 @@ fn a_domu_with_nothing_of_its_own_gets_its_document() {
 fn what_is_no_file_is_refused() {
     let slice = slice(&FILES);
     let _socket = std::os::unix::net::UnixListener::bind(slice.path().join("global/socket"));
-    let error = archive(slice.path(), &guest()).expect_err("a socket");
+    let error = archive(slice.path(), &guest(), &[]).expect_err("a socket");
     assert_eq!(
         error.to_string(),
         "adding global/socket: it is no file, directory or link"
