@@ -2,6 +2,7 @@
 //! `domus`: the operator's program.
 
 mod commands;
+mod machine;
 mod opened;
 mod progress;
 mod render;
@@ -18,6 +19,7 @@ enum Command {
     Init(commands::init::Args),
     Check(commands::check::Args),
     Show(commands::show::Args),
+    Explain(commands::explain::Args),
     Schema(commands::schema::Args),
     Secret(commands::secret::Args),
     Image(commands::image::Args),
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Command::Init(args) => commands::init::run(args),
         Command::Check(args) => commands::check::run(args),
         Command::Show(args) => commands::show::run(&args),
+        Command::Explain(args) => commands::explain::run(&args),
         Command::Schema(args) => commands::schema::run(&args),
         Command::Secret(args) => commands::secret::run(args),
         Command::Image(args) => commands::image::run(args),

@@ -10,6 +10,7 @@ mod template;
 pub(crate) use compose::{Machine, compose};
 pub use owner::{Owner, Users};
 pub(crate) use template::OWN;
+pub use template::variables;
 
 use crate::files::BlobId;
 use serde::{Serialize, Serializer};

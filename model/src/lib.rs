@@ -5,11 +5,13 @@
 mod bad_value;
 pub mod boot;
 mod check;
+pub mod date;
 pub mod diagnostic;
 mod distance;
 mod documents;
 pub mod domain;
 pub mod etc;
+pub mod explain;
 pub mod files;
 pub mod fleet;
 pub mod guest;

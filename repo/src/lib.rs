@@ -5,12 +5,14 @@
 mod carry;
 mod documents;
 mod export;
+mod history;
 mod init;
 mod open;
 
 pub use carry::carry;
 pub use documents::CommitDocuments;
 pub use export::{Export, Slice};
+pub use history::Change;
 pub use init::init_with_commit;
 pub use open::{Commit, Repo};
 

@@ -106,8 +106,8 @@ impl Fleet {
         let args = ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", &key];
         Ran::program("ssh-keygen", &args);
         let public = fs::read_to_string(format!("{key}.pub")).expect("a public key");
-        let machine = format!("[machine]\nkey = \"{}\"\n", public.trim());
-        self.change("pservers/alpha/host.toml", "[machine]\n", &machine);
+        let machine = format!("key = \"{}\"\ndmi-uuid = ", public.trim());
+        self.change("pservers/alpha/host.toml", "dmi-uuid = ", &machine);
         key
     }
 

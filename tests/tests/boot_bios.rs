@@ -41,6 +41,8 @@ fn boots_from_cd(boot: &Boot) {
         "version = 1\nvars.seen = \"global\"\n",
     );
     fleet.append("domus.toml", "\n[groups.test]\n");
+    let groups = "version = 1\ngroups = [\"test\"]\n";
+    fleet.change("pservers/alpha/host.toml", "version = 1\n", groups);
     fleet.write("pservers/alpha/etc/domus-both", "alpha\n");
     let key = fleet.host_key();
     fleet.secret("vservers/web/etc/domus-both", "web\n");

@@ -6,17 +6,17 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use domus_model::diagnostic::position;
 use domus_model::files::Files;
 use domus_model::fleet::Host;
-use domus_model::load::{Frame, Proof, Scope};
+use domus_model::load::Frame;
 use domus_model::names::Name;
 use domus_model::show::{self, Setting};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::render;
+use crate::machine::Machine;
 use crate::tree::Tree;
 
 /// Show a host or domU with all that it takes from groups and defaults, and where that is written
@@ -64,30 +64,25 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let files = Tree::find(&args.dir, args.at.as_deref())?.documents()?;
     let name = args.name.as_str();
     let frame = Frame::read(&files.shared);
-    let (directory, is_host) = find(&files, name)?;
-    let documents = &files.hosts[directory];
-    let mut proof = Proof::new(&frame);
-    let Some(host) = proof.host(directory, documents, &files.vservers) else {
-        let (problems, _) = proof.finish(Scope::Slice);
-        render::refuse(&files, &problems);
-        bail!("{directory} has errors, so nobody can say what it comes to");
-    };
-    let (settings, merged) = match host.domus.get(name).filter(|_| !is_host) {
+    let machine = Machine::find(&files, &frame, name)?;
+    let (host, documents) = (&machine.host, machine.documents);
+    let (settings, merged) = match machine.domu() {
         Some(domu) => (
             show::domu(&frame, documents, domu),
             serde_json::to_value(domu)?,
         ),
         None => (
-            show::host(&frame, documents, &host),
-            serde_json::to_value(&host)?,
+            show::host(&frame, documents, host),
+            serde_json::to_value(host)?,
         ),
     };
+    let on = machine.domu.as_ref().map(|_| host.name.as_str());
     let text = match args.json {
         true => {
             let report = Report {
-                kind: if is_host { "host" } else { "domU" },
+                kind: machine.kind(),
                 name,
-                host: (!is_host).then_some(directory),
+                host: on,
                 settings: merged,
                 written: settings
                     .iter()
@@ -96,23 +91,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             };
             serde_json::to_string_pretty(&report)? + "\n"
         }
-        false => table(&files, &host, (!is_host).then_some(name), &settings),
+        false => table(&files, host, on.map(|_| name), &settings),
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The directory of the host that is called so, or that has a domU called so, and which of the two.
-fn find<'f>(files: &'f Files, name: &str) -> Result<(&'f str, bool)> {
-    if let Some((directory, _)) = files.hosts.get_key_value(name) {
-        return Ok((directory, true));
-    }
-    let domu = |host: &str| format!("pservers/{host}/domUs/{name}.toml");
-    let mut hosts = files.hosts.iter();
-    if let Some((directory, _)) = hosts.find(|(host, docs)| docs.contains(&domu(host))) {
-        return Ok((directory, false));
-    }
-    bail!("the fleet has no host and no domU {name}; `ls pservers pservers/*/domUs` lists them")
 }
 
 fn written(files: &Files, setting: &Setting) -> Option<Written> {

@@ -10,7 +10,7 @@ use minijinja::value::ValueKind;
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// How much a template may compute (instructions of the engine) before it is taken to be endless.
@@ -52,6 +52,16 @@ impl Engine {
         let filled = self.0.render_named_str("", text, context.value.clone());
         filled.map_err(|error| problem(text, &error, &context.known))
     }
+}
+
+/// The variables that a template takes, `domus` and what it makes by itself left out.
+pub fn variables(text: &str) -> BTreeSet<String> {
+    let Engine(engine) = Engine::new();
+    let template = engine.template_from_str(text);
+    let all = template.map(|template| template.undeclared_variables(false));
+    let mut all: BTreeSet<String> = all.unwrap_or_default().into_iter().collect();
+    all.remove(OWN);
+    all
 }
 
 /// What templates of a machine see: its variables, and in `domus` what Domus knows of it.

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Where a file in `/etc` comes from: which layer gives it, and what it hides.
+
+use crate::etc;
+use crate::fleet::{DomU, Host};
+use crate::guest::GuestConfig;
+use crate::layers::{Body, Layer, above};
+use crate::names::Name;
+use crate::rendered::{Contents, RenderedFile};
+use serde::Serialize;
+
+/// What the layers of a machine say of a path, the one that is seen first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The path, relative to `/etc`.
+    pub path: String,
+    /// What layers say, the highest first; the image, below all, is not known here.
+    pub says: Vec<Say>,
+    /// Of a directory: the files that layers give in it, each with the name of the layer.
+    pub inside: Vec<(String, String)>,
+}
+
+/// What one layer says of a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Say {
+    /// The layer's name.
+    pub layer: String,
+    /// What it does.
+    #[serde(flatten)]
+    pub what: What,
+    /// The file in the repository that says so; none of what is generated.
+    pub source: Option<String>,
+}
+
+/// What a layer does to a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "does", rename_all = "kebab-case")]
+pub enum What {
+    /// Gives a file as it is.
+    File,
+    /// Gives a link.
+    Link,
+    /// Gives a template, filled in.
+    Template,
+    /// Gives a secret, decrypted.
+    Secret,
+    /// Gives what Domus generates.
+    Generated,
+    /// Removes it.
+    Removed {
+        /// It, or the directory that it is in.
+        entry: String,
+    },
+}
+
+impl What {
+    /// One word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Link => "link",
+            Self::Template => "template",
+            Self::Secret => "secret",
+            Self::Generated => "generated",
+            Self::Removed { .. } => "removed",
+        }
+    }
+}
+
+/// Explains a path of a host. `has_hosts`: whether the commit has `global/hosts`.
+pub fn host(fleet: &Name, host: &Host, has_hosts: bool, path: &str) -> Explanation {
+    explain(&etc::for_host(fleet, host, has_hosts), &host.layers, path)
+}
+
+/// Explains a path of a domU.
+pub fn domu(fleet: &Name, domu: &DomU, has_hosts: bool, path: &str) -> Explanation {
+    let guest = GuestConfig::new(fleet, domu, "");
+    explain(&etc::for_guest(&guest, has_hosts), &domu.layers, path)
+}
+
+fn explain(generated: &[RenderedFile], layers: &[Layer], path: &str) -> Explanation {
+    let mut says = Vec::new();
+    let mut inside: Vec<(String, String)> = Vec::new();
+    let below = format!("{path}/");
+    for layer in layers.iter().rev() {
+        for file in layer.files.keys().filter(|file| file.starts_with(&below)) {
+            let is_hidden = says
+                .iter()
+                .any(|say: &Say| matches!(say.what, What::Removed { .. }));
+            if !is_hidden && inside.iter().all(|(known, _)| known != file) {
+                inside.push((file.clone(), layer.name.clone()));
+            }
+        }
+        let removed = [path].into_iter().chain(above(path));
+        let removed = removed.filter(|entry| layer.remove.contains(*entry)).last();
+        let (what, source) = match (layer.files.get(path), removed) {
+            (Some(file), _) => {
+                let what = match file.body {
+                    Body::Copy => What::File,
+                    Body::Link => What::Link,
+                    Body::Text(_) => What::Template,
+                    Body::Secret => What::Secret,
+                };
+                (what, file.source.clone())
+            }
+            (None, Some(entry)) => {
+                let entry = entry.to_owned();
+                (
+                    What::Removed { entry },
+                    format!("{}/etc.toml", layer.directory),
+                )
+            }
+            (None, None) => continue,
+        };
+        says.push(Say {
+            layer: layer.name.clone(),
+            what,
+            source: Some(source),
+        });
+    }
+    if let Some(file) = generated.iter().find(|file| file.path == path) {
+        says.push(Say {
+            layer: "generated".to_owned(),
+            what: match file.contents {
+                Contents::Text(_) => What::Generated,
+                Contents::Link(_) => What::Link,
+            },
+            source: None,
+        });
+    }
+    inside.sort();
+    Explanation {
+        path: path.to_owned(),
+        says,
+        inside,
+    }
+}
+
+/// The path below `/etc` that an operator named: `/etc/motd`, `etc/motd` or `motd`.
+pub fn path_of(text: &str) -> &str {
+    let text = text.strip_prefix("/etc/").or(text.strip_prefix("etc/"));
+    text.unwrap_or_default().trim_end_matches('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::BlobId;
+    use crate::layers::File;
+    use std::collections::BTreeMap;
+
+    fn layer(name: &str, files: &[&str], remove: &[&str]) -> Layer {
+        let file = |path: &&str| {
+            let file = File {
+                source: format!("{name}/etc/{path}"),
+                id: BlobId([0; 20]),
+                body: Body::Copy,
+            };
+            (path.to_string(), file)
+        };
+        Layer {
+            name: name.to_owned(),
+            directory: name.to_owned(),
+            files: files.iter().map(file).collect(),
+            attributes: BTreeMap::new(),
+            remove: remove.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn lines(path: &str) -> Vec<String> {
+        let layers = [
+            layer("global", &["motd", "a/x", "a/y"], &["issue"]),
+            layer("@web", &["a/x"], &["motd", "a"]),
+            layer("alpha", &["motd", "a/z"], &[]),
+        ];
+        let generated = [RenderedFile::new("hostname", "alpha\n")];
+        let explanation = explain(&generated, &layers, path);
+        let says = explanation.says.iter().map(|say| {
+            let source = say.source.as_deref().unwrap_or("-");
+            format!("{} {} {source}", say.layer, say.what.word())
+        });
+        let inside = explanation.inside.iter();
+        says.chain(inside.map(|(file, layer)| format!("{file} of {layer}")))
+            .collect()
+    }
+
+    #[test]
+    fn each_layer_has_its_say() {
+        let motd = [
+            "alpha file alpha/etc/motd",
+            "@web removed @web/etc.toml",
+            "global file global/etc/motd",
+        ];
+        assert_eq!(lines("motd"), motd);
+        assert_eq!(lines("issue"), ["global removed global/etc.toml"]);
+        let x = ["@web file @web/etc/a/x", "global file global/etc/a/x"];
+        assert_eq!(lines("a/x"), x);
+        assert_eq!(
+            lines("a/y"),
+            ["@web removed @web/etc.toml", "global file global/etc/a/y"]
+        );
+        assert_eq!(
+            lines("a"),
+            ["@web removed @web/etc.toml", "a/x of @web", "a/z of alpha"]
+        );
+        assert_eq!(lines("hostname"), ["generated generated -"]);
+        assert_eq!(lines("passwd"), [""; 0]);
+    }
+
+    #[test]
+    fn paths_are_named_as_people_do() {
+        for text in ["/etc/ssh/sshd_config", "etc/ssh/sshd_config/"] {
+            assert_eq!(path_of(text), "ssh/sshd_config");
+        }
+        assert_eq!(path_of("/etc"), "");
+        assert_eq!(path_of("/usr/x"), "");
+    }
+}
