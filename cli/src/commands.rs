@@ -7,6 +7,7 @@ pub(crate) mod explain;
 pub(crate) mod image;
 pub(crate) mod init;
 pub(crate) mod iso;
+pub(crate) mod plan;
 pub(crate) mod rehearse;
 pub(crate) mod schema;
 pub(crate) mod secret;

@@ -8,6 +8,44 @@ use domus_model::load::{Frame, Proof, Scope};
 use domus_model::names::Name;
 
 use crate::render;
+use crate::tree::Tree;
+
+/// Where a host or domU is.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The documents that concern its host.
+    pub(crate) files: Files,
+    /// What the host's directory is called.
+    host: String,
+    /// Whether it is a domU on that host.
+    domu: Option<Name>,
+}
+
+impl Place {
+    /// Finds the host or domU of that name.
+    ///
+    /// # Errors
+    /// There is none, or documents cannot be read.
+    pub(crate) fn find(tree: &Tree, name: &Name) -> Result<Self> {
+        let files = tree.slice(name.as_str())?;
+        if !files.hosts.is_empty() {
+            let host = name.to_string();
+            let domu = None;
+            return Ok(Self { files, host, domu });
+        }
+        let Some(host) = tree.host_of(name.as_str())? else {
+            bail!(
+                "the fleet has no host and no domU {name}; \
+                 `ls pservers pservers/*/domUs` lists them"
+            );
+        };
+        Ok(Self {
+            files: tree.slice(&host)?,
+            host,
+            domu: Some(name.clone()),
+        })
+    }
+}
 
 /// A host, or a domU on it.
 pub(crate) struct Machine<'f> {
@@ -20,25 +58,16 @@ pub(crate) struct Machine<'f> {
 }
 
 impl<'f> Machine<'f> {
-    /// Finds it; the documents of its host must have no errors, which are shown.
+    /// What it comes to; the documents of its host must have no errors, else they are shown.
     ///
     /// # Errors
-    /// There is none, or there are errors.
-    pub(crate) fn find(files: &'f Files, frame: &Frame<'f>, name: &str) -> Result<Self> {
-        let (directory, is_host) = directory(files, name)?;
-        let documents = &files.hosts[directory];
-        let mut proof = Proof::new(frame);
-        let Some(host) = proof.host(directory, documents, &files.vservers) else {
-            let (problems, _) = proof.finish(Scope::Slice);
-            render::refuse(files, &problems);
-            bail!("{directory} has errors, so nobody can say what it comes to");
-        };
-        let domu = host.domus.keys().find(|domu| domu.as_str() == name);
-        let domu = domu.filter(|_| !is_host).cloned();
+    /// There are errors.
+    pub(crate) fn new(place: &'f Place, frame: &Frame<'f>) -> Result<Self> {
+        let host = host(&place.files, frame, &place.host)?;
         Ok(Self {
             host,
-            documents,
-            domu,
+            documents: &place.files.hosts[&place.host],
+            domu: place.domu.clone(),
         })
     }
 
@@ -56,15 +85,19 @@ impl<'f> Machine<'f> {
     }
 }
 
-/// The directory of the host that is called so, or that has a domU called so, and which of the two.
-fn directory<'f>(files: &'f Files, name: &str) -> Result<(&'f str, bool)> {
-    if let Some((directory, _)) = files.hosts.get_key_value(name) {
-        return Ok((directory, true));
+/// What the documents of a host come to; errors in them are shown.
+///
+/// # Errors
+/// There are errors.
+pub(crate) fn host(files: &Files, frame: &Frame<'_>, name: &str) -> Result<Host> {
+    let mut proof = Proof::new(frame);
+    let host = proof.host(name, &files.hosts[name], &files.vservers);
+    let (problems, _) = proof.finish(Scope::Slice);
+    match host {
+        Some(host) => Ok(host),
+        None => {
+            render::refuse(files, &problems);
+            bail!("{name} has errors, so nobody can say what it comes to")
+        }
     }
-    let domu = |host: &str| format!("pservers/{host}/domUs/{name}.toml");
-    let mut hosts = files.hosts.iter();
-    if let Some((directory, _)) = hosts.find(|(host, docs)| docs.contains(&domu(host))) {
-        return Ok((directory, false));
-    }
-    bail!("the fleet has no host and no domU {name}; `ls pservers pservers/*/domUs` lists them")
 }

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use domus_model::diagnostic::Diagnostic;
 use domus_model::files::{Documents, Files};
 use domus_model::load::{Counts, Frame, Proof, Scope};
+use domus_model::status::short;
 use domus_repo::{CommitDocuments, Repo};
 use domus_system::documents;
 
@@ -53,6 +54,14 @@ pub(crate) struct Proved {
 }
 
 impl Tree {
+    /// What people call it: a commit by its first digits.
+    pub(crate) fn label(&self) -> &str {
+        match self {
+            Self::Work(_) => "the files as they are",
+            Self::Commit { id, .. } => short(id),
+        }
+    }
+
     /// The work tree that `dir` belongs to, or the commit that `at` names in its repository.
     ///
     /// # Errors
@@ -67,15 +76,30 @@ impl Tree {
         Ok(Self::Commit { repo, id })
     }
 
-    /// All documents.
+    /// The documents that concern one host: its own, its domUs', and what all hosts share.
     ///
     /// # Errors
     /// They cannot be read.
-    pub(crate) fn documents(&self) -> Result<Files> {
-        match self {
-            Self::Work(root) => documents::read(root),
-            Self::Commit { repo, id } => Repo::discover(repo)?.documents(id),
+    pub(crate) fn slice(&self, host: &str) -> Result<Files> {
+        let reader = self.reader()?;
+        let mut files = Files::new();
+        files.shared = reader.shared()?;
+        let documents = reader.host(host)?;
+        if !documents.is_empty() {
+            files.vservers = reader.vservers_of(&documents)?;
+            files.hosts.insert(host.to_owned(), documents);
         }
+        Ok(files)
+    }
+
+    /// The host that has a domU of that name: by its document, be that right or wrong.
+    ///
+    /// # Errors
+    /// The fleet cannot be read.
+    pub(crate) fn host_of(&self, domu: &str) -> Result<Option<String>> {
+        let reader = self.reader()?;
+        let has = |host: &String| reader.has(&format!("pservers/{host}/domUs/{domu}.toml"));
+        Ok(reader.hosts()?.into_iter().find(has))
     }
 
     /// Proves the fleet.
@@ -157,15 +181,28 @@ impl Reader {
                 if documents.is_empty() {
                     continue;
                 }
-                let mut vservers = BTreeMap::new();
-                for domu in documents.domus() {
-                    let of_domu = self.vserver(domu)?;
-                    if !of_domu.is_empty() {
-                        vservers.insert(domu.to_owned(), of_domu);
-                    }
-                }
-                proof.host(host, &documents, &vservers);
+                proof.host(host, &documents, &self.vservers_of(&documents)?);
             }
+        }
+    }
+
+    /// The documents of domUs' own directories, for the domUs of a host.
+    fn vservers_of(&self, host: &Documents) -> Result<BTreeMap<String, Documents>> {
+        let mut vservers = BTreeMap::new();
+        for domu in host.domus() {
+            let documents = self.vserver(domu)?;
+            if !documents.is_empty() {
+                vservers.insert(domu.to_owned(), documents);
+            }
+        }
+        Ok(vservers)
+    }
+
+    /// Whether there is a file at `path`.
+    fn has(&self, path: &str) -> bool {
+        match self {
+            Self::Work(root) => root.join(path).is_file(),
+            Self::Commit(commit) => commit.has(path),
         }
     }
 

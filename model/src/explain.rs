@@ -154,6 +154,7 @@ mod tests {
             let file = File {
                 source: format!("{name}/etc/{path}"),
                 id: BlobId([0; 20]),
+                is_program: false,
                 body: Body::Copy,
             };
             (path.to_string(), file)

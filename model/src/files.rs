@@ -2,6 +2,8 @@
 //! The files of a repository that say something: documents with their content, and the names of
 //! those that layers lay over `/etc`.
 
+use sha2::Digest as _;
+use sha2::Sha256;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound::{Included, Unbounded};
@@ -41,6 +43,9 @@ pub enum LeafKind {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobId(pub [u8; 20]);
 
+/// SHA-256 of a content.
+pub type Digest = [u8; 32];
+
 impl fmt::Debug for BlobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -66,6 +71,18 @@ impl Documents {
     /// Adds what is in the `etc/` of a layer.
     pub fn insert_leaf(&mut self, path: impl Into<Arc<str>>, leaf: Leaf) {
         self.leaves.insert(path.into(), leaf);
+    }
+
+    /// Adds all that others have.
+    pub fn extend(&mut self, others: Self) {
+        self.contents.extend(others.contents);
+        self.leaves.extend(others.leaves);
+    }
+
+    /// Takes out what is at `path`; whether there was something.
+    pub fn remove(&mut self, path: &str) -> bool {
+        let (content, leaf) = (self.contents.remove(path), self.leaves.remove(path));
+        content.is_some() || leaf.is_some()
     }
 
     /// Whether there is nothing.
@@ -99,6 +116,13 @@ impl Documents {
     pub(crate) fn get(&self, path: &str) -> Option<(&Arc<str>, Result<&[u8], &str>)> {
         let (path, content) = self.contents.get_key_value(path)?;
         Some((path, content.as_deref().map_err(String::as_str)))
+    }
+
+    /// What identifies the content of a document: not what git calls it, and good for telling
+    /// whether two are the same.
+    pub fn id_of(&self, path: &str) -> Option<Digest> {
+        let content = self.contents.get(path)?.as_ref().ok()?;
+        Some(Sha256::digest(content).into())
     }
 
     /// What the `etc/` of layers hold in and below a directory whose path ends with a slash.

@@ -35,6 +35,7 @@ pub struct Fleet {
 
 /// What a dom0 ISO is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Release {
     /// Its version, fit for a file name.
     pub version: String,
@@ -271,6 +272,24 @@ pub enum Backing {
         #[serde(rename = "device")]
         path: String,
     },
+}
+
+impl Backing {
+    /// The volume of the host's pool, if it is one.
+    pub fn volume(&self) -> Option<&str> {
+        match self {
+            Self::Volume { name, .. } => Some(name),
+            Self::Device { .. } => None,
+        }
+    }
+
+    /// The size that it is made with, if Domus makes it.
+    pub fn size(&self) -> Option<Size> {
+        match self {
+            Self::Volume { size, .. } => Some(*size),
+            Self::Device { .. } => None,
+        }
+    }
 }
 
 /// The name in its host's pool of the volume that keeps a domU's disk, where the disk names no

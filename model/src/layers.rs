@@ -38,6 +38,8 @@ pub struct File {
     pub source: String,
     /// What git calls its content there.
     pub id: BlobId,
+    /// Whether it may be run there.
+    pub is_program: bool,
     /// How it becomes what it is.
     pub body: Body,
 }

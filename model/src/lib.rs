@@ -4,6 +4,7 @@
 
 mod bad_value;
 pub mod boot;
+pub mod changes;
 mod check;
 pub mod date;
 pub mod diagnostic;

@@ -117,6 +117,11 @@ impl<'t> Frame<'t> {
         &self.shared
     }
 
+    /// What is wrong with these documents by themselves.
+    pub fn problems(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+
     /// The fleet without its hosts, as far as these documents go.
     pub fn fleet(&self) -> Option<Fleet> {
         lower::fleet(&self.shared)

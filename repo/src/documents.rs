@@ -2,6 +2,7 @@
 //! The documents of a commit, host by host: a large fleet is never in memory as a whole.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -49,6 +50,12 @@ impl CommitDocuments {
     /// The names of the directories of hosts, in order.
     pub fn hosts(&self) -> Vec<String> {
         self.roots.hosts.keys().cloned().collect()
+    }
+
+    /// Whether the commit has a file at `path`.
+    pub fn has(&self, path: &str) -> bool {
+        let root = self.repo.git.find_tree(self.roots.root);
+        root.is_ok_and(|root| root.get_path(Path::new(path)).is_ok())
     }
 
     /// The documents that all hosts share.

@@ -23,6 +23,13 @@ pub struct Change {
     pub summary: String,
 }
 
+impl Change {
+    /// The author's name without the address.
+    pub fn name(&self) -> &str {
+        self.author.split(" <").next().unwrap_or_default()
+    }
+}
+
 impl Repo {
     /// Whether the file `here` is as `commit` has it at `path`.
     ///

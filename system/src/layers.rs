@@ -160,12 +160,11 @@ impl Stack<'_> {
             _ => fs::read(&from)?,
         };
         write(&target, &content, 0o600)?;
-        let is_program = fs::metadata(&from)?.mode() & 0o100 != 0;
         let mode = match (&file.body, &covered) {
             (Body::Secret, _) => 0o600,
             // git knows who may run it, and what it covers who may read it.
-            (_, Some(covered)) => with_run(covered.mode() & 0o666, is_program),
-            (_, None) => with_run(0o644, is_program),
+            (_, Some(covered)) => with_run(covered.mode() & 0o666, file.is_program),
+            (_, None) => with_run(0o644, file.is_program),
         };
         if let Some(covered) = covered.filter(|_| file.body != Body::Secret) {
             own(&target, covered.uid(), covered.gid())?;

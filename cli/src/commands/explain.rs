@@ -21,7 +21,7 @@ use domus_model::table::table;
 use domus_repo::{Change, Repo};
 use serde::Serialize;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, Place};
 use crate::tree::Tree;
 
 /// Show which layer gives a file in /etc of a host or domU, who wrote it, and what it hides
@@ -65,9 +65,10 @@ struct Variable {
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let tree = Tree::find(&args.dir, args.at.as_deref())?;
-    let files = tree.documents()?;
+    let place = Place::find(&tree, &args.name)?;
+    let files = &place.files;
     let frame = Frame::read(&files.shared);
-    let machine = Machine::find(&files, &frame, args.name.as_str())?;
+    let machine = Machine::new(&place, &frame)?;
     let Some(fleet) = frame.fleet() else {
         bail!("domus.toml has errors: see `domus check`");
     };
@@ -87,7 +88,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     let report = Report {
         name: &args.name,
-        variables: filled(&files, &explanation, &settings),
+        variables: filled(files, &explanation, &settings),
         explanation: &explanation,
         changes: &changes,
     };
@@ -166,7 +167,7 @@ impl Report<'_> {
                 (_, Some(change)) => (
                     short(&change.commit).to_owned(),
                     day(change.seconds),
-                    change.author.clone(),
+                    change.name().to_owned(),
                 ),
                 (Some(_), None) => ("not committed".into(), String::new(), String::new()),
                 (None, _) => (String::new(), String::new(), String::new()),
@@ -200,8 +201,11 @@ impl Report<'_> {
             text += "\n";
             text += &table(&["file", "layer"], &rows);
         }
-        if rows.len() > 1 && inside.is_empty() {
-            text += "\nThe first one is seen; it hides those below it.\n";
+        match says.first().map(|say| &say.what) {
+            _ if !inside.is_empty() => {}
+            Some(What::Removed { .. }) => text += "\nIt is not seen: the first one removes it.\n",
+            Some(_) => text += "\nThe first one is seen; it hides those below it.\n",
+            None => text += "\nNo layer has a say in it.\n",
         }
         text
     }

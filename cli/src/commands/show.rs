@@ -16,7 +16,7 @@ use domus_model::show::{self, Setting};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, Place};
 use crate::tree::Tree;
 
 /// Show a host or domU with all that it takes from groups and defaults, and where that is written
@@ -61,10 +61,12 @@ struct Written {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let files = Tree::find(&args.dir, args.at.as_deref())?.documents()?;
+    let tree = Tree::find(&args.dir, args.at.as_deref())?;
+    let place = Place::find(&tree, &args.name)?;
+    let files = &place.files;
     let name = args.name.as_str();
     let frame = Frame::read(&files.shared);
-    let machine = Machine::find(&files, &frame, name)?;
+    let machine = Machine::new(&place, &frame)?;
     let (host, documents) = (&machine.host, machine.documents);
     let (settings, merged) = match machine.domu() {
         Some(domu) => (
@@ -86,12 +88,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 settings: merged,
                 written: settings
                     .iter()
-                    .filter_map(|it| written(&files, it))
+                    .filter_map(|it| written(files, it))
                     .collect(),
             };
             serde_json::to_string_pretty(&report)? + "\n"
         }
-        false => table(&files, host, on.map(|_| name), &settings),
+        false => table(files, host, on.map(|_| name), &settings),
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(ExitCode::SUCCESS)

@@ -349,14 +349,18 @@ pub(super) const OWNER: Form<Owner> = Form {
     parse: str::parse,
 };
 
+/// Nobody has its private part.
+const EXAMPLE_KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBy/04APQQ0EpxOCz1U7/yLtiAZLNS7dOx+PtgRZDYaw";
+
 pub(super) const SSH_KEY: Form<SshKey> = Form {
-    example: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI...",
+    example: EXAMPLE_KEY,
     pattern: r"^ssh-ed25519 [A-Za-z0-9+/]+=*( .*)?$",
     parse: str::parse,
 };
 
 pub(super) const RECIPIENT: Form<Recipient> = Form {
-    example: "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI...",
+    example: EXAMPLE_KEY,
     pattern: r"^(ssh-ed25519 [A-Za-z0-9+/]+=*( .*)?|age1[0-9a-z]+)$",
     parse: str::parse,
 };

@@ -73,8 +73,12 @@ pub(crate) fn compose<'d>(
                 },
             };
             let source = source.to_string();
-            let id = leaf.id;
-            let file = File { source, id, body };
+            let file = File {
+                source,
+                id: leaf.id,
+                is_program: leaf.kind == LeafKind::Program,
+                body,
+            };
             files.insert(doc.target(inside).to_owned(), file);
         }
         laid.push(Layer {

@@ -3,6 +3,7 @@
 
 use domus_model::files::{BlobId, Files, Leaf, LeafKind};
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 /// This crate's directory.
@@ -27,17 +28,29 @@ pub(crate) fn add(files: &mut Files, dir: &Path, prefix: &str) {
             add(files, &path, &format!("{inside}/"));
             continue;
         }
-        if Files::lists(&inside) {
-            let kind = match path.is_symlink() {
-                true => LeafKind::Link,
-                false => LeafKind::File,
-            };
-            let id = BlobId([0; 20]);
-            files.insert_leaf(inside.as_str(), Leaf { kind, id });
-        }
-        if Files::wants(&inside) && !path.is_symlink() {
-            files.insert(inside, fs::read(&path).expect("a readable file"));
-        }
+        let content = match path.is_symlink() {
+            true => Vec::new(),
+            false => fs::read(&path).expect("a readable file"),
+        };
+        identify(files, &inside, &content, path.is_symlink());
+    }
+}
+
+/// Adds a file or link, as those do who read repositories.
+pub(crate) fn identify(files: &mut Files, path: &str, content: &[u8], is_link: bool) {
+    if Files::lists(path) {
+        let kind = match is_link {
+            true => LeafKind::Link,
+            false => LeafKind::File,
+        };
+        let mut hasher = DefaultHasher::new();
+        content.hash(&mut hasher);
+        let mut id = BlobId([0; 20]);
+        id.0[..8].copy_from_slice(&hasher.finish().to_be_bytes());
+        files.insert_leaf(path, Leaf { kind, id });
+    }
+    if Files::wants(path) && !is_link {
+        files.insert(path, content.to_vec());
     }
 }
 

@@ -26,6 +26,7 @@ fn layer(name: &str, files: &[(&str, Body)]) -> Layer {
         let file = layers::File {
             source: format!("{name}/etc/{path}{ending}"),
             id: BlobId([0; 20]),
+            is_program: ["cron.daily/own", "site"].contains(path),
             body: body.clone(),
         };
         (path.to_string(), file)

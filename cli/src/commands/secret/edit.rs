@@ -60,10 +60,11 @@ pub(super) fn run(root: &Path, args: &Args) -> Result<ExitCode> {
         0..=3 => hosts.join(", "),
         n => format!("{n} hosts"),
     };
-    println!(
-        "{path} is encrypted for {hosts} and {} operators.",
-        needs.operators.len()
-    );
+    let operators = match needs.operators.len() {
+        1 => "1 operator".to_owned(),
+        n => format!("{n} operators"),
+    };
+    println!("{path} is encrypted for {hosts} and {operators}.");
     if listed {
         println!("It is listed in etc.toml now; commit both.");
     }

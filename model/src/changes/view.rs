@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What is seen in `/etc` when all layers lie over each other, and what differs between two.
+
+use super::{Impact, Step, Subject};
+use crate::layers::{Attributes, Body, File, Layer, above};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is seen at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Seen<'l> {
+    /// What a layer gives.
+    Given {
+        layer: &'l Layer,
+        file: &'l File,
+        attributes: Option<&'l Attributes>,
+    },
+    /// Nothing: a layer removes what lower ones have.
+    Removed(&'l Layer),
+}
+
+/// What is seen in `/etc`, as far as these layers have a say.
+fn view(layers: &[Layer]) -> BTreeMap<&str, Seen<'_>> {
+    let mut seen: BTreeMap<&str, Seen<'_>> = BTreeMap::new();
+    for layer in layers {
+        seen.retain(|path, _| !layer.removes(path));
+        let removed = layer.remove.iter();
+        seen.extend(removed.map(|path| (path.as_str(), Seen::Removed(layer))));
+        for (path, file) in &layer.files {
+            for directory in above(path) {
+                // A directory lies where a file was, or is given anew in place of a removed one.
+                if matches!(seen.get(directory), Some(Seen::Given { .. })) {
+                    seen.remove(directory);
+                }
+            }
+            let below = format!("{path}/");
+            seen.retain(|path, _| !path.starts_with(&below));
+            let given = Seen::Given {
+                layer,
+                file,
+                attributes: layer.attributes.get(path),
+            };
+            seen.insert(path, given);
+        }
+    }
+    seen
+}
+
+/// Whether both are the same, whichever layer they come from.
+fn is_same(from: &Seen<'_>, to: &Seen<'_>) -> bool {
+    match (from, to) {
+        (
+            Seen::Given {
+                file: from,
+                attributes: of_from,
+                ..
+            },
+            Seen::Given {
+                file: to,
+                attributes: of_to,
+                ..
+            },
+        ) => has_same_content(from, to) && of_from == of_to,
+        (Seen::Removed(_), Seen::Removed(_)) => true,
+        _ => false,
+    }
+}
+
+fn has_same_content(from: &File, to: &File) -> bool {
+    let is_text = matches!(from.body, Body::Text(_));
+    (from.is_program, &from.body) == (to.is_program, &to.body) && (is_text || from.id == to.id)
+}
+
+/// Owners and modes of directories, as far as these layers say.
+fn directories(layers: &[Layer]) -> BTreeMap<&str, (&Layer, &Attributes)> {
+    let mut all = BTreeMap::new();
+    for layer in layers {
+        let own = layer.attributes.iter();
+        let own = own.filter(|(path, _)| !layer.files.contains_key(*path));
+        all.extend(own.map(|(path, attributes)| (path.as_str(), (layer, attributes))));
+    }
+    all
+}
+
+/// What differs in `/etc`, a step each.
+pub(super) fn steps(
+    subject: &Subject,
+    from: &[Layer],
+    to: &[Layer],
+    impact: impl Fn(&str) -> (Impact, Option<String>),
+) -> Vec<Step> {
+    let modes = [directories(from), directories(to)];
+    let (from, to) = (view(from), view(to));
+    let paths: BTreeSet<&str> = from.keys().chain(to.keys()).copied().collect();
+    let mut steps = Vec::new();
+    for path in paths {
+        let (what, source) = match (from.get(path), to.get(path)) {
+            (Some(from), Some(to)) if is_same(from, to) => continue,
+            (None | Some(Seen::Removed(_)), Some(Seen::Given { file, .. })) => {
+                ("added", file.source.clone())
+            }
+            (Some(Seen::Given { file: before, .. }), Some(Seen::Given { layer, file, .. }))
+                if has_same_content(before, file) =>
+            {
+                (OWNED, document(layer))
+            }
+            (Some(Seen::Given { file: before, .. }), Some(Seen::Given { file, .. })) => {
+                let what = match (&before.body, &file.body) {
+                    (Body::Secret, Body::Secret) if before.id != file.id => "encrypted anew",
+                    _ => "changed",
+                };
+                (what, file.source.clone())
+            }
+            (_, Some(Seen::Removed(layer))) => ("removed", document(layer)),
+            (Some(Seen::Given { file, .. }), None) => ("no more given", file.source.clone()),
+            (Some(Seen::Removed(layer)), None) => ("no more removed", document(layer)),
+            (None, None) => continue,
+        };
+        let (impact, reason) = impact(path);
+        steps.push(Step {
+            impact,
+            subject: subject.clone(),
+            what: format!("/etc/{path} {what}"),
+            source: Some(source),
+            reason,
+        });
+    }
+    let paths: BTreeSet<&str> = modes.iter().flatten().map(|(path, _)| *path).collect();
+    for path in paths {
+        let [from, to] = modes.each_ref().map(|modes| modes.get(path));
+        let attributes = |of: Option<&(&Layer, &Attributes)>| of.map(|(_, it)| (*it).clone());
+        if attributes(from) != attributes(to) {
+            let (impact, reason) = impact(path);
+            steps.push(Step {
+                impact,
+                subject: subject.clone(),
+                what: format!("/etc/{path} {OWNED}"),
+                source: to.or(from).map(|(layer, _)| document(layer)),
+                reason,
+            });
+        }
+    }
+    steps
+}
+
+const OWNED: &str = "has another owner or mode";
+
+fn document(layer: &Layer) -> String {
+    format!("{}/etc.toml", layer.directory)
+}
