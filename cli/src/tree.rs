@@ -2,7 +2,7 @@
 //! A fleet's documents, read host by host: those of a work tree or of a commit. A large fleet is
 //! proved by several threads and never in memory as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -10,7 +10,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 use domus_model::diagnostic::Diagnostic;
 use domus_model::files::{Documents, Files};
-use domus_model::load::{Counts, Frame, Proof, Scope};
+use domus_model::load::{Counts, Frame, Moved, Proof, Scope};
 use domus_model::status::short;
 use domus_repo::{CommitDocuments, Repo};
 use domus_system::documents;
@@ -131,9 +131,8 @@ impl Tree {
         for proof in proofs {
             whole.join(proof?);
         }
-        let vservers = reader.vservers()?;
-        let vservers = &vservers;
-        let (diagnostics, counts) = whole.finish(Scope::Fleet { vservers });
+        let (vservers, moved) = (&reader.vservers()?, &self.moved(&reader)?);
+        let (diagnostics, counts) = whole.finish(Scope::Fleet { vservers, moved });
         let has_errors = opened::has_errors(&diagnostics);
         let fleet = frame.fleet().filter(|_| !has_errors);
         Ok(Proved {
@@ -142,6 +141,52 @@ impl Tree {
             diagnostics,
             counts,
         })
+    }
+
+    /// The domUs that are on another host than they were: before the commit, or in the last one.
+    fn moved(&self, reader: &Reader) -> Result<Vec<Moved>> {
+        let Some(before) = self.before() else {
+            return Ok(Vec::new());
+        };
+        let before = before.reader()?;
+        let (mut gone, mut come) = (BTreeMap::new(), BTreeMap::new());
+        let hosts: BTreeSet<String> = before.hosts()?.into_iter().chain(reader.hosts()?).collect();
+        for host in hosts.iter().filter(|host| !reader.has_same(&before, host)) {
+            let [was, is] = [before.domus(host)?, reader.domus(host)?];
+            gone.extend(was.difference(&is).map(|domu| (domu.clone(), host)));
+            come.extend(is.difference(&was).map(|domu| (domu.clone(), host)));
+        }
+        let mut moved = Vec::new();
+        for (domu, from) in gone {
+            if let Some(to) = come.get(&domu) {
+                moved.push(Moved {
+                    volumes: before.volumes(from, &domu)?,
+                    from: from.clone(),
+                    to: (*to).clone(),
+                    domu,
+                });
+            }
+        }
+        Ok(moved)
+    }
+
+    /// What this one is compared with: the last commit, or the one before it; `None` if git has
+    /// nothing.
+    fn before(&self) -> Option<Self> {
+        let (repo, id) = match self {
+            Self::Work(root) => {
+                let repo = Repo::open(root).ok()?;
+                let id = repo.commit("HEAD").ok()?.id;
+                (repo, id)
+            }
+            Self::Commit { repo, id } => {
+                let repo = Repo::discover(repo).ok()?;
+                let id = repo.parent(id).ok()??;
+                (repo, id)
+            }
+        };
+        let repo = repo.path().to_owned();
+        Some(Self::Commit { repo, id })
     }
 
     fn reader(&self) -> Result<Reader> {
@@ -196,6 +241,35 @@ impl Reader {
             }
         }
         Ok(vservers)
+    }
+
+    /// The names of the domUs of a host.
+    fn domus(&self, host: &str) -> Result<BTreeSet<String>> {
+        Ok(match self {
+            Self::Work(root) => documents::list_domus(root, host)?.into_iter().collect(),
+            Self::Commit(commit) => commit.domus(host)?.into_iter().collect(),
+        })
+    }
+
+    /// Whether git knows that a host's directory is the same there.
+    fn has_same(&self, other: &Self, host: &str) -> bool {
+        match (self, other) {
+            (Self::Commit(own), Self::Commit(other)) => own.host_id(host) == other.host_id(host),
+            _ => false,
+        }
+    }
+
+    /// The volumes of a domU; none if its host has errors.
+    fn volumes(&self, host: &str, domu: &str) -> Result<Vec<String>> {
+        let shared = self.shared()?;
+        let frame = Frame::read(&shared);
+        let documents = self.host(host)?;
+        let mut proof = Proof::new(&frame);
+        let host = proof.host(host, &documents, &BTreeMap::new());
+        let domu = host.as_ref().and_then(|host| host.domus.get(domu));
+        let disks = domu.into_iter().flat_map(|domu| &domu.disks);
+        let volumes = disks.filter_map(|disk| disk.backing.volume());
+        Ok(volumes.map(str::to_owned).collect())
     }
 
     /// Whether there is a file at `path`.

@@ -19,8 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What a difference does to what runs, the least first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Impact {
     /// Nothing stops.
     Live,
@@ -50,6 +49,12 @@ impl Impact {
             Self::DomuStop => "stop",
             Self::HostReboot => "reboot",
         }
+    }
+}
+
+impl Serialize for Impact {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
     }
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! From the documents of a repository to a `Fleet`, or to all that is wrong with them.
 
+pub use crate::check::Moved;
 use crate::check::claims::Claims;
 pub use crate::documents::groups_of;
 
-use crate::check::{Load, prove_host, prove_shared, prove_spare};
+use crate::check::{Load, prove_host, prove_moved, prove_shared, prove_spare};
 use crate::diagnostic::{Diagnostic, Place, Severity};
 use crate::documents::{HostDocs, Shared};
 use crate::files::{Documents, Files};
@@ -60,6 +61,8 @@ pub enum Scope<'n> {
     Fleet {
         /// The names of all directories in `vservers/`.
         vservers: &'n [String],
+        /// domUs that are on another host than they were, as far as that is known.
+        moved: &'n [Moved],
     },
     /// Those of one host, and what all share.
     Slice,
@@ -69,7 +72,8 @@ pub enum Scope<'n> {
 pub fn check(files: &Files) -> Checked {
     let vservers: Vec<String> = files.vservers.keys().cloned().collect();
     let vservers = &vservers;
-    prove(files, Scope::Fleet { vservers })
+    let moved = &[];
+    prove(files, Scope::Fleet { vservers, moved })
 }
 
 fn prove(files: &Files, scope: Scope<'_>) -> Checked {
@@ -228,7 +232,8 @@ impl<'f> Proof<'f> {
         diagnostics.extend(self.diagnostics);
         diagnostics.extend(self.frame.diagnostics.iter().cloned());
         self.claims.sort();
-        if let Scope::Fleet { vservers } = scope {
+        if let Scope::Fleet { vservers, moved } = scope {
+            prove_moved(moved, &mut diagnostics);
             self.claims.prove_vservers(vservers, &mut diagnostics);
             prove_spare(shared, self.loads, &mut diagnostics);
         }

@@ -52,6 +52,31 @@ impl CommitDocuments {
         self.roots.hosts.keys().cloned().collect()
     }
 
+    /// What git calls the directory of a host: another, if anything in it is another.
+    pub fn host_id(&self, host: &str) -> Option<String> {
+        self.roots.hosts.get(host).map(ToString::to_string)
+    }
+
+    /// The names of the domUs of a host, by their documents.
+    ///
+    /// # Errors
+    /// Objects are missing or damaged.
+    pub fn domus(&self, host: &str) -> Result<Vec<String>> {
+        let Some(id) = self.roots.hosts.get(host) else {
+            return Ok(Vec::new());
+        };
+        let tree = self.tree(*id, host)?;
+        let Some(domus) = tree.get_name("domUs").filter(is_tree) else {
+            return Ok(Vec::new());
+        };
+        let domus = self.tree(domus.id(), host)?;
+        let names = domus.iter().filter_map(|entry| {
+            let name = entry.name().ok()?.strip_suffix(".toml")?;
+            Some(name.to_owned())
+        });
+        Ok(names.collect())
+    }
+
     /// Whether the commit has a file at `path`.
     pub fn has(&self, path: &str) -> bool {
         let root = self.repo.git.find_tree(self.roots.root);

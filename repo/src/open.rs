@@ -66,6 +66,17 @@ impl Repo {
         })
     }
 
+    /// The first parent of a commit, if it has one.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn parent(&self, commit: &str) -> Result<Option<String>> {
+        let doing = || format!("reading the commit {commit} in {}", self.path.display());
+        let id = git2::Oid::from_str(commit).with_context(doing)?;
+        let commit = self.git.find_commit(id).with_context(doing)?;
+        Ok(commit.parent_id(0).ok().map(|id| id.to_string()))
+    }
+
     /// Whether files that git tracks, or new ones that it does not ignore, differ from `HEAD`.
     ///
     /// # Errors

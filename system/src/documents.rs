@@ -79,6 +79,16 @@ pub fn list_hosts(root: &Path) -> Result<Vec<String>> {
     list_sorted(&root.join("pservers"))
 }
 
+/// The names of the domUs of a host, by their documents.
+///
+/// # Errors
+/// As [`read`].
+pub fn list_domus(root: &Path, host: &str) -> Result<Vec<String>> {
+    let names = list(&root.join("pservers").join(host).join("domUs"))?;
+    let names = names.iter().filter_map(|name| name.strip_suffix(".toml"));
+    Ok(names.map(str::to_owned).collect())
+}
+
 /// The directories of domUs' own files, by name.
 ///
 /// # Errors

@@ -20,9 +20,13 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a directory");
     for path in listed(from) {
         let to = to.join(path.file_name().unwrap_or_default());
-        match path.is_dir() {
-            true => copy(&path, &to),
-            false => drop(fs::copy(&path, &to).expect("a copy")),
+        if path.is_symlink() {
+            let target = path.read_link().expect("a link");
+            std::os::unix::fs::symlink(target, to).expect("a link like it");
+        } else if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            fs::copy(&path, &to).expect("a copy");
         }
     }
 }

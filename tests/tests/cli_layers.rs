@@ -87,10 +87,7 @@ fn a_file_is_explained() {
     let said = run(&fleet, &["explain", "alpha", "/etc/web"], 0).stdout;
     assert!(said.ends_with("file     layer\nweb/one  @web\n"), "{said}");
     let said = run(&fleet, &["explain", "web", "/etc/hostname"], 0).stdout;
-    assert!(
-        said.contains("generated  generated  follows from the documents"),
-        "{said}"
-    );
+    assert!(said.contains("follows from the documents"), "{said}");
     let said = run(&fleet, &["explain", "db", "/etc/nowhere"], 0).stdout;
     assert!(said.ends_with("No layer has a say in it.\n"), "{said}");
 
@@ -154,9 +151,22 @@ fn a_plan_says_what_a_change_does() {
     fs::rename(from.join("domUs/web.toml"), moved.join("domUs/web.toml")).expect("moved");
     let said = run(&fleet, &["plan", "alpha"], 2).stdout;
     assert!(said.contains("stop      web   moves to beta"), "{said}");
+    let warned = "web was on alpha, where its data stays: web.data";
+    let said = run(&fleet, &["check"], 0).stdout;
+    assert!(said.contains(warned), "{said}");
     let said = run(&fleet, &["plan", "beta"], 2).stdout;
     assert!(said.contains("start     web   comes from alpha"), "{said}");
 
+    fleet.commit();
+    assert!(
+        run(&fleet, &["check", "--at", "HEAD"], 0)
+            .stdout
+            .contains(warned)
+    );
+    assert!(
+        !run(&fleet, &["check"], 0).stdout.contains(warned),
+        "it is committed"
+    );
     fleet.append("pservers/alpha/host.toml", "nonsense = 1\n");
     let refused = run(&fleet, &["plan", "alpha"], 1);
     assert!(refused.stderr.contains("unknown key"), "{refused:?}");
