@@ -226,7 +226,7 @@ impl Reader {
                 if documents.is_empty() {
                     continue;
                 }
-                proof.host(host, &documents, &self.vservers_of(&documents)?);
+                proof.add(host, &documents, &self.vservers_of(&documents)?);
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::check::claims::Claims;
 pub use crate::documents::groups_of;
 
 use crate::check::{Load, prove_host, prove_moved, prove_shared, prove_spare};
-use crate::diagnostic::{Diagnostic, Place, Severity};
+use crate::diagnostic::{Diagnostic, Place};
 use crate::documents::{HostDocs, Shared};
 use crate::files::{Documents, Files};
 use crate::fleet::{Fleet, Host};
@@ -86,8 +86,7 @@ fn prove(files: &Files, scope: Scope<'_>) -> Checked {
         }
     }
     let (diagnostics, counts) = proof.finish(scope);
-    let is_error = |note: &Diagnostic| note.severity == Severity::Error;
-    let fleet = match diagnostics.iter().any(is_error) {
+    let fleet = match diagnostics.iter().any(Diagnostic::is_error) {
         true => None,
         false => frame.fleet().map(|fleet| Fleet { hosts, ..fleet }),
     };
@@ -160,14 +159,37 @@ impl<'f> Proof<'f> {
     }
 
     /// Adds the host whose directory in `pservers/` is called so, and gives what its documents
-    /// describe, if they have no error by themselves.
-    /// `vservers`: the documents of at least its domUs' own directories.
+    /// describe, if they have no error by themselves. `vservers`: the documents of at least its
+    /// domUs' own directories.
     pub fn host(
         &mut self,
         directory: &str,
         documents: &Documents,
         vservers: &BTreeMap<String, Documents>,
     ) -> Option<Host> {
+        let (docs, layers, has_errors) = self.read(directory, documents, vservers);
+        match has_errors {
+            true => None,
+            false => lower::host(&self.frame.shared, &docs, layers),
+        }
+    }
+
+    /// The same for who only wants it proved.
+    pub fn add(
+        &mut self,
+        directory: &str,
+        documents: &Documents,
+        vservers: &BTreeMap<String, Documents>,
+    ) {
+        self.read(directory, documents, vservers);
+    }
+
+    fn read(
+        &mut self,
+        directory: &str,
+        documents: &Documents,
+        vservers: &BTreeMap<String, Documents>,
+    ) -> (HostDocs, lower::Layers, bool) {
         let shared = &self.frame.shared;
         let mut notes = Vec::new();
         let docs = HostDocs::read(shared, directory, documents, vservers, &mut notes);
@@ -177,18 +199,14 @@ impl<'f> Proof<'f> {
         self.loads.extend(Load::of(shared, &docs));
         self.counts.hosts += 1;
         self.counts.domus += docs.domus.len();
-        let is_error = |note: &Diagnostic| note.severity == Severity::Error;
-        let host = match notes.iter().any(is_error) {
-            true => None,
-            false => lower::host(shared, &docs, layers),
-        };
+        let has_errors = notes.iter().any(Diagnostic::is_error);
         for note in notes {
             match Files::host_of(note.order().0) {
                 Some(_) => self.diagnostics.push(note),
                 None => self.note_elsewhere(note),
             }
         }
-        host
+        (docs, layers, has_errors)
     }
 
     /// Adds all that another proof of the same frame has seen.

@@ -6,7 +6,7 @@ mod layers;
 mod recipe;
 
 pub(crate) use host::host;
-pub(crate) use layers::layers;
+pub(crate) use layers::{Layers, layers};
 
 use crate::documents::{At, DomUSettings, FleetDoc, HostSettings, Shared, VarsDoc};
 use crate::fleet::{Debian, Fleet, Group, Release, Vars};
