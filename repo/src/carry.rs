@@ -16,6 +16,11 @@ use crate::{RUNNING_REF, Repo};
 pub fn carry(from: &Repo, commit: &str, to: &Path) -> Result<()> {
     let doing = || format!("carrying the commit {commit} to {}", to.display());
     let target = Repository::init_bare(to).with_context(doing)?;
+    // A host's generations are switched here: what a ref names is on the disk before it does.
+    let mut config = target.config().with_context(doing)?;
+    config
+        .set_bool("core.fsyncObjectFiles", true)
+        .with_context(doing)?;
     let id = git2::Oid::from_str(commit).with_context(doing)?;
     let mut builder = from.git.packbuilder().with_context(doing)?;
     let mut walk = from.git.revwalk().with_context(doing)?;

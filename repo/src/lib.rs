@@ -5,6 +5,7 @@
 mod carry;
 mod documents;
 mod export;
+mod generations;
 mod history;
 mod init;
 mod open;
@@ -12,6 +13,7 @@ mod open;
 pub use carry::carry;
 pub use documents::CommitDocuments;
 pub use export::{Export, Slice};
+pub use generations::Generation;
 pub use history::Change;
 pub use init::init_with_commit;
 pub use open::{Commit, Repo};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use domus_model::files::Files;
 use git2::{Repository, Tree};
+use serde::Serialize;
 
 use crate::CommitDocuments;
 
@@ -21,9 +22,10 @@ pub struct Repo {
 }
 
 /// A commit of a repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Commit {
     /// Its id, 40 hexadecimal digits.
+    #[serde(rename = "commit")]
     pub id: String,
     /// The first line of its message.
     pub summary: String,

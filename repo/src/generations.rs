@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The generations of a host: the commits that it took, each with a number, and the one that it
+//! boots. A switch moves one ref, after all that it needs is on the disk: whenever the power goes,
+//! the old generation is there or the new one, whole.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail, ensure};
+use git2::{ErrorCode, Oid};
+use serde::Serialize;
+
+use crate::{Commit, RUNNING_REF, Repo};
+
+/// The last commit of which everything came up.
+const GOOD_REF: &str = "refs/domus/good";
+/// The commit that an operator went back from: it is not taken again by itself.
+const HELD_REF: &str = "refs/domus/held";
+/// The directory of generations: a ref each, called by its number.
+const GENERATIONS: &str = "refs/domus/generations/";
+
+/// A commit that a host took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Generation {
+    /// Its number, from 1; later ones have higher numbers.
+    pub number: u32,
+    /// The commit.
+    #[serde(flatten)]
+    pub commit: Commit,
+    /// Whether the host boots it.
+    pub running: bool,
+    /// Whether it is the last of which everything came up.
+    pub good: bool,
+}
+
+impl Repo {
+    /// All generations, the first one first; of a host that took none yet, what it boots.
+    ///
+    /// # Errors
+    /// The repository is damaged, or says nothing of what it boots.
+    pub fn generations(&self) -> Result<Vec<Generation>> {
+        let running = self.commit(RUNNING_REF)?.id;
+        let good = self.ref_of(GOOD_REF)?;
+        let mut numbers = self.numbers()?;
+        if !numbers.values().any(|id| *id == running) {
+            let number = numbers.keys().last().map_or(1, |last| last + 1);
+            numbers.insert(number, running.clone());
+        }
+        // One that was taken again has several numbers; it runs as the last.
+        let last = |commit: &str| {
+            numbers
+                .iter()
+                .filter(|(_, id)| *id == commit)
+                .map(|(n, _)| *n)
+                .last()
+        };
+        let (runs, good) = (last(&running), good.as_deref().and_then(last));
+        let generation = |(number, id): (&u32, &String)| {
+            Ok(Generation {
+                number: *number,
+                commit: self.commit(id)?,
+                running: runs == Some(*number),
+                good: good == Some(*number),
+            })
+        };
+        numbers.iter().map(generation).collect()
+    }
+
+    /// Makes `commit` the newest generation and the one that the host boots. All its objects must
+    /// be there.
+    ///
+    /// # Errors
+    /// Somebody else moved it meanwhile, or the disk is full or read-only.
+    pub fn adopt(&self, commit: &str) -> Result<u32> {
+        let doing = || format!("making {commit} the next generation");
+        let id = Oid::from_str(commit).with_context(doing)?;
+        let before = Oid::from_str(&self.commit(RUNNING_REF)?.id).with_context(doing)?;
+        let numbers = self.numbers()?;
+        let mut next = numbers.keys().last().map_or(1, |last| last + 1);
+        if numbers.is_empty() {
+            // What the host was installed with is the first.
+            self.set_new(next, before).with_context(doing)?;
+            next += 1;
+        }
+        self.set_new(next, id).with_context(doing)?;
+        self.switch(before, id).with_context(doing)?;
+        self.forget(HELD_REF).with_context(doing)?;
+        Ok(next)
+    }
+
+    /// Goes back to the generation `number`, or to the one before the one that runs, and holds
+    /// what it went back from.
+    ///
+    /// # Errors
+    /// There is none, it runs already, or the disk is full or read-only.
+    pub fn go_back(&self, number: Option<u32>) -> Result<Generation> {
+        let generations = self.generations()?;
+        let running = generations.iter().find(|it| it.running);
+        let running = running.context("nothing runs here")?;
+        let wanted = |it: &&Generation| match number {
+            Some(number) => it.number == number,
+            None => it.number < running.number && it.commit.id != running.commit.id,
+        };
+        let Some(found) = generations.iter().rev().find(wanted) else {
+            match number {
+                Some(number) => bail!("there is no generation {number}: `generations` lists them"),
+                None => bail!("there is no generation before {}", running.number),
+            }
+        };
+        ensure!(!found.running, "generation {} runs already", found.number);
+        let doing = || format!("going back to generation {}", found.number);
+        let id = |of: &Generation| Oid::from_str(&of.commit.id);
+        let (from, to) = (
+            id(running).with_context(doing)?,
+            id(found).with_context(doing)?,
+        );
+        // Held first: a power cut in between leaves what runs, and holds it from nobody.
+        self.git
+            .reference(HELD_REF, from, true, "domus: went back")
+            .with_context(doing)?;
+        self.switch(from, to).with_context(doing)?;
+        Ok(Generation {
+            running: true,
+            ..found.clone()
+        })
+    }
+
+    /// The commit that an operator went back from.
+    ///
+    /// # Errors
+    /// The repository is damaged.
+    pub fn held(&self) -> Result<Option<String>> {
+        self.ref_of(HELD_REF)
+    }
+
+    /// Notes that everything of the commit that runs came up.
+    ///
+    /// # Errors
+    /// The disk is full or read-only.
+    pub fn mark_good(&self, commit: &str) -> Result<()> {
+        if self.ref_of(GOOD_REF)?.as_deref() == Some(commit) {
+            return Ok(());
+        }
+        let doing = || format!("noting that {commit} is good");
+        let id = Oid::from_str(commit).with_context(doing)?;
+        self.git
+            .reference(GOOD_REF, id, true, "domus: came up")
+            .with_context(doing)?;
+        Ok(())
+    }
+
+    /// Forgets the oldest generations, so that `keep` are left, and says which. What runs and what
+    /// is good stays, however old.
+    ///
+    /// # Errors
+    /// The disk is read-only.
+    pub fn prune(&self, keep: usize) -> Result<Vec<u32>> {
+        let generations = self.generations()?;
+        let surplus = generations.len().saturating_sub(keep.max(1));
+        let old = generations.iter().take(surplus);
+        let old = old.filter(|it| !it.running && !it.good);
+        let old: Vec<u32> = old.map(|it| it.number).collect();
+        for number in &old {
+            self.forget(&format!("{GENERATIONS}{number:06}"))?;
+        }
+        Ok(old)
+    }
+
+    /// Whether `commit` is `ancestor` or came after it.
+    ///
+    /// # Errors
+    /// One of them is not there.
+    pub fn descends(&self, commit: &str, ancestor: &str) -> Result<bool> {
+        let doing = || format!("comparing {commit} with {ancestor}");
+        let [commit, ancestor] = [commit, ancestor].map(Oid::from_str);
+        let (commit, ancestor) = (commit.with_context(doing)?, ancestor.with_context(doing)?);
+        let is_after = || self.git.graph_descendant_of(commit, ancestor);
+        Ok(commit == ancestor || is_after().with_context(doing)?)
+    }
+
+    fn numbers(&self) -> Result<BTreeMap<u32, String>> {
+        let doing = "listing the generations";
+        let refs = self
+            .git
+            .references_glob(&format!("{GENERATIONS}*"))
+            .context(doing)?;
+        let mut numbers = BTreeMap::new();
+        for reference in refs {
+            let reference = reference.context(doing)?;
+            let name = reference
+                .name()
+                .ok()
+                .and_then(|name| name.strip_prefix(GENERATIONS));
+            if let (Some(Ok(number)), Some(id)) = (name.map(str::parse), reference.target()) {
+                numbers.insert(number, id.to_string());
+            }
+        }
+        Ok(numbers)
+    }
+
+    fn set_new(&self, number: u32, id: Oid) -> Result<()> {
+        let name = format!("{GENERATIONS}{number:06}");
+        self.git.reference(&name, id, false, "domus: taken")?;
+        Ok(())
+    }
+
+    /// Moves what the host boots, if it is still what it was.
+    fn switch(&self, from: Oid, to: Oid) -> Result<()> {
+        self.git
+            .reference_matching(RUNNING_REF, to, true, from, "domus: switched")?;
+        Ok(())
+    }
+
+    fn ref_of(&self, name: &str) -> Result<Option<String>> {
+        match self.git.refname_to_id(name) {
+            Ok(id) => Ok(Some(id.to_string())),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("reading {name}")),
+        }
+    }
+
+    fn forget(&self, name: &str) -> Result<()> {
+        match self.git.find_reference(name) {
+            Ok(mut reference) => reference
+                .delete()
+                .with_context(|| format!("deleting {name}")),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("reading {name}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{carry, init_with_commit};
+    use git2::{Repository, Signature};
+    use std::fs;
+    use tempfile::TempDir;
+
+    /// A host's repository with so many commits, of which it runs the first.
+    fn host(commits: usize) -> (TempDir, Repo, Vec<String>) {
+        let dir = tempfile::tempdir().expect("dir");
+        let work = dir.path().join("work");
+        fs::create_dir(&work).expect("mkdir");
+        fs::write(work.join("domus.toml"), "").expect("write");
+        let mut ids = vec![init_with_commit(&work, "0").expect("commit")];
+        let git = Repository::open(&work).expect("open");
+        let who = Signature::now("test", "test@example.net").expect("who");
+        for number in 1..commits {
+            let parent = git
+                .head()
+                .and_then(|head| head.peel_to_commit())
+                .expect("head");
+            let tree = parent.tree().expect("tree");
+            let message = number.to_string();
+            let id = git.commit(Some("HEAD"), &who, &who, &message, &tree, &[&parent]);
+            ids.push(id.expect("commit").to_string());
+        }
+        let bare = dir.path().join("repo.git");
+        let repo = Repo::open(&work).expect("open");
+        carry(&repo, ids.last().expect("one"), &bare).expect("carried");
+        let repo = Repo::open(&bare).expect("open");
+        let first = Oid::from_str(&ids[0]).expect("an id");
+        repo.git
+            .reference(RUNNING_REF, first, true, "")
+            .expect("set");
+        (dir, repo, ids)
+    }
+
+    /// The numbers of all generations, that which runs with `*`, the good one with `+`.
+    fn shown(repo: &Repo) -> String {
+        let word = |it: &Generation| {
+            let runs = if it.running { "*" } else { "" };
+            let good = if it.good { "+" } else { "" };
+            format!("{}{runs}{good}:{}", it.number, it.commit.summary)
+        };
+        let generations = repo.generations().expect("generations");
+        generations.iter().map(word).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn generations_are_taken_and_gone_back_to() {
+        let (_dir, repo, ids) = host(4);
+        assert_eq!(shown(&repo), "1*:0");
+        assert!(repo.go_back(None).is_err());
+        repo.mark_good(&ids[0]).expect("noted");
+        assert_eq!(repo.adopt(&ids[1]).expect("adopted"), 2);
+        assert_eq!(repo.adopt(&ids[2]).expect("adopted"), 3);
+        assert_eq!(shown(&repo), "1+:0 2:1 3*:2");
+        assert_eq!(repo.held().expect("read"), None);
+
+        assert_eq!(repo.go_back(None).expect("gone back").number, 2);
+        assert_eq!(shown(&repo), "1+:0 2*:1 3:2");
+        assert_eq!(repo.held().expect("read"), Some(ids[2].clone()));
+        assert!(repo.go_back(Some(2)).is_err() && repo.go_back(Some(9)).is_err());
+        assert_eq!(repo.go_back(Some(3)).expect("gone forth").number, 3);
+        assert_eq!(repo.go_back(Some(1)).expect("gone back").number, 1);
+
+        assert_eq!(repo.adopt(&ids[3]).expect("adopted"), 4);
+        assert_eq!(repo.held().expect("read"), None);
+        assert_eq!(shown(&repo), "1+:0 2:1 3:2 4*:3");
+        // What was taken again has the number of the last time.
+        assert_eq!(repo.adopt(&ids[1]).expect("adopted"), 5);
+        assert_eq!(shown(&repo), "1+:0 2:1 3:2 4:3 5*:1");
+    }
+
+    #[test]
+    fn what_runs_and_what_is_good_is_never_forgotten() {
+        let (_dir, repo, ids) = host(5);
+        for id in &ids[1..] {
+            repo.adopt(id).expect("adopted");
+        }
+        repo.mark_good(&ids[1]).expect("noted");
+        repo.go_back(Some(1)).expect("gone back");
+        assert_eq!(repo.prune(1).expect("pruned"), [3, 4]);
+        assert_eq!(shown(&repo), "1*:0 2+:1 5:4");
+        assert_eq!(repo.prune(0).expect("pruned"), [0; 0]);
+        // The numbers go on.
+        assert_eq!(repo.adopt(&ids[2]).expect("adopted"), 6);
+    }
+
+    #[test]
+    fn who_moved_it_meanwhile_wins() {
+        let (_dir, repo, ids) = host(3);
+        let [first, second, third] = [0, 1, 2].map(|n| Oid::from_str(&ids[n]).expect("an id"));
+        repo.git
+            .reference(RUNNING_REF, second, true, "")
+            .expect("moved");
+        assert!(repo.switch(first, third).is_err());
+        assert_eq!(repo.commit(RUNNING_REF).expect("running").id, ids[1]);
+        assert!(repo.descends(&ids[2], &ids[0]).expect("compared"));
+        assert!(!repo.descends(&ids[0], &ids[2]).expect("compared"));
+    }
+}
