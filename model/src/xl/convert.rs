@@ -146,7 +146,9 @@ impl<'c> Settings<'c> {
             }
             other => {
                 let problem = format!("{} is no type of domain", quoted(other));
-                Err(setting.value.refuse(problem, "write type = \"pvh\" or \"pv\""))
+                Err(setting
+                    .value
+                    .refuse(problem, "write type = \"pvh\" or \"pv\""))
             }
         }
     }
@@ -155,12 +157,13 @@ impl<'c> Settings<'c> {
         let Some(setting) = self.get("uuid") else {
             return Ok(None);
         };
-        let uuid = takes::uuid(setting.text()?);
-        if let Err(bad) = &uuid {
-            let message = format!("{}; Domus derives one", bad.problem);
+        let text = setting.text()?;
+        let uuid = takes::uuid(text).ok();
+        if uuid.is_none() {
+            let message = format!("{} is no domU's own; Domus derives one", quoted(text));
             notes.lost(setting.line, "uuid", message);
         }
-        Ok(uuid.ok())
+        Ok(uuid)
     }
 
     /// The number of `key`, or of `most` in its place as xl does; what `most` has above it is lost.

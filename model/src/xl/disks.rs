@@ -40,12 +40,18 @@ pub(super) fn read(
                  to a [[disk]]"
             );
             notes.lost(*line, "disk", message);
+            // Nothing of it goes on, by another name neither.
+            devices.extend(device(spec));
             continue;
         }
         let device = match device(spec) {
             Ok(device) if devices.insert(device.clone()) => device,
             Ok(_) => {
-                notes.lost(*line, "disk", format!("{what} is there already"));
+                notes.lost(
+                    *line,
+                    "disk",
+                    format!("{what} is on a device that another disk is on"),
+                );
                 continue;
             }
             Err(why) => {
@@ -54,10 +60,12 @@ pub(super) fn read(
             }
         };
         let now = data_device(disks.len());
-        let message = format!(
-            "{what} is {now} in the domU, as {device}; give it a `mount` if the domU shall \
-             mount it"
-        );
+        let alias = match device == spec.target {
+            true => String::new(),
+            false => format!(", written as {device}"),
+        };
+        let message =
+            format!("{what} is {now} in the domU{alias}; `mount` says where, if it shall");
         notes.changed(*line, "disk", message);
         let name = names.give(spec, &device, domu);
         disks.push(Disk { name, device });
@@ -81,7 +89,10 @@ fn root_of(specs: &[(usize, DiskSpec<'_>)], root: Option<&str>) -> Option<usize>
         let fits = |(_, spec): &(usize, DiskSpec<'_>)| !spec.is_cdrom && fits(spec.vdev);
         specs.iter().position(fits)
     };
-    let whole = |vdev: &'_ str| vdev.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+    let whole = |vdev: &'_ str| {
+        vdev.trim_end_matches(|c: char| c.is_ascii_digit())
+            .to_owned()
+    };
     let named = root.and_then(|root| {
         let is_on = |vdev: &str| !vdev.is_empty() && whole(root) == vdev;
         find(&|vdev| vdev == root).or_else(|| find(&is_on))
@@ -173,7 +184,8 @@ impl Names {
         let called = volume(device).unwrap_or_else(|| spec.vdev.to_owned());
         let short = [old, now.as_str()].into_iter().find_map(|domu| {
             let rest = called.strip_prefix(domu)?;
-            rest.strip_prefix(['-', '_', '.']).filter(|it| !it.is_empty())
+            rest.strip_prefix(['-', '_', '.'])
+                .filter(|it| !it.is_empty())
         });
         let base = Name::nearest(short.unwrap_or(&called)).or_else(|| Name::nearest(spec.vdev));
         let base = base.unwrap_or_else(|| now.clone());

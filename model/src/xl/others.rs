@@ -55,12 +55,28 @@ fn belongs(key: &str) -> &'static str {
         "vfb" | "vnc" | "vnclisten" | "vncdisplay" | "vncunused" | "vncpasswd" | "vncconsole"
         | "sdl" | "opengl" | "spice" | "stdvga" | "vga" | "videoram" | "keymap" | "vkb"
         | "vdispl" | "nographic" => "domUs have a text console only: `xl console NAME` in dom0",
-        "usb" | "serial" | "parallel" | "soundhw" | "boot" | "firmware" | "bios" | "acpi"
-        | "apic" | "pae" | "hdtype" | "device_model_version" | "device_model_override"
-        | "device_model_args" | "device_model" | "viridian" | "xen_platform_pci" | "hpet"
-        | "ne2000" | "usbversion" | "usbdevice" | "vendor_device" => {
-            "domUs have no emulated devices and no firmware"
-        }
+        "usb"
+        | "serial"
+        | "parallel"
+        | "soundhw"
+        | "boot"
+        | "firmware"
+        | "bios"
+        | "acpi"
+        | "apic"
+        | "pae"
+        | "hdtype"
+        | "device_model_version"
+        | "device_model_override"
+        | "device_model_args"
+        | "device_model"
+        | "viridian"
+        | "xen_platform_pci"
+        | "hpet"
+        | "ne2000"
+        | "usbversion"
+        | "usbdevice"
+        | "vendor_device" => "domUs have no emulated devices and no firmware",
         "tpm" | "vtpm" => "Domus has no virtual TPMs",
         "seclabel" | "init_seclabel" | "device_model_stubdomain_seclabel" => {
             "Domus sets no XSM labels"
@@ -77,11 +93,21 @@ fn belongs(key: &str) -> &'static str {
         }
         "hostname" => "a domU's host name is its name",
         "nfs_server" | "nfs_root" => "domUs start from images; no root is on NFS",
-        "vncviewer" | "memory_static_min" | "shadow_memory" | "hap" | "nestedhvm" | "cpuid"
-        | "nomigrate" | "oos" | "altp2m" | "max_grant_frames" | "max_maptrack_frames"
-        | "max_grant_version" | "event_channels" | "passthrough" | "msr_relaxed" => {
-            "it is left to Xen's default"
-        }
+        "vncviewer"
+        | "memory_static_min"
+        | "shadow_memory"
+        | "hap"
+        | "nestedhvm"
+        | "cpuid"
+        | "nomigrate"
+        | "oos"
+        | "altp2m"
+        | "max_grant_frames"
+        | "max_maptrack_frames"
+        | "max_grant_version"
+        | "event_channels"
+        | "passthrough"
+        | "msr_relaxed" => "it is left to Xen's default",
         _ => "no setting that Domus knows",
     }
 }

@@ -153,7 +153,10 @@ impl<'t> Parser<'t> {
 
     fn set(&mut self, key: &'t str, line: usize, value: Value, adds: bool) -> Result<(), Refused> {
         let settings = &mut self.config.settings;
-        let before = self.last.get(key).and_then(|index| settings.get_mut(*index));
+        let before = self
+            .last
+            .get(key)
+            .and_then(|index| settings.get_mut(*index));
         if let (true, Some(before)) = (adds, before) {
             match (&mut before.value.kind, value.kind) {
                 (Kind::List(all), Kind::List(more)) => all.extend(more),
@@ -284,7 +287,7 @@ mod tests {
             ("a = True", "1:5: \"True\" is no value"),
             ("a =\n1", "1:4: the end of the line is no value"),
             ("a = 'x\n'", "1:5: the string has no end"),
-            ("a = '''x'''", "1:7: \"'\" stands after"),
+            ("a = '''x'''", "1:7: \"\\'\" stands after"),
             ("a = 1 b = 2", "1:7: \"b\" stands after"),
             ("a = 'x' % 1", "1:9: \"%\" stands after"),
             ("a = 089", "1:5: \"089\" is no number"),
