@@ -68,7 +68,7 @@ impl Place {
     fn import(&self, args: &[&str]) -> (Option<i32>, String, String) {
         let common = ["import", "xl", "-C", "fleet", "--image", "base@1"];
         let host = ["--host", "alpha", "--network", "xenbr0=lan"];
-        self.run(&[&common, &host, args].concat())
+        self.run(&[&common[..], &host, args].concat())
     }
 }
 

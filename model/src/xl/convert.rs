@@ -128,10 +128,10 @@ impl<'c> Settings<'c> {
     }
 
     fn kind(&self, notes: &mut Notes) -> Result<Kind, Refused> {
-        if let Some(setting) = self.get("pvh").filter(|_| self.get("type").is_none()) {
-            if setting.number()? != 0 {
-                return Ok(Kind::Pvh);
-            }
+        if let (None, Some(setting)) = (self.get("type"), self.get("pvh"))
+            && setting.number()? != 0
+        {
+            return Ok(Kind::Pvh);
         }
         let Some(setting) = self.get("type").or(self.get("builder")) else {
             return Ok(Kind::Pv);
