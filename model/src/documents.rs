@@ -34,7 +34,26 @@ pub use slice::groups_of;
 pub(crate) use table::VarsDoc;
 
 /// How many virtual CPUs there may be: what Xen allows a guest of any kind (HVM_MAX_VCPUS).
-const VCPUS: std::ops::RangeInclusive<u32> = 1..=128;
+pub(crate) const VCPUS: std::ops::RangeInclusive<u32> = 1..=128;
+
+/// Whether a document takes these as a domU's `memory`, `uuid` or the `device` of a disk: for those
+/// who write documents.
+pub(crate) mod takes {
+    use super::{forms, words};
+    use crate::bad_value::BadValue;
+
+    pub(crate) fn memory(text: &str) -> Result<(), BadValue> {
+        (forms::MEMORY.parse)(text).map(drop)
+    }
+
+    pub(crate) fn uuid(text: &str) -> Result<uuid::Uuid, BadValue> {
+        (forms::UUID.parse)(text)
+    }
+
+    pub(crate) fn device(text: &str) -> bool {
+        (words::DEVICE.parse)(text).is_ok()
+    }
+}
 
 /// The kinds of documents: what editors call their schema, and their keys.
 pub(crate) fn describe() -> [(&'static str, Keys); 5] {

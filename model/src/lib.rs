@@ -33,5 +33,6 @@ pub mod show;
 pub mod status;
 pub mod table;
 pub mod units;
+pub mod xl;
 
 pub use bad_value::BadValue;
