@@ -20,7 +20,7 @@ mod table;
 mod words;
 
 pub(crate) use domu::{DiskDoc, DomUDoc, DomUSettings, VifDoc};
-pub(crate) use domus::FleetDoc;
+pub(crate) use domus::{ConfigDoc, FleetDoc};
 pub(crate) use host::{HostDoc, HostSettings, MachineDoc, NetworkDoc, Written};
 pub(crate) use hosts::HostsDoc;
 pub(crate) use layer::LayerDoc;

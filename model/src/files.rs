@@ -17,6 +17,9 @@ pub struct Documents {
     leaves: BTreeMap<Arc<str>, Leaf>,
 }
 
+/// The path of a document, and its content or why there is none.
+pub(crate) type Document<'d> = (&'d Arc<str>, Result<&'d [u8], &'d str>);
+
 /// A file or link in the `etc/` of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leaf {
@@ -105,7 +108,7 @@ impl Documents {
     }
 
     /// The documents by path; of one that could not be read, why.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, Result<&[u8], &str>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Document<'_>> {
         self.contents.iter().map(|(path, content)| {
             let content = content.as_deref().map_err(String::as_str);
             (path, content)
@@ -113,7 +116,7 @@ impl Documents {
     }
 
     /// A document, and its path as it is kept here.
-    pub(crate) fn get(&self, path: &str) -> Option<(&Arc<str>, Result<&[u8], &str>)> {
+    pub(crate) fn get(&self, path: &str) -> Option<Document<'_>> {
         let (path, content) = self.contents.get_key_value(path)?;
         Some((path, content.as_deref().map_err(String::as_str)))
     }

@@ -6,7 +6,7 @@
 use crate::layers::Layer;
 use crate::names::{ImageRef, Name};
 use crate::secrets::{Recipient, SshKey};
-use crate::units::{Mac, Size};
+use crate::units::{Interval, Mac, Size};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,6 +23,8 @@ pub struct Fleet {
     pub release: Release,
     /// The Debian that releases and images are made from.
     pub debian: Debian,
+    /// Where hosts take new commits from, if from anywhere.
+    pub config: Option<Config>,
     /// Operators who can open all secrets.
     pub operators: Vec<Recipient>,
     /// Groups of hosts.
@@ -52,6 +54,20 @@ pub struct Debian {
     pub suite: String,
     /// Where packages come from; with none, what mmdebstrap takes by itself.
     pub mirror: Option<String>,
+}
+
+/// Where hosts take new commits from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Config {
+    /// The repository, an `https://`, `ssh://` or `file:///` URL.
+    pub remote: String,
+    /// The branch that they follow.
+    pub branch: String,
+    /// How often they look.
+    pub every: Interval,
+    /// The SSH host key of an `ssh://` server.
+    pub host_key: Option<SshKey>,
 }
 
 /// Hosts that have something in common.

@@ -8,9 +8,9 @@ mod recipe;
 pub(crate) use host::host;
 pub(crate) use layers::{Layers, layers};
 
-use crate::documents::{At, DomUSettings, FleetDoc, HostSettings, Shared, VarsDoc};
-use crate::fleet::{Debian, Fleet, Group, Release, Vars};
-use crate::units::Size;
+use crate::documents::{At, ConfigDoc, DomUSettings, FleetDoc, HostSettings, Shared, VarsDoc};
+use crate::fleet::{Config, Debian, Fleet, Group, Release, Vars};
+use crate::units::{Interval, Size};
 use std::collections::BTreeMap;
 
 /// The Debian suite of a fleet that names none.
@@ -18,6 +18,12 @@ const SUITE: &str = "trixie";
 
 /// The version of the release of a fleet that names none.
 const RELEASE_VERSION: &str = "1";
+
+/// The branch that hosts follow if nobody names one.
+const BRANCH: &str = "main";
+
+/// How often they look then.
+const EVERY: Interval = Interval::from_minutes(5);
 
 /// What a host has for dom0 that does not say so, if the release allows so much.
 const DOM0_MEMORY: Size = Size::from_mib(512);
@@ -40,12 +46,22 @@ pub(crate) fn fleet(shared: &Shared<'_>) -> Option<Fleet> {
         name: value(&doc.name)?,
         release: release(doc),
         debian: debian(doc),
+        config: config(&doc.config),
         operators: values(&doc.operators),
         groups: groups.collect(),
         hosts: BTreeMap::new(),
         images: images
             .map(|image| image.map(|image| (image.name.clone(), image)))
             .collect::<Option<_>>()?,
+    })
+}
+
+fn config(doc: &ConfigDoc) -> Option<Config> {
+    Some(Config {
+        remote: value(&doc.remote)?,
+        branch: value(&doc.branch).unwrap_or_else(|| BRANCH.to_owned()),
+        every: value(&doc.every).unwrap_or(EVERY),
+        host_key: value(&doc.host_key),
     })
 }
 

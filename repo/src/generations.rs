@@ -47,11 +47,8 @@ impl Repo {
         }
         // One that was taken again has several numbers; it runs as the last.
         let last = |commit: &str| {
-            numbers
-                .iter()
-                .filter(|(_, id)| *id == commit)
-                .map(|(n, _)| *n)
-                .last()
+            let mut latest = numbers.iter().rev();
+            latest.find(|(_, id)| *id == commit).map(|(n, _)| *n)
         };
         let (runs, good) = (last(&running), good.as_deref().and_then(last));
         let generation = |(number, id): (&u32, &String)| {

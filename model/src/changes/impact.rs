@@ -39,6 +39,7 @@ pub(super) fn of_fleet(path: &[&str]) -> Option<Rule> {
         ["release", ..] | ["debian", "suite"] => {
             rule(Impact::HostReboot, "it is another release: build its ISO")
         }
+        ["config", ..] => rule(Impact::Live, "it counts when hosts look next"),
         // What is built of them is named by each domU; who may open secrets is in the secrets.
         ["debian" | "images" | "operators" | "groups", ..] => return None,
         _ => (Impact::HostReboot, None),

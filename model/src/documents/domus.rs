@@ -2,14 +2,14 @@
 //! `domus.toml`: the fleet.
 
 use super::domu::DomUSettings;
-use super::forms::{MEMORY, name};
+use super::forms::{EVERY, MEMORY, name};
 use super::host::HostSettings;
 use super::place::At;
 use super::table::{Table, VarsDoc};
-use super::words::{MIRROR, PACKAGE, RECIPIENT, RELEASE_VERSION, SUITE};
+use super::words::{BRANCH, MIRROR, PACKAGE, RECIPIENT, RELEASE_VERSION, REMOTE, SSH_KEY, SUITE};
 use crate::names::Name;
-use crate::secrets::Recipient;
-use crate::units::Size;
+use crate::secrets::{Recipient, SshKey};
+use crate::units::{Interval, Size};
 
 /// The fleet as written.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub(crate) struct FleetDoc {
     /// Groups by name.
     pub(crate) groups: Vec<(At<Name>, GroupDoc)>,
     pub(crate) vars: VarsDoc,
+    pub(crate) config: ConfigDoc,
     /// `[secrets] operators`
     pub(crate) operators: Vec<At<Recipient>>,
 }
@@ -39,6 +40,15 @@ pub(crate) struct DebianDoc {
     pub(crate) mirror: Option<At<String>>,
 }
 
+/// `[config]`
+#[derive(Debug, Default)]
+pub(crate) struct ConfigDoc {
+    pub(crate) remote: Option<At<String>>,
+    pub(crate) branch: Option<At<String>>,
+    pub(crate) every: Option<At<Interval>>,
+    pub(crate) host_key: Option<At<SshKey>>,
+}
+
 /// `[groups.NAME]`. What it says of hosts and domUs is taken by those.
 #[derive(Debug)]
 pub(crate) struct GroupDoc {
@@ -56,6 +66,8 @@ impl FleetDoc {
         };
         let about = "what hosts and domUs have that do not say so themselves";
         document.table("defaults", about, defaults);
+        let about = "where hosts take new commits from";
+        let config = document.table("config", about, ConfigDoc::read);
         let operators = document.table("secrets", "encrypted files in layers", |table| {
             let about = "keys of people who can read all of them, and encrypt them anew";
             table.list("operators", about, &RECIPIENT)
@@ -72,6 +84,7 @@ impl FleetDoc {
             ),
             vars: document.vars(),
             operators: operators.unwrap_or_default(),
+            config: config.unwrap_or_default(),
         }
     }
 }
@@ -94,6 +107,35 @@ impl DebianDoc {
             suite: table.read("suite", "the suite's code name", &SUITE),
             mirror: table.read("mirror", mirror, &MIRROR),
         }
+    }
+}
+
+impl ConfigDoc {
+    fn read(table: &Table<'_>) -> Self {
+        let key = "SSH host key of the server that `remote` names by ssh://";
+        let config = Self {
+            remote: table.read("remote", "the repository that they pull from", &REMOTE),
+            branch: table.read("branch", "the branch that they follow", &BRANCH),
+            every: table.read("every", "how often they look", &EVERY),
+            host_key: table.read("host-key", key, &SSH_KEY),
+        };
+        if ["branch", "every", "host-key"]
+            .iter()
+            .any(|key| table.has(key))
+        {
+            table.must_have("remote", || {
+                format!("write remote = \"{}\"", REMOTE.example)
+            });
+        }
+        let is_ssh = |remote: &At<String>| remote.value.starts_with("ssh://");
+        if let (Some(remote), false) = (config.remote.as_ref(), table.has("host-key"))
+            && is_ssh(remote)
+        {
+            let message = "nobody says by which key hosts know this server".to_owned();
+            let help = "write host-key = \"ssh-ed25519 ...\", as `ssh-keyscan -t ed25519` reads it";
+            table.notes().error(&remote.place, message, help);
+        }
+        config
     }
 }
 

@@ -5,7 +5,7 @@ use super::shape::Shape;
 use crate::bad_value::{BadValue, quoted};
 use crate::fleet::{Address, Kind};
 use crate::names::{ImageRef, Name};
-use crate::units::{Mac, Size};
+use crate::units::{Interval, Mac, Size};
 use ipnet::IpNet;
 use std::net::IpAddr;
 use uuid::Uuid;
@@ -64,6 +64,12 @@ pub(super) const MEMORY: Form<Size> = Form {
 /// The least memory in which Debian's kernel starts: with 64 MiB Xen refuses to build the domain
 /// ("segment kernel too large"), with 96 MiB it starts as PV and PVH.
 const LEAST_MEMORY: Size = Size::from_mib(96);
+
+pub(super) const EVERY: Form<Interval> = Form {
+    example: "5m",
+    pattern: r"^[0-9]+[smhd]$",
+    parse: str::parse,
+};
 
 pub(super) const MAC: Form<Mac> = Form {
     example: "00:16:3e:5a:01:07",

@@ -364,3 +364,37 @@ pub(super) const RECIPIENT: Form<Recipient> = Form {
     pattern: r"^(ssh-ed25519 [A-Za-z0-9+/]+=*( .*)?|age1[0-9a-z]+)$",
     parse: str::parse,
 };
+
+pub(super) const REMOTE: Form<String> = Form {
+    example: "https://git.example.net/fleet.git",
+    pattern: r"^(https://|ssh://|file:///)[!-~]+$",
+    parse: |text| {
+        let schemes = ["https://", "ssh://", "file:///"];
+        let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+        let fits = rest.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_graphic()));
+        let server = rest.and_then(|rest| rest.split('/').next());
+        let user = server.and_then(|server| server.rsplit_once('@'));
+        let has_password = user.is_some_and(|(user, _)| user.contains(':'));
+        let fits = fits && rest != Some("") && !has_password;
+        let advice = "write a URL that begins with https://, ssh:// or file:///, without a \
+                      password, as \"ssh://git@git.example.net/fleet.git\"";
+        word(fits, text, "repository for hosts", advice)
+    },
+};
+
+pub(super) const BRANCH: Form<String> = Form {
+    example: "main",
+    pattern: r"^[A-Za-z0-9][A-Za-z0-9._/-]*$",
+    parse: |text| {
+        // git-check-ref-format(1), and less.
+        let known = |c: char| c.is_ascii_alphanumeric() || "._/-".contains(c);
+        let fits = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.len() <= 200
+            && text.chars().all(known)
+            && !text.ends_with(['/', '.'])
+            && !["..", "//", "/.", ".lock"]
+                .iter()
+                .any(|part| text.contains(part));
+        word(fits, text, "branch", "write its name alone, as \"main\"")
+    },
+};
