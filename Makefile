@@ -6,7 +6,7 @@ DIST     := target/dist
 PREFIX   ?= /usr/local
 DEMO     := target/demo
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-PACKAGES := cpio e2fsprogs gcc git libc6-dev libvirt-dev make mmdebstrap openssh-client ovmf \
+PACKAGES := cpio e2fsprogs gcc git libc6-dev libssl-dev libvirt-dev make mmdebstrap openssh-client ovmf \
             pkg-config qemu-system-x86 uidmap
 
 export DOMUS_BIN = $(abspath $(DIST)/bin/domus)
@@ -31,7 +31,13 @@ setup:
 	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing; \
 	fi
 
+# An SSH server for tests: taken apart, not installed, so that none runs on this machine.
+SSHD := target/sshd
 setup-tests: setup
+	@[ -x $(SSHD)/usr/sbin/sshd ] || { mkdir -p $(SSHD) && cd $(SSHD) && \
+	    { apt-get -q download openssh-server libwrap0 || { $(SUDO) apt-get update -q && \
+	      apt-get -q download openssh-server libwrap0; }; } && \
+	    for deb in *.deb; do dpkg -x $$deb . || exit 1; done; }
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
 

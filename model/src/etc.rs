@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use uuid::Uuid;
 
-use crate::fleet::{DomU, Host};
+use crate::fleet::{Config, DomU, Fleet, Host};
 use crate::guest::GuestConfig;
 use crate::names::Name;
 use crate::network;
@@ -43,10 +43,29 @@ pub fn derived_mac(fleet: &Name, domu: &Name, index: usize) -> Mac {
 }
 
 /// Generated files of a host. `has_hosts`: whether the commit has `global/hosts`.
-pub fn for_host(fleet: &Name, host: &Host, has_hosts: bool) -> Vec<RenderedFile> {
-    let mut files = common(fleet, "host", &host.name, has_hosts);
+pub fn for_host(fleet: &Fleet, host: &Host, has_hosts: bool) -> Vec<RenderedFile> {
+    let mut files = common(&fleet.name, "host", &host.name, has_hosts);
     files.extend(network::render(host));
+    files.extend(fleet.config.iter().flat_map(pull_timer));
     files
+}
+
+/// The timer that takes new commits. Hosts that were switched on together do not look together.
+fn pull_timer(config: &Config) -> [RenderedFile; 2] {
+    const UNITS: &str = "systemd/system";
+    let seconds = config.every.duration().as_secs();
+    let jitter = seconds / 2;
+    let timer = format!(
+        "# [config] of domus.toml, by domus-boot\n\
+         [Unit]\nDescription=Look for a new commit\n\n\
+         [Timer]\nOnActiveSec={seconds}\nOnUnitInactiveSec={seconds}\n\
+         RandomizedDelaySec={jitter}\nAccuracySec=1s\n"
+    );
+    let wanted = format!("{UNITS}/timers.target.wants/domus-pull.timer");
+    [
+        RenderedFile::new(format!("{UNITS}/domus-pull.timer"), timer),
+        RenderedFile::link(wanted, "../domus-pull.timer"),
+    ]
 }
 
 /// Generated files of a domU.

@@ -2,7 +2,7 @@
 //! Where a file in `/etc` comes from: which layer gives it, and what it hides.
 
 use crate::etc;
-use crate::fleet::{DomU, Host};
+use crate::fleet::{DomU, Fleet, Host};
 use crate::guest::GuestConfig;
 use crate::layers::{Body, Layer, above};
 use crate::names::Name;
@@ -68,7 +68,7 @@ impl What {
 }
 
 /// Explains a path of a host. `has_hosts`: whether the commit has `global/hosts`.
-pub fn host(fleet: &Name, host: &Host, has_hosts: bool, path: &str) -> Explanation {
+pub fn host(fleet: &Fleet, host: &Host, has_hosts: bool, path: &str) -> Explanation {
     explain(&etc::for_host(fleet, host, has_hosts), &host.layers, path)
 }
 

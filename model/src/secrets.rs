@@ -22,7 +22,8 @@ pub struct SshKey([u8; 32]);
 const WIRE: &[u8] = b"\0\0\0\x0bssh-ed25519\0\0\0\x20";
 
 impl SshKey {
-    fn wire(&self) -> Vec<u8> {
+    /// The key as SSH sends it.
+    pub fn wire(&self) -> Vec<u8> {
         [WIRE, &self.0].concat()
     }
 

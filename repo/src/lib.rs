@@ -5,6 +5,8 @@
 mod carry;
 mod documents;
 mod export;
+#[cfg(feature = "remotes")]
+mod fetch;
 mod generations;
 mod history;
 mod init;
@@ -13,6 +15,8 @@ mod open;
 pub use carry::carry;
 pub use documents::CommitDocuments;
 pub use export::{Export, Slice};
+#[cfg(feature = "remotes")]
+pub use fetch::Remote;
 pub use generations::Generation;
 pub use history::Change;
 pub use init::init_with_commit;

@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let has_hosts = files.shared.contains("global/hosts");
     let explanation = match machine.domu() {
         Some(domu) => explain::domu(&fleet.name, domu, has_hosts, path),
-        None => explain::host(&fleet.name, &machine.host, has_hosts, path),
+        None => explain::host(&fleet, &machine.host, has_hosts, path),
     };
     let changes = changes(&tree, &explanation)?;
     let settings = match machine.domu() {

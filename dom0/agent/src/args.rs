@@ -88,6 +88,30 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SECONDS")]
         wait: Option<u64>,
     },
+    /// Fetch the fleet's branch, prove this host's part and keep it as what is booted next
+    ///
+    /// A branch that was rewound, or a commit that does not prove, is refused, and the host goes on
+    /// with what it has.
+    Pull {
+        /// Leave it out after failures, longer each time; for the timer.
+        #[arg(long)]
+        timer: bool,
+        /// Print what was done as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the commits that this host took, and which it boots
+    Generations {
+        /// Print them as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Boot an earlier generation next, and hold the one that it goes back from
+    Rollback {
+        /// Its number; without it, the one before that which is booted next.
+        #[arg(value_name = "GENERATION")]
+        generation: Option<u32>,
+    },
     /// Print the boot and every change of a domU's state as JSON lines, without end
     ///
     /// For a rehearsal, which reads them from the port that a unit connects this to.

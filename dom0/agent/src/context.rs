@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context as _, Result, anyhow, bail};
 use domus_model::boot::ReleaseIdentity;
 use domus_model::diagnostic::Diagnostic;
-use domus_model::fleet::{DomU, Host};
+use domus_model::fleet::{DomU, Fleet, Host};
 use domus_model::names::Name;
 use domus_system::documents;
 use serde::Deserialize;
@@ -24,6 +24,10 @@ pub(crate) struct Context {
     pub(crate) uri: String,
     /// The fleet it belongs to.
     pub(crate) fleet: Name,
+    /// What its commit says of the fleet, hosts left out.
+    pub(crate) wanted: Fleet,
+    /// Whether its release runs commits that nobody signed.
+    pub(crate) unsigned: bool,
     /// What its commit wants of it.
     pub(crate) host: Host,
     /// That commit.
@@ -73,7 +77,12 @@ impl Context {
         Ok(Self {
             paths,
             uri: args.uri.clone(),
-            fleet: fleet.name,
+            fleet: fleet.name.clone(),
+            wanted: fleet,
+            unsigned: boot
+                .release
+                .as_ref()
+                .is_some_and(|release| release.unsigned),
             host,
             release: boot.release_line(),
             problems: boot.problems,

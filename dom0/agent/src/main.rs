@@ -6,12 +6,14 @@ mod args;
 mod config_disk;
 mod context;
 mod events;
+mod generations;
 mod image;
 mod lock;
 mod loops;
 mod notes;
 mod observe;
 mod paths;
+mod pull;
 mod start;
 mod status;
 mod steps;
@@ -28,7 +30,9 @@ use clap::{CommandFactory, Parser};
 
 use crate::args::{Args, Command};
 use crate::context::Context;
+use crate::generations::Generations;
 use crate::observe::Observer;
+use crate::pull::Last;
 use crate::status::HostStatus;
 use crate::steps::Steps;
 use crate::stop::Patience;
@@ -108,6 +112,20 @@ fn run(args: &Args) -> Result<ExitCode> {
             })?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Pull { timer, json } => pull(&context, *timer, *json),
+        Command::Generations { json } => {
+            let generations = Generations::find(&context)?;
+            print(&if *json {
+                generations.json()?
+            } else {
+                generations.render()
+            })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Rollback { generation } => {
+            print(&generations::roll_back(&context, *generation)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Events => match events::run(&context, &mut std::io::stdout().lock())? {},
         Command::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
@@ -120,6 +138,9 @@ fn apply(context: &Context, names: &[domus_model::names::Name], json: bool) -> R
     } else {
         applied.render()
     })?;
+    if applied.is_clean() && names.is_empty() {
+        generations::mark_good(context);
+    }
     Ok(if applied.is_clean() { 0 } else { FAILURE }.into())
 }
 
@@ -133,6 +154,26 @@ fn plan(context: &Context, json: bool) -> Result<ExitCode> {
         steps.render(context)
     })?;
     Ok(if steps.is_empty() { 0 } else { DIFFERENCES }.into())
+}
+
+fn pull(context: &Context, timer: bool, json: bool) -> Result<ExitCode> {
+    let every = context
+        .wanted
+        .config
+        .as_ref()
+        .map(|config| config.every.duration());
+    if timer && Last::read(context).is_too_early(every.unwrap_or_default()) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let result = pull::pull(context);
+    Last::note(context, &result);
+    let pulled = result?;
+    print(&if json {
+        pulled.json()?
+    } else {
+        pulled.render()
+    })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn print(text: &str) -> Result<()> {

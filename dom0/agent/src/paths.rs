@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use domus_model::boot::{BOOT_RECORD, HOST_KEY, SLICE};
 use domus_model::names::{ImageRef, Name};
 
+/// Whatever is kept in RAM.
+const RAM: &str = "/run/domus";
+/// Generations of the host.
+const REPO: &str = "/config/repo.git";
 /// Whatever is kept in RAM for domUs.
 const DOMUS: &str = "/run/domus/domus";
 /// Images, a directory each.
@@ -39,6 +43,21 @@ impl Paths {
     /// The record of the boot.
     pub(crate) fn boot_record(&self) -> PathBuf {
         self.at(BOOT_RECORD)
+    }
+
+    /// The repository on the config partition.
+    pub(crate) fn repo(&self) -> PathBuf {
+        self.at(REPO)
+    }
+
+    /// Where things are kept in RAM.
+    pub(crate) fn ram(&self) -> PathBuf {
+        self.at(RAM)
+    }
+
+    /// How the last pull went.
+    pub(crate) fn last_pull(&self) -> PathBuf {
+        self.ram().join("pull.json")
     }
 
     /// The host's own key, which opens secrets.

@@ -11,8 +11,10 @@ use domus_model::status::{DomuStatus, Seen, State, render, short};
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::generations;
 use crate::notes::Notes;
 use crate::observe::Observer;
+use crate::pull::Last;
 use crate::steps::strays_line;
 use crate::warn;
 
@@ -27,6 +29,10 @@ pub(crate) struct HostStatus {
     release: Option<String>,
     domus: Vec<DomuStatus>,
     strays: Vec<String>,
+    /// The commit that is booted next, if it is another.
+    next: Option<String>,
+    /// Why no new commit could be taken last time.
+    pull_failure: Option<String>,
     /// What of `/etc` could not be done when the host booted.
     problems: Vec<String>,
 }
@@ -76,6 +82,8 @@ impl HostStatus {
             release: context.release.clone(),
             domus,
             strays,
+            next: generations::next(context),
+            pull_failure: Last::read(context).error,
             problems: context.problems.clone(),
         })
     }
@@ -94,12 +102,19 @@ impl HostStatus {
             false => render(&self.domus),
         };
         let strays = strays_line(&self.strays);
+        let next = self.next.as_deref().map(short);
+        let next = next.map(|next| format!("{host}: {next} is booted next\n"));
+        let pull = self.pull_failure.as_ref();
+        let pull = pull.map(|reason| format!("{host}: no new commit was taken: {reason}\n"));
+        let [next, pull] = [next, pull].map(Option::unwrap_or_default);
         let problems: String = self
             .problems
             .iter()
             .map(|it| format!("{host}: {it}\n"))
             .collect();
-        format!("{host}   release {release}   commit {commit}\n\n{domus}{strays}{problems}")
+        format!(
+            "{host}   release {release}   commit {commit}\n\n{domus}{strays}{next}{pull}{problems}"
+        )
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use domus_model::boot::{self, BootRecord, ConfigSource, HOST_KEY, ReleaseIdentity, SLICE};
 use domus_model::diagnostic::Diagnostic;
 use domus_model::etc;
-use domus_model::fleet::Host;
+use domus_model::fleet::{Fleet, Host};
 use domus_model::layers::Layer;
 use domus_model::names::Name;
 use domus_system::kmod::Modules;
@@ -114,11 +114,15 @@ fn take(candidate: &Candidate, record: &mut BootRecord) -> Result<()> {
 
 fn compose_etc(fleet: &Name, candidate: &Candidate, record: &mut BootRecord) -> Result<()> {
     let slice = Path::new(SLICE);
-    let host = load(&candidate.host, slice)?;
+    let (loaded, host) = load(&candidate.host, slice)?;
+    if loaded.name != *fleet {
+        let other = &loaded.name;
+        bail!("domus: the commit is of the fleet {other}, this release of {fleet}");
+    }
     let source = Source {
         tree: slice,
         local: &format!("pservers/{}", host.name),
-        generated: &etc::for_host(fleet, &host, slice.join("global/hosts").is_file()),
+        generated: &etc::for_host(&loaded, &host, slice.join("global/hosts").is_file()),
         layers: &host.layers,
         secret: &|layer, path| open(slice, layer, path),
     };
@@ -136,7 +140,7 @@ fn open(slice: &Path, layer: &Layer, path: &str) -> Result<Vec<u8>> {
 }
 
 /// What the documents say of this host.
-fn load(name: &Name, slice: &Path) -> Result<Host> {
+fn load(name: &Name, slice: &Path) -> Result<(Fleet, Host)> {
     let files = documents::read(slice)?;
     let mut loaded = domus_model::load::load_slice(&files).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(Diagnostic::line).collect();
@@ -146,5 +150,6 @@ fn load(name: &Name, slice: &Path) -> Result<Host> {
         )
     })?;
     let host = loaded.hosts.remove(name);
-    host.with_context(|| format!("the commit has no host {name}"))
+    let host = host.with_context(|| format!("the commit has no host {name}"))?;
+    Ok((loaded, host))
 }

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `generations` and `rollback`: what this host booted and boots.
+
+use anyhow::{Context as _, Result};
+use domus_model::status::short;
+use domus_model::table::table;
+use domus_repo::{Generation, RUNNING_REF, Repo};
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::warn;
+
+/// The generations of this host.
+#[derive(Debug, Serialize)]
+pub(crate) struct Generations {
+    host: String,
+    /// The commit that was booted.
+    booted: String,
+    /// All of them; `running` is what is booted next.
+    generations: Vec<Generation>,
+}
+
+impl Generations {
+    /// Reads them from the config partition.
+    ///
+    /// # Errors
+    /// The repository there is damaged.
+    pub(crate) fn find(context: &Context) -> Result<Self> {
+        Ok(Self {
+            host: context.host.name.to_string(),
+            booted: context.commit.clone(),
+            generations: Repo::open(&context.paths.repo())?.generations()?,
+        })
+    }
+
+    /// One JSON object.
+    pub(crate) fn json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// For people: the newest first.
+    pub(crate) fn render(&self) -> String {
+        let rows = self.generations.iter().rev().map(|it| {
+            let is_booted = it.commit.id == self.booted;
+            let states = [
+                (is_booted && it.running, "runs"),
+                (is_booted && !it.running, "runs until the next boot"),
+                (!is_booted && it.running, "is booted next"),
+                (it.good, "came up"),
+            ];
+            let states = states
+                .iter()
+                .filter(|(holds, _)| *holds)
+                .map(|(_, word)| *word);
+            vec![
+                it.number.to_string(),
+                short(&it.commit.id).to_owned(),
+                states.collect::<Vec<_>>().join(", "),
+                it.commit.summary.clone(),
+            ]
+        });
+        table(
+            &["generation", "commit", "state", "message"],
+            &rows.collect::<Vec<_>>(),
+        )
+    }
+}
+
+/// Notes that everything of the booted commit came up. That this cannot be noted stops nothing.
+pub(crate) fn mark_good(context: &Context) {
+    let path = context.paths.repo();
+    if !path.is_dir() {
+        return;
+    }
+    let marked = Repo::open(&path).and_then(|repo| repo.mark_good(&context.commit));
+    if let Err(error) = marked {
+        warn(&error);
+    }
+}
+
+/// The commit that is booted next, if it is another than was booted.
+pub(crate) fn next(context: &Context) -> Option<String> {
+    let repo = Repo::open(&context.paths.repo()).ok()?;
+    let next = repo.commit(RUNNING_REF).ok()?.id;
+    (next != context.commit).then_some(next)
+}
+
+/// Goes back to the generation `number`, or to the one before that which is booted next.
+///
+/// # Errors
+/// There is none, or the config partition cannot be written.
+pub(crate) fn roll_back(context: &Context, number: Option<u32>) -> Result<String> {
+    let repo = Repo::open(&context.paths.repo())?;
+    let generation = repo.go_back(number)?;
+    let (number, commit) = (generation.number, short(&generation.commit.id));
+    let held = repo
+        .held()?
+        .context("what was gone back from is not held")?;
+    let held = short(&held);
+    Ok(format!(
+        "{}   generation {number} ({commit}) is booted next\n\
+         {held} is not taken again by itself, a newer commit is.\n",
+        context.host.name
+    ))
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Taking a new commit: fetch, prove this host's part, keep it as the next generation. Whatever
+//! goes wrong, the host goes on with what it has, and says why.
+
+use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use domus_model::changes::{Changes, Observed, Side, changes};
+use domus_model::diagnostic::Diagnostic;
+use domus_model::files::Files;
+use domus_model::fleet::{Config, Fleet, Host};
+use domus_model::status::short;
+use domus_repo::{Commit, Export, RUNNING_REF, Remote, Repo};
+use domus_system::{atomic, documents};
+use serde::{Deserialize, Serialize};
+
+use crate::Refused;
+use crate::context::Context;
+use crate::warn;
+
+/// Most bytes that one pull may bring: it lies on the config partition.
+const MOST: usize = 256 << 20;
+/// How many generations are kept.
+const KEPT: usize = 20;
+/// The longest that a timer waits after failures.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// What a pull did.
+#[derive(Debug, Serialize)]
+pub(crate) struct Pulled {
+    host: String,
+    from: String,
+    to: Commit,
+    /// The number of the new generation; none if nothing was taken.
+    generation: Option<u32>,
+    /// Why nothing was taken, if that is no error.
+    reason: Option<String>,
+    #[serde(flatten)]
+    changes: Changes,
+}
+
+/// Fetches and takes what the fleet's branch has.
+///
+/// # Errors
+/// The remote is not there, or what it has is refused. What runs stays.
+pub(crate) fn pull(context: &Context) -> Result<Pulled> {
+    let Some(config) = &context.wanted.config else {
+        bail!("domus.toml has no [config]: it says where commits come from");
+    };
+    if !context.unsigned {
+        let text = "this release runs signed commits only, and signatures of commits cannot be \
+                    verified yet";
+        return Err(Refused(text.to_owned()).into());
+    }
+    let path = context.paths.repo();
+    let repo = Repo::open(&path)?;
+    let fetched = repo.fetch(&remote(context, config))?;
+    let running = repo.commit(RUNNING_REF)?.id;
+    let nothing = |reason: &str| Pulled {
+        host: context.host.name.to_string(),
+        from: running.clone(),
+        to: fetched.clone(),
+        generation: None,
+        reason: Some(reason.to_owned()),
+        changes: Changes::default(),
+    };
+    if fetched.id == running {
+        return Ok(nothing("nothing new"));
+    }
+    if repo.held()?.as_deref() == Some(fetched.id.as_str()) {
+        return Ok(nothing(
+            "held: somebody went back from it; a newer commit is taken again",
+        ));
+    }
+    if !repo.descends(&fetched.id, &running)? {
+        let (branch, remote) = (&config.branch, &config.remote);
+        let text = format!(
+            "{branch} of {remote} is at {}, which does not come after {}: it was rewound, or is \
+             another history",
+            short(&fetched.id),
+            short(&running),
+        );
+        return Err(Refused(text).into());
+    }
+    let changes = prove(context, &repo, &fetched.id)?;
+    let generation = repo.adopt(&fetched.id)?;
+    if let Err(error) = repo.prune(KEPT) {
+        warn(&error.context("forgetting old generations"));
+    }
+    Ok(Pulled {
+        generation: Some(generation),
+        reason: None,
+        changes,
+        ..nothing("")
+    })
+}
+
+fn remote<'c>(context: &Context, config: &'c Config) -> Remote<'c> {
+    Remote {
+        url: &config.remote,
+        branch: &config.branch,
+        host_key: config.host_key.as_ref(),
+        identity: context.paths.key(),
+        most: MOST,
+    }
+}
+
+/// What a commit says of this host.
+struct Wanted {
+    fleet: Fleet,
+    host: Host,
+    files: Files,
+}
+
+/// Proves this host's part of a commit, and says what it changes against what was booted.
+fn prove(context: &Context, repo: &Repo, commit: &str) -> Result<Changes> {
+    let ram = context.paths.ram();
+    fs::create_dir_all(&ram).with_context(|| format!("making {}", ram.display()))?;
+    let exported = tempfile::tempdir_in(&ram).context("making a directory in RAM")?;
+    let name = &context.host.name;
+    Export::new(repo, commit)?.slice(name, exported.path())?;
+    let files = documents::read(exported.path())?;
+    let mut fleet = domus_model::load::load_slice(&files).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(Diagnostic::line).collect();
+        anyhow!(
+            "the commit {commit} does not pass `domus check`:\n  {}",
+            lines.join("\n  ")
+        )
+    })?;
+    let host = fleet.hosts.remove(name);
+    let host = host.with_context(|| format!("the commit {commit} has no host {name}"))?;
+    if fleet.name != context.fleet {
+        let (other, own) = (&fleet.name, &context.fleet);
+        bail!("the commit {commit} is of the fleet {other}, this host of {own}");
+    }
+    let to = Wanted { fleet, host, files };
+    let none = std::collections::BTreeMap::new();
+    let side = |fleet, host, files: &Files| Side {
+        fleet,
+        host: Some(host),
+        names: files.shared.id_of("global/hosts"),
+        elsewhere: &none,
+    };
+    let booted = documents::read(&context.paths.slice())?;
+    Ok(changes(
+        side(&context.wanted, &context.host, &booted),
+        side(&to.fleet, &to.host, &to.files),
+        &Observed::default(),
+    ))
+}
+
+impl Pulled {
+    /// One JSON object.
+    pub(crate) fn json(&self) -> Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    /// For people.
+    pub(crate) fn render(&self) -> String {
+        let (host, from, to) = (&self.host, short(&self.from), short(&self.to.id));
+        match (self.generation, &self.reason) {
+            (Some(number), _) => format!(
+                "{host}   {from} -> {to}   generation {number}   {:?}\n{}\
+                 It is booted next; until then the host goes on with {from}.\n",
+                self.to.summary,
+                self.changes.render(),
+            ),
+            (None, reason) => {
+                let reason = reason.as_deref().unwrap_or_default();
+                format!("{host}   {to}   {reason}\n")
+            }
+        }
+    }
+}
+
+/// How the last pull went: what a timer goes by, and `status` shows.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Last {
+    /// When, in seconds since 1970 by the host's clock.
+    at: u64,
+    /// How many failed since one did not.
+    failures: u32,
+    /// Why the last one failed.
+    pub(crate) error: Option<String>,
+}
+
+impl Last {
+    /// The last one, if there was one since the boot.
+    pub(crate) fn read(context: &Context) -> Self {
+        let text = fs::read(context.paths.last_pull()).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// Whether a timer should leave this one out: each failure doubles the wait.
+    pub(crate) fn is_too_early(&self, every: Duration) -> bool {
+        let factor = 1_u32.checked_shl(self.failures.min(16)).unwrap_or(u32::MAX);
+        let wait = every.saturating_mul(factor - 1).min(LONGEST_WAIT);
+        // A clock that was set back must not hold it up for ever.
+        let since = now().checked_sub(self.at).map(Duration::from_secs);
+        since.is_some_and(|since| since < wait)
+    }
+
+    /// Notes how one went.
+    pub(crate) fn note(context: &Context, result: &Result<Pulled>) {
+        let failures = Self::read(context).failures;
+        let last = match result {
+            Ok(_) => Self {
+                at: now(),
+                failures: 0,
+                error: None,
+            },
+            Err(error) => Self {
+                at: now(),
+                failures: failures.saturating_add(1),
+                error: Some(crate::notes::one_line(error)),
+            },
+        };
+        let text = serde_json::to_vec(&last).unwrap_or_default();
+        if let Err(error) = atomic::write(&context.paths.last_pull(), &text, 0o644) {
+            warn(&error);
+        }
+    }
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_make_a_timer_wait_longer() {
+        let every = Duration::from_secs(300);
+        let last = |failures, ago| Last {
+            at: now() - ago,
+            failures,
+            error: None,
+        };
+        assert!(!Last::default().is_too_early(every));
+        assert!(!last(0, 0).is_too_early(every));
+        assert!(last(1, 100).is_too_early(every) && !last(1, 301).is_too_early(every));
+        assert!(last(2, 800).is_too_early(every) && !last(2, 901).is_too_early(every));
+        assert!(last(40, 3500).is_too_early(every) && !last(40, 3601).is_too_early(every));
+        let ahead = Last {
+            at: now() + 9999,
+            ..last(1, 0)
+        };
+        assert!(!ahead.is_too_early(every), "the clock was set back");
+    }
+}

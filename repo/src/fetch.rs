@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Fetching a branch from a remote repository. Nothing of what comes decides anything here: it
+//! lies in the repository, under a ref that nobody boots.
+
+use std::cell::Cell;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use domus_model::secrets::SshKey;
+use git2::{
+    AutotagOption, CertificateCheckStatus, Cred, CredentialType, FetchOptions, FetchPrune,
+    RemoteCallbacks, RemoteRedirect,
+};
+
+use crate::{Commit, Repo};
+
+/// Where the head of the fetched branch is kept.
+const FETCHED_REF: &str = "refs/domus/fetched";
+/// The longest that a server may say nothing, in milliseconds.
+const SILENCE: i32 = 60_000;
+
+/// A repository elsewhere.
+#[derive(Debug, Clone)]
+pub struct Remote<'r> {
+    /// Its `https://`, `ssh://` or `file:///` URL.
+    pub url: &'r str,
+    /// The branch.
+    pub branch: &'r str,
+    /// The key by which an SSH server is known.
+    pub host_key: Option<&'r SshKey>,
+    /// The private key that opens an SSH server.
+    pub identity: PathBuf,
+    /// Most bytes that one fetch may bring.
+    pub most: usize,
+}
+
+impl Repo {
+    /// Fetches the branch and returns the commit that it names there.
+    ///
+    /// # Errors
+    /// The server is not there, is another, refuses, has no such branch, or sends too much.
+    pub fn fetch(&self, remote: &Remote<'_>) -> Result<Commit> {
+        let (url, branch) = (remote.url, remote.branch);
+        let doing = || format!("fetching {branch} of {url}");
+        limit_silence().with_context(doing)?;
+        let mut anonymous = self.git.remote_anonymous(url).with_context(doing)?;
+        let is_stranger = Cell::new(false);
+        let mut options = FetchOptions::new();
+        options
+            .remote_callbacks(callbacks(remote, &is_stranger))
+            .download_tags(AutotagOption::None)
+            .prune(FetchPrune::Off)
+            // A server that sends hosts elsewhere is not the one that the fleet names.
+            .follow_redirects(RemoteRedirect::None)
+            .update_fetchhead(false);
+        let spec = format!("+refs/heads/{branch}:{FETCHED_REF}");
+        let fetched = anonymous.fetch(&[&spec], Some(&mut options), None);
+        drop(options);
+        if is_stranger.get() {
+            bail!(
+                "{}: the server has another host key than domus.toml says",
+                doing()
+            );
+        }
+        fetched.with_context(doing)?;
+        let found = anonymous
+            .list()
+            .with_context(doing)?
+            .iter()
+            .any(|head| head.name() == format!("refs/heads/{branch}"));
+        if !found {
+            bail!("{}: there is no such branch", doing());
+        }
+        self.commit(FETCHED_REF)
+    }
+}
+
+/// Sets how long a server may say nothing, for the whole process.
+#[allow(unsafe_code)]
+fn limit_silence() -> Result<()> {
+    // SAFETY: sets two global numbers of libgit2, always to the same value.
+    unsafe {
+        git2::opts::set_server_connect_timeout_in_milliseconds(SILENCE)?;
+        git2::opts::set_server_timeout_in_milliseconds(SILENCE)?;
+    }
+    Ok(())
+}
+
+/// `is_stranger` is set for a server that is not the one that the fleet means: libgit2 keeps no
+/// reason.
+fn callbacks<'c>(remote: &'c Remote<'_>, is_stranger: &'c Cell<bool>) -> RemoteCallbacks<'c> {
+    let mut callbacks = RemoteCallbacks::new();
+    let mut tried = false;
+    callbacks.credentials(move |_, user, allowed| {
+        let refused = |text: &str| Err(git2::Error::from_str(text));
+        if allowed.contains(CredentialType::USERNAME) {
+            return Cred::username(user.unwrap_or("git"));
+        }
+        if !allowed.contains(CredentialType::SSH_KEY) {
+            return refused("the server wants a password, which hosts have not");
+        }
+        // libgit2 asks again and again.
+        if std::mem::replace(&mut tried, true) {
+            return refused("the server does not know this host's key");
+        }
+        Cred::ssh_key(user.unwrap_or("git"), None, &remote.identity, None)
+    });
+    callbacks.certificate_check(move |certificate, _| {
+        let Some(key) = certificate.as_hostkey() else {
+            // That of HTTPS is judged by who signed its certificate.
+            return Ok(CertificateCheckStatus::CertificatePassthrough);
+        };
+        let known = remote.host_key.map(SshKey::wire);
+        match key.hostkey() {
+            Some(shown) if Some(shown) == known.as_deref() => {
+                Ok(CertificateCheckStatus::CertificateOk)
+            }
+            _ => {
+                is_stranger.set(true);
+                Err(git2::Error::from_str("another host key"))
+            }
+        }
+    });
+    callbacks.transfer_progress(move |progress| progress.received_bytes() <= remote.most);
+    callbacks
+}
