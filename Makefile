@@ -7,7 +7,7 @@ PREFIX   ?= /usr/local
 DEMO     := target/demo
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PACKAGES := cpio e2fsprogs gcc git libc6-dev libssl-dev libvirt-dev make mmdebstrap openssh-client ovmf \
-            pkg-config qemu-system-x86 uidmap
+            pkg-config qemu-system-x86 strace uidmap
 
 export DOMUS_BIN = $(abspath $(DIST)/bin/domus)
 

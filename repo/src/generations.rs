@@ -4,6 +4,9 @@
 //! the old generation is there or the new one, whole.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use git2::{ErrorCode, Oid};
@@ -162,6 +165,22 @@ impl Repo {
         Ok(old)
     }
 
+    /// Clears away what a writer left behind that was cut off: its locks, and packs that were not
+    /// finished. Nobody else may be writing.
+    ///
+    /// # Errors
+    /// The disk is read-only.
+    pub fn clear_leftovers(&self) -> Result<()> {
+        let root = self.git.path();
+        clear(root, 0, &|name| name.ends_with(".lock"))?;
+        clear(&root.join("refs"), DEEPEST, &|name| name.ends_with(".lock"))?;
+        // libgit2 calls what it has not finished so; whole packs have other endings.
+        let objects = root.join("objects");
+        clear(&objects, 1, &|name| {
+            name.starts_with("tmp_") || name.starts_with("pack_")
+        })
+    }
+
     /// Whether `commit` is `ancestor` or came after it.
     ///
     /// # Errors
@@ -226,12 +245,33 @@ impl Repo {
     }
 }
 
+/// How deep directories of refs are looked at.
+const DEEPEST: usize = 8;
+
+/// Removes the files in `directory`, and so deep below it, that are `left` behind.
+fn clear(directory: &Path, depth: usize, left: &dyn Fn(&str) -> bool) -> Result<()> {
+    let doing = || format!("clearing {}", directory.display());
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        entries => entries.with_context(doing)?,
+    };
+    for entry in entries {
+        let entry = entry.with_context(doing)?;
+        let is_directory = entry.file_type().with_context(doing)?.is_dir();
+        if is_directory && depth > 0 {
+            clear(&entry.path(), depth - 1, left)?;
+        } else if !is_directory && left(&entry.file_name().to_string_lossy()) {
+            fs::remove_file(entry.path()).with_context(doing)?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{carry, init_with_commit};
     use git2::{Repository, Signature};
-    use std::fs;
     use tempfile::TempDir;
 
     /// A host's repository with so many commits, of which it runs the first.

@@ -8,11 +8,13 @@ use domus_model::boot::ReleaseIdentity;
 use domus_model::diagnostic::Diagnostic;
 use domus_model::fleet::{DomU, Fleet, Host};
 use domus_model::names::Name;
+use domus_repo::Repo;
 use domus_system::documents;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::args::Args;
+use crate::lock::Lock;
 use crate::paths::Paths;
 
 /// This host.
@@ -89,6 +91,18 @@ impl Context {
             commit: boot.commit,
             record,
         })
+    }
+
+    /// The repository on the config partition, for who changes it: nobody else does meanwhile, and
+    /// what somebody who was cut off left behind is cleared away.
+    ///
+    /// # Errors
+    /// It is damaged, or the disk is read-only.
+    pub(crate) fn repository(&self) -> Result<(Lock, Repo)> {
+        let lock = Lock::of(&self.paths.repo_lock(), "that changes the repository")?;
+        let repo = Repo::open(&self.paths.repo())?;
+        repo.clear_leftovers()?;
+        Ok((lock, repo))
     }
 
     /// The domU `name`.

@@ -68,11 +68,12 @@ impl Generations {
 
 /// Notes that everything of the booted commit came up. That this cannot be noted stops nothing.
 pub(crate) fn mark_good(context: &Context) {
-    let path = context.paths.repo();
-    if !path.is_dir() {
+    if !context.paths.repo().is_dir() {
         return;
     }
-    let marked = Repo::open(&path).and_then(|repo| repo.mark_good(&context.commit));
+    let marked = context
+        .repository()
+        .and_then(|(_lock, repo)| repo.mark_good(&context.commit));
     if let Err(error) = marked {
         warn(&error);
     }
@@ -90,7 +91,7 @@ pub(crate) fn next(context: &Context) -> Option<String> {
 /// # Errors
 /// There is none, or the config partition cannot be written.
 pub(crate) fn roll_back(context: &Context, number: Option<u32>) -> Result<String> {
-    let repo = Repo::open(&context.paths.repo())?;
+    let (_lock, repo) = context.repository()?;
     let generation = repo.go_back(number)?;
     let (number, commit) = (generation.number, short(&generation.commit.id));
     let held = repo

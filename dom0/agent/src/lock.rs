@@ -2,6 +2,7 @@
 //! The lock that whoever starts or clears away domUs holds: one at a time.
 
 use std::fs::{self, File};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -23,14 +24,18 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock, and waits for whoever has it.
+    /// Takes the lock of domUs, and waits for whoever has it.
     pub(crate) fn take(paths: &Paths) -> Result<Self> {
-        let path = paths.lock();
+        Self::of(&paths.lock(), "that starts domUs")
+    }
+
+    /// Takes the lock at `path`; `whose` says who may have it.
+    pub(crate) fn of(path: &Path, whose: &str) -> Result<Self> {
         let doing = || format!("locking {}", path.display());
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).with_context(doing)?;
         }
-        let file = File::create(&path).with_context(doing)?;
+        let file = File::create(path).with_context(doing)?;
         let begin = Instant::now();
         let mut said = false;
         while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -38,7 +43,7 @@ impl Lock {
                 return Err(error).with_context(doing);
             }
             if !said && begin.elapsed() > SILENCE {
-                eprintln!("domus-dom0: waiting for another domus-dom0 that starts domUs");
+                eprintln!("domus-dom0: waiting for another domus-dom0 {whose}");
                 said = true;
             }
             // Not by a blocking call: that would not see Ctrl-C.

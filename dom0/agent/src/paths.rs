@@ -55,6 +55,11 @@ impl Paths {
         self.at(RAM)
     }
 
+    /// Held by whoever changes the repository.
+    pub(crate) fn repo_lock(&self) -> PathBuf {
+        self.ram().join("repo.lock")
+    }
+
     /// How the last pull went.
     pub(crate) fn last_pull(&self) -> PathBuf {
         self.ram().join("pull.json")

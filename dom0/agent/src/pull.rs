@@ -53,8 +53,7 @@ pub(crate) fn pull(context: &Context) -> Result<Pulled> {
                     verified yet";
         return Err(Refused(text.to_owned()).into());
     }
-    let path = context.paths.repo();
-    let repo = Repo::open(&path)?;
+    let (_lock, repo) = context.repository()?;
     let fetched = repo.fetch(&remote(context, config))?;
     let running = repo.commit(RUNNING_REF)?.id;
     let nothing = |reason: &str| Pulled {

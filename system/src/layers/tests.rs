@@ -54,41 +54,41 @@ fn owned(path: &Path) -> String {
     format!("{}:{} {mode:04o}", meta.uid(), meta.gid())
 }
 
-#[test]
-fn layers_are_seen_as_they_say() {
-    let dir = tempfile::tempdir().expect("dir");
-    let at = |name: &str| dir.path().join(name);
-    // tmpfs, as at a boot: the overlay's upper layer may not be on another overlay.
-    let ram = Mounted::new(&Mount::ram("755"), &at("ram")).expect("RAM; this test needs root");
-    let ram = ram.path();
-    let (image, tree) = (ram.join("image"), ram.join("tree"));
+/// What an image has in `/etc`.
+fn write_image(image: &Path) {
     put(
-        &image,
+        image,
         "passwd",
         "root:x:0:0::/root:/bin/sh\nwww:x:33:34::/:\n",
         0o644,
     );
-    put(&image, "group", "root:x:0:\nssl-cert:x:110:\n", 0o644);
-    put(&image, "shadow", "root:*\n", 0o640);
+    put(image, "group", "root:x:0:\nssl-cert:x:110:\n", 0o644);
+    put(image, "shadow", "root:*\n", 0o640);
     chown(image.join("shadow"), Some(0), Some(42)).expect("chown");
-    put(&image, "cron.daily/apt", "apt\n", 0o755);
-    put(&image, "cron.daily/own", "image\n", 0o755);
-    put(&image, "sources.d/debian", "debian\n", 0o644);
-    put(&image, "motd", "image\n", 0o644);
+    put(image, "cron.daily/apt", "apt\n", 0o755);
+    put(image, "cron.daily/own", "image\n", 0o755);
+    put(image, "sources.d/debian", "debian\n", 0o644);
+    put(image, "motd", "image\n", 0o644);
     fs::create_dir_all(image.join("ssl/private")).expect("mkdir");
     let private = image.join("ssl/private");
     fs::set_permissions(&private, Permissions::from_mode(0o710)).expect("chmod");
+}
 
-    put(&tree, "global/etc/shadow", "root:!\n", 0o644);
-    put(&tree, "global/etc/cron.daily/own", "global\n", 0o755);
-    put(&tree, "global/etc/site.tmpl", "{{ site }}", 0o755);
-    put(&tree, "global/etc/motd", "global\n", 0o644);
-    put(&tree, "global/etc/ssl/private/key.age", "encrypted", 0o644);
-    put(&tree, "alpha/etc/sources.d/own", "own\n", 0o644);
-    put(&tree, "alpha/etc/odd", "odd\n", 0o644);
-    put(&tree, "alpha/etc/lost.age", "encrypted", 0o644);
+/// What two layers have in the repository.
+fn write_tree(tree: &Path) {
+    put(tree, "global/etc/shadow", "root:!\n", 0o644);
+    put(tree, "global/etc/cron.daily/own", "global\n", 0o755);
+    put(tree, "global/etc/site.tmpl", "{{ site }}", 0o755);
+    put(tree, "global/etc/motd", "global\n", 0o644);
+    put(tree, "global/etc/ssl/private/key.age", "encrypted", 0o644);
+    put(tree, "alpha/etc/sources.d/own", "own\n", 0o644);
+    put(tree, "alpha/etc/odd", "odd\n", 0o644);
+    put(tree, "alpha/etc/lost.age", "encrypted", 0o644);
     symlink("../run/x", tree.join("alpha/etc/link")).expect("link");
+}
 
+/// The two layers, as they were proved.
+fn two_layers() -> [Layer; 2] {
     let text = Body::Text("north\n".to_owned());
     let mut global = layer(
         "global",
@@ -122,7 +122,19 @@ fn layers_are_seen_as_they_say() {
     alpha
         .attributes
         .insert("sources.d".to_owned(), attributes("www", 0o750));
+    [global, alpha]
+}
 
+#[test]
+fn layers_are_seen_as_they_say() {
+    let dir = tempfile::tempdir().expect("dir");
+    let at = |name: &str| dir.path().join(name);
+    // tmpfs, as at a boot: the overlay's upper layer may not be on another overlay.
+    let ram = Mounted::new(&Mount::ram("755"), &at("ram")).expect("RAM; this test needs root");
+    let ram = ram.path();
+    let (image, tree) = (ram.join("image"), ram.join("tree"));
+    write_image(&image);
+    write_tree(&tree);
     let secret = |layer: &Layer, path: &str| match path {
         "lost" => anyhow::bail!("no key opens it"),
         _ => Ok(format!("{} {path}\n", layer.name).into_bytes()),
@@ -131,7 +143,7 @@ fn layers_are_seen_as_they_say() {
         RenderedFile::new("hostname", "alpha\n"),
         RenderedFile::new("motd", "none\n"),
     ];
-    let layers = [global, alpha];
+    let layers = two_layers();
     let source = Source {
         image: &image,
         tree: &tree,

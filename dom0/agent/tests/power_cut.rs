@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! A pull that is killed at every call that changes a file: the host then boots the old generation
+//! or the new one, whole, and the next pull takes what this one could not. strace kills it.
+
+mod common;
+mod fleet;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+
+use domus_repo::{Export, RUNNING_REF, Repo};
+use domus_system::documents;
+use fleet::{Fleet, run, text};
+
+/// Calls that change something on a disk, or make it last: each of them is a point.
+const CHANGES: [&str; 9] = [
+    "write",
+    "pwrite64",
+    "fsync",
+    "rename",
+    "link",
+    "unlink",
+    "mkdir",
+    "ftruncate",
+    "chmod",
+];
+/// As many points as a test of one switch has to have at least; what only reads fills up.
+const LEAST: usize = 200;
+
+/// The pull of a fleet's host, with strace around it.
+fn traced(fleet: &Fleet, arguments: &[&str]) -> ExitStatus {
+    let pull = fleet.host.command(&["pull"]);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-y"]).args(arguments);
+    strace.arg(pull.get_program()).args(pull.get_args());
+    for (key, value) in pull.get_envs() {
+        strace.env(key, value.unwrap_or_default());
+    }
+    strace
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    strace.status().expect("strace runs")
+}
+
+/// A call of a pull: its name, and how many of that name there were up to it.
+type Point = (String, usize);
+
+/// The calls of a whole pull that touch the repository: those that change something, and others.
+fn points(fleet: &Fleet, log: &Path) -> (Vec<Point>, Vec<Point>) {
+    let status = traced(fleet, &["-e", "trace=%file,%desc", "-o", &text(log)]);
+    assert!(status.success(), "{status}");
+    let repository = text(&fleet.host.at("config/repo.git"));
+    let mut counted: BTreeMap<String, usize> = BTreeMap::new();
+    let (mut changes, mut others) = (Vec::new(), Vec::new());
+    for line in fs::read_to_string(log).expect("a log").lines() {
+        // `PID  CALL(ARGUMENTS) = RESULT`
+        let call = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|call| call.split('(').next());
+        let Some(call) = call.filter(|_| line.contains('(')) else {
+            continue;
+        };
+        let number = counted.entry(call.to_owned()).or_default();
+        *number += 1;
+        if line.contains(&repository) {
+            let is_change = CHANGES.iter().any(|change| call.contains(change));
+            let point = (call.to_owned(), *number);
+            if is_change {
+                changes.push(point)
+            } else {
+                others.push(point)
+            }
+        }
+    }
+    (changes, others)
+}
+
+/// Runs a pull that is killed when it comes to this call.
+fn kill(fleet: &Fleet, (call, number): &Point) {
+    let inject = format!("inject={call}:signal=KILL:when={number}");
+    let trace = format!("trace={call}");
+    let status = traced(fleet, &["-e", &trace, "-e", &inject, "-o", "/dev/null"]);
+    assert_eq!(status.signal(), Some(9), "{call} {number}: {status}");
+}
+
+/// What a boot does with the repository: finds the commit, exports this host's part, proves it.
+fn booted(fleet: &Fleet) -> String {
+    let repo = Repo::open(&fleet.host.at("config/repo.git")).expect("the repository opens");
+    let commit = repo.commit(RUNNING_REF).expect("it says what to boot").id;
+    let out = tempfile::tempdir().expect("a directory");
+    let mut export = Export::new(&repo, &commit).expect("the commit is there");
+    export
+        .slice(&"alpha".parse().expect("a name"), out.path())
+        .expect("it is whole");
+    let files = documents::read(out.path()).expect("documents");
+    let fleet = domus_model::load::load_slice(&files).expect("they prove");
+    assert!(fleet.hosts.contains_key("alpha"));
+    commit
+}
+
+fn copy(from: &Path, to: &Path) {
+    let _ = fs::remove_dir_all(to);
+    run("cp", &["-a", &text(from), &text(to)]);
+}
+
+#[test]
+fn a_pull_that_is_cut_leaves_the_old_or_the_new() {
+    let fleet = Fleet::new("[config]\nREMOTE\n");
+    let old = fleet.running();
+    let new = fleet.web("128MiB");
+    let (config, kept) = (fleet.host.at("config"), fleet.host.at("kept"));
+    copy(&config, &kept);
+    let (changes, others) = points(&fleet, &fleet.host.at("strace.log"));
+    assert_eq!(fleet.running(), new);
+    let mut seen = BTreeSet::new();
+    let cut = |point: &Point| {
+        copy(&kept, &config);
+        kill(&fleet, point);
+        let boots = booted(&fleet);
+        assert!([&old, &new].contains(&&boots), "{point:?}: {boots}");
+        boots
+    };
+    for point in &changes {
+        seen.insert(cut(point));
+        // What is left behind holds up nobody.
+        let again = fleet.pull();
+        assert_eq!(again.code, 0, "{point:?}: {again:?}");
+        assert_eq!(booted(&fleet), new, "{point:?}");
+    }
+    assert_eq!(seen.len(), 2, "killed before and after the switch");
+    let wanted = LEAST.saturating_sub(changes.len());
+    let step = (others.len() / wanted.max(1)).max(1);
+    let others: Vec<&Point> = others.iter().step_by(step).collect();
+    others.iter().for_each(|point| drop(cut(point)));
+    let all = changes.len() + others.len();
+    assert!(all >= LEAST, "{all} points");
+}
