@@ -5,11 +5,13 @@ mod repository;
 
 use domus_model::diagnostic::{Severity, position};
 use domus_model::files::Files;
+use domus_model::layers::{Owner, Users};
 use domus_model::load::check;
 use domus_model::names::{ImageRef, Name};
-use domus_model::units::{Mac, Size};
+use domus_model::secrets::{Recipient, Recipients};
+use domus_model::units::{Interval, Mac, Size};
 use proptest::prelude::*;
-use repository::manifest_dir;
+use repository::{identify, manifest_dir, read};
 use std::fs;
 
 /// The documents of the template.
@@ -139,6 +141,46 @@ proptest! {
         let text = format!("[networks.{key:?}]\naddress = {value:?}\nports = [{value:?}]\n");
         files.insert("pservers/alpha/host.toml", text.into_bytes());
         check_anything(&files);
+    }
+
+    #[test]
+    fn arbitrary_layers_do_no_harm(
+        etc in "(remove|secret|version|files|=|\\[|\\]|\"[a-z/.]{0,9}\"|,|\n|\\.){0,24}",
+        template in "(\\{\\{|\\}\\}|\\{%|%\\}|for|in|endfor|if|endif|site|domus|\\.|name| |ü|\"|\n|\\||[0-9*+-]){0,24}",
+        secret: Vec<u8>,
+        paths in prop::collection::vec("[a-z./ü\n]{1,12}(\\.tmpl|\\.age)?", 0..6),
+    ) {
+        let mut files = read(&manifest_dir().join("../config-repo-template"));
+        let layers = ["global", "pservers/alpha", "vservers/web", "groups/none"];
+        for layer in layers {
+            let listed = format!("version = 1\nsecret = [\"k.age\"]\n{etc}");
+            files.insert(format!("{layer}/etc.toml"), listed.into_bytes());
+            let secret = [b"age-encryption.org/v1\n-> ", &secret[..]].concat();
+            identify(&mut files, &format!("{layer}/etc/k.age"), &secret, false);
+            let path = format!("{layer}/etc/t.tmpl");
+            identify(&mut files, &path, template.as_bytes(), false);
+            for (index, path) in paths.iter().enumerate() {
+                let path = format!("{layer}/etc/{path}");
+                identify(&mut files, &path, template.as_bytes(), index % 2 == 0);
+            }
+        }
+        check_anything(&files);
+    }
+
+    #[test]
+    fn arbitrary_age_files_and_keys_do_no_harm(file: Vec<u8>, text: String) {
+        let _ = Recipients::parse(&file);
+        let _ = Recipients::parse(&[b"age-encryption.org/v1\n", &file[..]].concat());
+        if let Ok(key) = text.parse::<Recipient>() {
+            prop_assert_eq!(key.to_string().parse(), Ok(key));
+        }
+        if let Ok(owner) = text.parse::<Owner>() {
+            prop_assert_eq!(owner.to_string(), text.clone());
+        }
+        if let Ok(interval) = text.parse::<Interval>() {
+            prop_assert_eq!(interval.to_string().parse(), Ok(interval));
+        }
+        let _ = Users::parse(&text, &text);
     }
 
     #[test]

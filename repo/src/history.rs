@@ -5,6 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use domus_model::date::day;
+use domus_model::explain::Changed;
+use domus_model::status::short;
 use git2::{Commit, ErrorCode, ObjectType, Oid, Sort};
 use serde::Serialize;
 
@@ -24,9 +27,14 @@ pub struct Change {
 }
 
 impl Change {
-    /// The author's name without the address.
-    pub fn name(&self) -> &str {
-        self.author.split(" <").next().unwrap_or_default()
+    /// For a table: the author without the address, the day without the time.
+    pub fn shown(&self) -> Changed {
+        let author = self.author.split(" <").next().unwrap_or_default();
+        Changed {
+            commit: short(&self.commit).to_owned(),
+            day: day(self.seconds),
+            author: author.to_owned(),
+        }
     }
 }
 

@@ -290,7 +290,33 @@ mod tests {
         expected.insert_unreadable("pservers/alpha/domUs/link.toml", reason);
         expected.insert_unreadable("images/web.toml", "is no plain file");
         expected.insert("images/long.toml", vec![b'#'; Files::LONGEST + 1]);
+        let leaf = |kind, content: &[u8]| Leaf {
+            kind,
+            id: digest::blob_of_bytes(content),
+        };
+        let file = leaf(LeafKind::File, b"not wanted");
+        expected.insert_leaf("pservers/alpha/etc/x.toml", file);
         assert_eq!(files, expected);
+
+        // Layers: what is in them is listed, and templates are read.
+        for directory in ["vservers/web/etc/deep", "groups/g/etc", "global/etc"] {
+            fs::create_dir_all(root.join(directory))?;
+        }
+        fs::write(root.join("vservers/web/etc/deep/x.tmpl"), "{{ x }}")?;
+        fs::write(root.join("groups/g/etc/run"), "")?;
+        fs::set_permissions(
+            root.join("groups/g/etc/run"),
+            fs::Permissions::from_mode(0o755),
+        )?;
+        symlink("../run/x", root.join("global/etc/link"))?;
+        fs::write(root.join("global/etc.toml"), "version = 1\n")?;
+        let template = leaf(LeafKind::File, b"{{ x }}");
+        expected.insert_leaf("vservers/web/etc/deep/x.tmpl", template);
+        expected.insert("vservers/web/etc/deep/x.tmpl", b"{{ x }}".to_vec());
+        expected.insert_leaf("groups/g/etc/run", leaf(LeafKind::Program, b""));
+        expected.insert_leaf("global/etc/link", leaf(LeafKind::Link, b"../run/x"));
+        expected.insert("global/etc.toml", b"version = 1\n".to_vec());
+        assert_eq!(read(root)?, expected);
 
         symlink("alpha", root.join("pservers/beta"))?;
         let refused = read(root).map_err(|error| error.to_string());

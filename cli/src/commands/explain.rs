@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use domus_model::date::day;
 use domus_model::diagnostic::position;
 use domus_model::explain::{self, Explanation, What};
 use domus_model::files::Files;
@@ -16,8 +15,6 @@ use domus_model::layers::variables;
 use domus_model::load::Frame;
 use domus_model::names::Name;
 use domus_model::show::{self, Setting};
-use domus_model::status::short;
-use domus_model::table::table;
 use domus_repo::{Change, Repo};
 use serde::Serialize;
 
@@ -158,55 +155,16 @@ fn filled(files: &Files, explanation: &Explanation, settings: &[Setting]) -> Vec
 
 impl Report<'_> {
     fn render(&self) -> String {
-        let Explanation { path, says, inside } = self.explanation;
-        let mut text = format!("/etc/{path} of {}\n", self.name);
-        let rows = says.iter().map(|say| {
-            let source = say.source.as_deref();
-            let change = source.and_then(|source| self.changes.get(source)?.as_ref());
-            let (commit, date, author) = match (source, change) {
-                (_, Some(change)) => (
-                    short(&change.commit).to_owned(),
-                    day(change.seconds),
-                    change.name().to_owned(),
-                ),
-                (Some(_), None) => ("not committed".into(), String::new(), String::new()),
-                (None, _) => (String::new(), String::new(), String::new()),
-            };
-            let word = match &say.what {
-                What::Removed { entry } if entry != path => format!("removed, as {entry}"),
-                what => what.word().to_owned(),
-            };
-            let source = source.unwrap_or("follows from the documents").to_owned();
-            vec![say.layer.clone(), word, source, commit, date, author]
-        });
-        let image = ["image".to_owned(), "file, if it has one".to_owned()];
-        let rows: Vec<Vec<String>> = match inside.is_empty() {
-            true => rows.chain([image.to_vec()]).collect(),
-            false => rows.collect(),
+        let changed = |source: &str| {
+            let change = self.changes.get(source)?.as_ref()?;
+            Some(change.shown())
         };
-        let header = ["layer", "gives", "source", "commit", "date", "author"];
-        if !rows.is_empty() {
-            text += &table(&header, &rows);
-        }
+        let mut text = self.explanation.render(self.name.as_str(), changed);
         for variable in &self.variables {
             let Variable { name, value, place } = variable;
             let place = place.as_deref().unwrap_or("-");
             let _ = writeln!(text, "  {{{{ {name} }}}} is {value}   {place}");
         }
-        if !inside.is_empty() {
-            let rows = inside
-                .iter()
-                .map(|(file, layer)| vec![file.clone(), layer.clone()]);
-            let rows: Vec<Vec<String>> = rows.collect();
-            text += "\n";
-            text += &table(&["file", "layer"], &rows);
-        }
-        match says.first().map(|say| &say.what) {
-            _ if !inside.is_empty() => {}
-            Some(What::Removed { .. }) => text += "\nIt is not seen: the first one removes it.\n",
-            Some(_) => text += "\nThe first one is seen; it hides those below it.\n",
-            None => text += "\nNo layer has a say in it.\n",
-        }
-        text
+        text + &self.explanation.conclusion()
     }
 }

@@ -112,6 +112,14 @@ pub(crate) enum Command {
         #[arg(value_name = "GENERATION")]
         generation: Option<u32>,
     },
+    /// Show which layer gave a file in /etc, who wrote it, and whether it was changed since the boot
+    Explain {
+        /// The file or directory, as /etc/motd.
+        path: String,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the boot and every change of a domU's state as JSON lines, without end
     ///
     /// For a rehearsal, which reads them from the port that a unit connects this to.

@@ -6,6 +6,7 @@ mod args;
 mod config_disk;
 mod context;
 mod events;
+mod explain;
 mod generations;
 mod image;
 mod lock;
@@ -30,6 +31,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::args::{Args, Command};
 use crate::context::Context;
+use crate::explain::Explained;
 use crate::generations::Generations;
 use crate::observe::Observer;
 use crate::pull::Last;
@@ -113,6 +115,15 @@ fn run(args: &Args) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Pull { timer, json } => pull(&context, *timer, *json),
+        Command::Explain { path, json } => {
+            let explained = Explained::find(&context, path)?;
+            print(&if *json {
+                explained.json()?
+            } else {
+                explained.render()
+            })?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Generations { json } => {
             let generations = Generations::find(&context)?;
             print(&if *json {

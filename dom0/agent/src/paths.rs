@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use domus_model::boot::{BOOT_RECORD, HOST_KEY, SLICE};
+use domus_model::boot::{BOOT_RECORD, ETC_UPPER, HOST_KEY, SLICE};
 use domus_model::names::{ImageRef, Name};
 
 /// Whatever is kept in RAM.
@@ -63,6 +63,11 @@ impl Paths {
     /// How the last pull went.
     pub(crate) fn last_pull(&self) -> PathBuf {
         self.ram().join("pull.json")
+    }
+
+    /// What was changed in `/etc` since the boot.
+    pub(crate) fn etc_upper(&self) -> PathBuf {
+        self.at(ETC_UPPER)
     }
 
     /// The host's own key, which opens secrets.

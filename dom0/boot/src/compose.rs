@@ -95,3 +95,14 @@ fn imitate(dir: &Path, model: &Path) -> Result<()> {
     fs::set_permissions(dir, mode).with_context(doing)?;
     chown(dir, Some(from.uid()), Some(from.gid())).with_context(doing)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domus_model::boot::ETC_UPPER;
+
+    #[test]
+    fn what_is_changed_in_etc_lies_where_the_agent_looks() {
+        assert_eq!(Path::new(RAM).join("etc/upper"), Path::new(ETC_UPPER));
+    }
+}

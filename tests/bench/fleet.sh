@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# The benchmarks of a large fleet: proving a commit beside the floors that git and a parser set,
+# planning one host, pulling one commit on one host. Prints tables for docs/benchmarks.md; nothing
+# here passes or fails. Run it on a machine that does nothing else.
+#
+#   tests/bench/fleet.sh [HOSTS]     without a number: 10000 hosts, ten domUs each
+set -euo pipefail
+hosts=${1:-10000}
+domus=$(realpath "${DOMUS_BIN:-target/dist/bin/domus}")
+agent=$(realpath "${DOMUS_BIN:-target/dist/bin/domus}")
+agent=${agent%/bin/domus}/lib/domus/domus-dom0
+here=$(dirname "$(realpath "$0")")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+fleet=$work/fleet
+
+echo "# $hosts hosts"
+python3 "$here/generate-fleet.py" "$fleet" "$hosts" >/dev/null
+git -C "$fleet" ls-tree -r HEAD | awk '$2 == "blob" { print $3 }' >"$work/blobs"
+
+# measure LABEL COMMAND…: the median of five runs, and the largest memory of them.
+measure() {
+    local label=$1
+    shift
+    : >"$work/times"
+    for _ in 1 2 3 4 5; do
+        /usr/bin/time -a -o "$work/times" -f '%e %U %S %M' "$@" >/dev/null 2>"$work/errors" ||
+            { cat "$work/errors"; exit 1; }
+    done
+    sort -n "$work/times" | awk -v label="$label" '
+        { wall[NR] = $1; cpu[NR] = $2 + $3; rss = ($4 > rss) ? $4 : rss }
+        END { printf "| %s | %.2f | %.2f-%.2f | %.2f | %d MiB |\n",
+              label, wall[3], wall[1], wall[5], cpu[3], rss / 1024 }'
+}
+
+echo '| what | seconds | range | CPU seconds | memory |'
+echo '|---|---|---|---|---|'
+measure '`git cat-file --batch --buffer`' \
+    bash -c "git -C '$fleet' cat-file --batch --buffer <'$work/blobs'"
+measure '`json.loads`, line by line' python3 -c "
+import json
+for line in open('$fleet.json'): json.loads(line)"
+measure '`domus check --at HEAD`' "$domus" check "$fleet" --at HEAD
+host=$(git -C "$fleet" ls-tree --name-only HEAD:pservers | sed -n "$((hosts / 2))p")
+measure '`domus plan HOST`, cold' "$domus" plan "$host" --from HEAD --to HEAD -C "$fleet"
+
+# A host that was booted on the commit, and one commit more on the server.
+root=$work/root
+mkdir -p "$root/run/domus/slice" "$root/config"
+git clone -q --bare "$fleet" "$work/server.git"
+git clone -q --bare "$fleet" "$root/config/repo.git"
+first=$(git -C "$fleet" rev-parse HEAD)
+git -C "$root/config/repo.git" update-ref refs/domus/running "$first"
+git -C "$fleet" archive HEAD domus.toml images "pservers/$host" | tar -x -C "$root/run/domus/slice"
+printf '\n[config]\nremote = "file://%s"\nbranch = "%s"\n' "$work/server.git" \
+    "$(git -C "$fleet" symbolic-ref --short HEAD)" >>"$root/run/domus/slice/domus.toml"
+printf '{"name":"%s","commit":"%s","release":{"fleet":"%s","version":"1","unsigned":true}}' \
+    "$host" "$first" "$(sed -n 's/^fleet *= *"\(.*\)"/\1/p' "$root/run/domus/slice/domus.toml")" \
+    >"$root/run/domus/boot.json"
+export GIT_INDEX_FILE=$work/index GIT_AUTHOR_NAME=bench GIT_AUTHOR_EMAIL=bench@example.net \
+    GIT_COMMITTER_NAME=bench GIT_COMMITTER_EMAIL=bench@example.net
+path=$(git -C "$fleet" ls-tree -r --name-only HEAD "pservers/$host/domUs/" | head -1)
+blob=$( { git -C "$fleet" show "HEAD:$path"; echo '# changed'; } |
+    git -C "$work/server.git" hash-object -w --stdin)
+git -C "$work/server.git" read-tree HEAD
+git -C "$work/server.git" update-index --cacheinfo "100644,$blob,$path"
+next=$(git -C "$work/server.git" commit-tree -p HEAD -m 'one file' "$(git -C "$work/server.git" write-tree)")
+git -C "$work/server.git" update-ref HEAD "$next"
+/usr/bin/time -f '| `domus-dom0 pull` of one commit | %e | | %U + %S | %M KiB |' \
+    env DOMUS_ROOT="$root" "$agent" pull 2>&1 | tail -1
