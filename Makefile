@@ -11,13 +11,14 @@ PACKAGES := cpio e2fsprogs gcc git libc6-dev libssl-dev libvirt-dev make mmdebst
 
 export DOMUS_BIN = $(abspath $(DIST)/bin/domus)
 
-.PHONY: help setup setup-tests build install demo test lint unit soak bench clean
+.PHONY: help setup setup-tests build install demo test lint unit soak bench fuzz clean
 
 help:
 	@echo 'make demo      build a fleet from the template, its image and ISO, and boot it in QEMU'
 	@echo 'make test      every check and test, real boots included (as root: loop devices)'
 	@echo 'make soak      the same with 20,000 cases a property'
 	@echo 'make bench     the benchmarks; results go to docs/benchmarks.md by hand'
+	@echo 'make fuzz      each parser for $$FUZZ_SECONDS (60), with a nightly compiler and cargo-fuzz'
 	@echo 'make build     the programs, in $(DIST)'
 	@echo 'make install   the programs, in $$PREFIX ($(PREFIX))'
 
@@ -68,8 +69,16 @@ test: lint build
 soak: build setup-tests
 	PROPTEST_CASES=20000 cargo nextest run --workspace --locked
 
-bench: build
+bench: build setup-tests
 	tests/bench/run.sh
+	tests/bench/fleet.sh
+
+FUZZ_SECONDS ?= 60
+fuzz: setup
+	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	@for target in documents layers words xl git-tree; do \
+	    cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 || exit 1; \
+	done
 
 clean:
 	cargo clean

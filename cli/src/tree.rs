@@ -283,7 +283,7 @@ impl Reader {
     fn vservers(&self) -> Result<Vec<String>> {
         match self {
             Self::Work(root) => documents::list_vservers(root),
-            Self::Commit(commit) => Ok(commit.vservers()),
+            Self::Commit(commit) => commit.vservers(),
         }
     }
 
@@ -305,7 +305,7 @@ impl Reader {
     fn hosts(&self) -> Result<Vec<String>> {
         match self {
             Self::Work(root) => documents::list_hosts(root),
-            Self::Commit(commit) => Ok(commit.hosts()),
+            Self::Commit(commit) => commit.hosts(),
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
 use domus_model::files::{BlobId, Documents, Files, Leaf, LeafKind};
@@ -21,19 +21,28 @@ pub struct CommitDocuments {
     roots: Arc<Roots>,
 }
 
-/// Where a commit's trees are: for a large fleet the most of what is kept, so threads share it.
+/// Where a commit's trees are.
 #[derive(Debug)]
 struct Roots {
     /// The commit's own tree.
     root: Oid,
-    /// Those of hosts and of domUs' own files, by the names of their directories.
+    /// Its directories of hosts and domUs, once somebody asked for all: for a large fleet the most
+    /// of what is kept, so threads share them.
+    listed: OnceLock<Listed>,
+}
+
+/// Trees by the names of their directories.
+#[derive(Debug)]
+struct Listed {
     hosts: BTreeMap<String, Oid>,
     vservers: BTreeMap<String, Oid>,
 }
 
 impl CommitDocuments {
     pub(crate) fn new(repo: Repo, commit: &str) -> Result<Self> {
-        let roots = Arc::new(roots(&repo, commit)?);
+        let root = repo.tree(commit)?.id();
+        let listed = OnceLock::new();
+        let roots = Arc::new(Roots { root, listed });
         Ok(Self { repo, roots })
     }
 
@@ -48,13 +57,47 @@ impl CommitDocuments {
     }
 
     /// The names of the directories of hosts, in order.
-    pub fn hosts(&self) -> Vec<String> {
-        self.roots.hosts.keys().cloned().collect()
+    ///
+    /// # Errors
+    /// Objects are missing or damaged.
+    pub fn hosts(&self) -> Result<Vec<String>> {
+        Ok(self.listed()?.hosts.keys().cloned().collect())
+    }
+
+    fn listed(&self) -> Result<&Listed> {
+        if let Some(listed) = self.roots.listed.get() {
+            return Ok(listed);
+        }
+        let inside = |name: &str| match self.directory(name, None) {
+            Some(id) => Ok(directories(&self.tree(id, name)?)),
+            None => anyhow::Ok(BTreeMap::new()),
+        };
+        let listed = Listed {
+            hosts: inside("pservers")?,
+            vservers: inside("vservers")?,
+        };
+        Ok(self.roots.listed.get_or_init(|| listed))
+    }
+
+    /// The tree of the directory `parent`, or of the one called `name` in it.
+    fn directory(&self, parent: &str, name: Option<&str>) -> Option<Oid> {
+        if let (Some(name), Some(listed)) = (name, self.roots.listed.get()) {
+            let known = match parent {
+                "pservers" => &listed.hosts,
+                _ => &listed.vservers,
+            };
+            return known.get(name).copied();
+        }
+        let root = self.repo.git.find_tree(self.roots.root).ok()?;
+        let path = name.map_or(parent.to_owned(), |name| format!("{parent}/{name}"));
+        let entry = root.get_path(Path::new(&path)).ok()?;
+        is_tree(&entry).then(|| entry.id())
     }
 
     /// What git calls the directory of a host: another, if anything in it is another.
     pub fn host_id(&self, host: &str) -> Option<String> {
-        self.roots.hosts.get(host).map(ToString::to_string)
+        self.directory("pservers", Some(host))
+            .map(|id| id.to_string())
     }
 
     /// The names of the domUs of a host, by their documents.
@@ -62,10 +105,10 @@ impl CommitDocuments {
     /// # Errors
     /// Objects are missing or damaged.
     pub fn domus(&self, host: &str) -> Result<Vec<String>> {
-        let Some(id) = self.roots.hosts.get(host) else {
+        let Some(id) = self.directory("pservers", Some(host)) else {
             return Ok(Vec::new());
         };
-        let tree = self.tree(*id, host)?;
+        let tree = self.tree(id, host)?;
         let Some(domus) = tree.get_name("domUs").filter(is_tree) else {
             return Ok(Vec::new());
         };
@@ -123,9 +166,9 @@ impl CommitDocuments {
     /// Objects are missing or damaged.
     pub fn host(&self, name: &str) -> Result<Documents> {
         let mut documents = Documents::new();
-        if let Some(id) = self.roots.hosts.get(name) {
+        if let Some(id) = self.directory("pservers", Some(name)) {
             let directory = format!("pservers/{name}/");
-            let tree = self.tree(*id, &directory)?;
+            let tree = self.tree(id, &directory)?;
             self.add(&tree, &directory, &mut documents)?;
             // Other spellings are read too, so that `check` can say that they are wrong.
             let domus = |name: &str| name.eq_ignore_ascii_case("domUs");
@@ -136,8 +179,11 @@ impl CommitDocuments {
     }
 
     /// The names of the directories in `vservers/`, in order.
-    pub fn vservers(&self) -> Vec<String> {
-        self.roots.vservers.keys().cloned().collect()
+    ///
+    /// # Errors
+    /// Objects are missing or damaged.
+    pub fn vservers(&self) -> Result<Vec<String>> {
+        Ok(self.listed()?.vservers.keys().cloned().collect())
     }
 
     /// The documents in the directory of a domU in `vservers/`, which may be none.
@@ -146,9 +192,9 @@ impl CommitDocuments {
     /// Objects are missing or damaged.
     pub fn vserver(&self, name: &str) -> Result<Documents> {
         let mut documents = Documents::new();
-        if let Some(id) = self.roots.vservers.get(name) {
+        if let Some(id) = self.directory("vservers", Some(name)) {
             let directory = format!("vservers/{name}/");
-            let tree = self.tree(*id, &directory)?;
+            let tree = self.tree(id, &directory)?;
             self.add(&tree, &directory, &mut documents)?;
             self.add_etc(&tree, &directory, &mut documents)?;
         }
@@ -245,24 +291,6 @@ impl CommitDocuments {
         let tree = self.repo.git.find_tree(id);
         tree.with_context(|| format!("reading {what}"))
     }
-}
-
-fn roots(repo: &Repo, commit: &str) -> Result<Roots> {
-    let root = repo.tree(commit)?;
-    let inside = |name: &str| match root.get_name(name).filter(is_tree) {
-        Some(entry) => {
-            let tree = repo.git.find_tree(entry.id());
-            Ok(directories(
-                &tree.with_context(|| format!("reading {name}/"))?,
-            ))
-        }
-        None => anyhow::Ok(BTreeMap::new()),
-    };
-    Ok(Roots {
-        hosts: inside("pservers")?,
-        vservers: inside("vservers")?,
-        root: root.id(),
-    })
 }
 
 /// The directories in `tree` by name. A name that is no UTF-8 is shown as what it is like, and

@@ -124,13 +124,13 @@ impl Repo {
         let documents = self.into_documents(commit)?;
         let mut files = Files::new();
         files.shared = documents.shared()?;
-        for host in documents.hosts() {
+        for host in documents.hosts()? {
             let of_host = documents.host(&host)?;
             if !of_host.is_empty() {
                 files.hosts.insert(host, of_host);
             }
         }
-        for domu in documents.vservers() {
+        for domu in documents.vservers()? {
             let of_domu = documents.vserver(&domu)?;
             files.vservers.insert(domu, of_domu);
         }

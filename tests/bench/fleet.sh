@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The benchmarks of a large fleet: proving a commit beside the floors that git and a parser set,
-# planning one host, pulling one commit on one host. Prints tables for docs/benchmarks.md; nothing
+# planning one host, pulling one commit on one host over ssh. Prints tables for docs/benchmarks.md; nothing
 # here passes or fails. Run it on a machine that does nothing else.
 #
 #   tests/bench/fleet.sh [HOSTS]     without a number: 10000 hosts, ten domUs each
@@ -12,7 +12,8 @@ agent=$(realpath "${DOMUS_BIN:-target/dist/bin/domus}")
 agent=${agent%/bin/domus}/lib/domus/domus-dom0
 here=$(dirname "$(realpath "$0")")
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+sshd=
+trap '[ -z "$sshd" ] || kill "$sshd"; rm -rf "$work"' EXIT
 fleet=$work/fleet
 
 echo "# $hosts hosts"
@@ -53,8 +54,28 @@ git clone -q --bare "$fleet" "$root/config/repo.git"
 first=$(git -C "$fleet" rev-parse HEAD)
 git -C "$root/config/repo.git" update-ref refs/domus/running "$first"
 git -C "$fleet" archive HEAD domus.toml images "pservers/$host" | tar -x -C "$root/run/domus/slice"
-printf '\n[config]\nremote = "file://%s"\nbranch = "%s"\n' "$work/server.git" \
-    "$(git -C "$fleet" symbolic-ref --short HEAD)" >>"$root/run/domus/slice/domus.toml"
+
+# An SSH server on loopback, as in the agent's tests (`make setup-tests`; as root). A file:// URL
+# would count what a server does: libgit2 packs in the same process then.
+server=$(realpath "$here/../../target/sshd")
+port=22022
+ssh-keygen -q -t ed25519 -N '' -f "$work/server-key"
+mkdir -p "$root/config/state/ssh"
+ssh-keygen -q -t ed25519 -N '' -f "$root/config/state/ssh/ssh_host_ed25519_key"
+echo "command=\"git shell -c \\\"\$SSH_ORIGINAL_COMMAND\\\"\" \
+$(cat "$root/config/state/ssh/ssh_host_ed25519_key.pub")" | tr -d '\n' >"$work/authorized"
+{ cat /etc/passwd; echo 'sshd:x:109:65534::/run/sshd:/usr/sbin/nologin'; } >"$work/passwd"
+chmod 755 "$work"
+LD_LIBRARY_PATH=$(dirname "$(find "$server/usr/lib" -name 'libwrap.so*' | head -1)") \
+    unshare --mount sh -c "mount --bind '$work/passwd' /etc/passwd; mkdir -p /run/sshd
+        exec '$server/usr/sbin/sshd' -D -e -f /dev/null -p $port -h '$work/server-key' \
+            -o ListenAddress=127.0.0.1 -o AuthorizedKeysFile='$work/authorized' -o StrictModes=no \
+            -o UsePAM=no -o PidFile=none -o PermitRootLogin=forced-commands-only" 2>"$work/sshd.log" &
+sshd=$!
+sleep 1
+printf '\n[config]\nremote = "ssh://root@127.0.0.1:%s%s"\nbranch = "%s"\nhost-key = "%s"\n' \
+    "$port" "$work/server.git" "$(git -C "$fleet" symbolic-ref --short HEAD)" \
+    "$(cut -d' ' -f1,2 "$work/server-key.pub")" >>"$root/run/domus/slice/domus.toml"
 printf '{"name":"%s","commit":"%s","release":{"fleet":"%s","version":"1","unsigned":true}}' \
     "$host" "$first" "$(sed -n 's/^fleet *= *"\(.*\)"/\1/p' "$root/run/domus/slice/domus.toml")" \
     >"$root/run/domus/boot.json"
@@ -67,5 +88,6 @@ git -C "$work/server.git" read-tree HEAD
 git -C "$work/server.git" update-index --cacheinfo "100644,$blob,$path"
 next=$(git -C "$work/server.git" commit-tree -p HEAD -m 'one file' "$(git -C "$work/server.git" write-tree)")
 git -C "$work/server.git" update-ref HEAD "$next"
+unset GIT_INDEX_FILE
 /usr/bin/time -f '| `domus-dom0 pull` of one commit | %e | | %U + %S | %M KiB |' \
     env DOMUS_ROOT="$root" "$agent" pull 2>&1 | tail -1
