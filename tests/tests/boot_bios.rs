@@ -64,6 +64,7 @@ fn boots_from_cd(boot: &Boot) {
     the_root_is_read_only(&ssh);
     etc_is_layered(&ssh, &commit);
     the_host_says_the_same(&ssh, &rehearsal);
+    the_host_knows_its_generations_and_its_files(&ssh, &commit);
     applying_again_changes_nothing(&ssh);
     a_domu_stops_and_starts_with_its_volume(&ssh);
     a_missing_image_holds_up_nobody_else(&ssh);
@@ -223,6 +224,58 @@ fn the_host_says_the_same(ssh: &Ssh, rehearsal: &Rehearsal) {
         memory.contains("393216 KiB"),
         "dom0 gave back what it need not have: {memory}"
     );
+}
+
+fn the_host_knows_its_generations_and_its_files(ssh: &Ssh, commit: &str) {
+    let json = |command: &str| -> Value { serde_json::from_str(&ssh.ok(command)).expect("JSON") };
+    let generations = json("domus-dom0 generations --json");
+    let generations = generations["generations"].as_array().expect("a list");
+    assert_eq!(generations.len(), 1, "{generations:?}");
+    let first = &generations[0];
+    assert_eq!(
+        (&first["number"], &first["commit"]),
+        (&json!(1), &json!(commit))
+    );
+    // All domUs were started from it.
+    assert_eq!(
+        (&first["running"], &first["good"]),
+        (&json!(true), &json!(true))
+    );
+    assert_eq!(
+        ssh.run("domus-dom0 pull").code,
+        Some(1),
+        "there is no [config]"
+    );
+    assert_eq!(
+        ssh.run("domus-dom0 rollback").code,
+        Some(1),
+        "there is nothing before"
+    );
+
+    let explain = "domus-dom0 explain /etc/domus-both --json";
+    let both = json(explain);
+    let sources: Vec<&Value> = both["says"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| &it["source"])
+        .collect();
+    assert_eq!(
+        sources,
+        [
+            "pservers/alpha/etc/domus-both",
+            "global/etc/domus-both.tmpl"
+        ]
+    );
+    assert_eq!(
+        both["changes"]["pservers/alpha/etc/domus-both"]["commit"],
+        commit
+    );
+    assert_eq!(both["since"], Value::Null);
+    ssh.ok("echo more >> /etc/domus-both");
+    assert_eq!(json(explain)["since"], "changed");
+    ssh.ok("rm /etc/domus-both");
+    assert_eq!(json(explain)["since"], "removed");
 }
 
 fn applying_again_changes_nothing(ssh: &Ssh) {
