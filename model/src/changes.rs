@@ -3,20 +3,25 @@
 //! to what runs, and why.
 
 mod differences;
+mod domu;
 mod impact;
+mod render;
 mod view;
+mod words;
 
 pub use differences::Difference;
 
 use crate::files::Digest;
-use crate::fleet::{DomU, Fleet, Host};
+use crate::fleet::{Fleet, Host};
 use crate::names::Name;
 use differences::differences;
-use impact::{of_domu, of_fleet, of_host, of_host_file};
+use domu::gone;
+use impact::{of_fleet, of_host, of_host_file};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use words::{setting, words};
 
 /// What a difference does to what runs, the least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,7 +161,7 @@ pub fn changes(from: Side<'_>, to: Side<'_>, observed: &Observed) -> Changes {
         }
         (None, None) => {}
     }
-    domu_steps(from, to, observed, &mut steps);
+    domu::steps(from, to, observed, &mut steps);
     Changes { steps }
 }
 
@@ -234,242 +239,6 @@ fn host_steps(from: &Host, to: &Host, steps: &mut Vec<Step>) {
     }
 }
 
-fn domu_steps(from: Side<'_>, to: Side<'_>, observed: &Observed, steps: &mut Vec<Step>) {
-    let none = BTreeMap::new();
-    let domus =
-        |host: Option<&'_ Host>| host.map(|host| host.domus.clone()).unwrap_or(none.clone());
-    let (before, after) = (domus(from.host), domus(to.host));
-    let names: BTreeSet<&Name> = before.keys().chain(after.keys()).collect();
-    for name in names {
-        let runs = observed
-            .running
-            .as_ref()
-            .is_none_or(|running| running.contains(name));
-        let first = steps.len();
-        match (before.get(name), after.get(name)) {
-            (Some(before), Some(after)) => {
-                if from.fleet.name != to.fleet.name {
-                    let what = "identity changed";
-                    let reason = "its UUID follows from the fleet's name";
-                    steps.push(recreated(after, what, reason));
-                }
-                let pools = [from, to].map(|side| side.host.map(|host| &host.storage.domus));
-                if let (true, Some(volumes)) = (pools[0] != pools[1], keeps(before)) {
-                    let what = "volumes are in another place";
-                    let reason = format!("left there: {volumes}; copy first");
-                    steps.push(recreated(after, what, &reason));
-                }
-                changed(before, after, steps);
-            }
-            (None, Some(after)) => steps.push(arrived(after, from.elsewhere.get(name))),
-            (Some(before), None) => steps.push(gone(before, to.elsewhere.get(name))),
-            (None, None) => {}
-        }
-        let stops = [Impact::DomuRestart, Impact::DomuRecreate, Impact::DomuStop];
-        for step in &mut steps[first..] {
-            if !runs && stops.contains(&step.impact) {
-                step.impact = Impact::Live;
-                step.reason = Some("it does not run".to_owned());
-            }
-        }
-    }
-}
-
-fn changed(from: &DomU, to: &DomU, steps: &mut Vec<Step>) {
-    let subject = Subject::DomU(to.name.clone());
-    for difference in differences(&json(from), &json(to)) {
-        let path: Vec<&str> = difference.path.iter().map(String::as_str).collect();
-        if path[0] == "layers" {
-            continue;
-        }
-        let size = |domu: &DomU| {
-            let mut disks = domu.disks.iter();
-            let disk = disks.find(|disk| Some(&disk.name.as_str()) == path.get(1))?;
-            disk.backing.size()
-        };
-        let size = size(from).zip(size(to)).map(|(from, to)| from.cmp(&to));
-        let (impact, reason) = of_domu(&path, size);
-        steps.push(Step {
-            impact,
-            subject: subject.clone(),
-            what: words(&difference, &setting(&path)),
-            source: None,
-            reason,
-        });
-    }
-    let reason = "a domU reads its layers when it starts";
-    let rule = |_: &str| (Impact::DomuRestart, Some(reason.to_owned()));
-    steps.extend(view::steps(&subject, &from.layers, &to.layers, rule));
-}
-
-fn recreated(domu: &DomU, what: &str, reason: &str) -> Step {
-    Step {
-        impact: Impact::DomuRecreate,
-        subject: Subject::DomU(domu.name.clone()),
-        what: what.to_owned(),
-        source: None,
-        reason: Some(reason.to_owned()),
-    }
-}
-
-fn arrived(domu: &DomU, from: Option<&Name>) -> Step {
-    let reason = match (from, keeps(domu)) {
-        (Some(_), Some(volumes)) => Some(format!("left there: {volumes}; copy first")),
-        _ => None,
-    };
-    Step {
-        impact: Impact::DomuStart,
-        subject: Subject::DomU(domu.name.clone()),
-        what: match from {
-            Some(host) => format!("comes from {host}"),
-            None => "is new".to_owned(),
-        },
-        source: None,
-        reason,
-    }
-}
-
-fn gone(domu: &DomU, to: Option<&Name>) -> Step {
-    Step {
-        impact: Impact::DomuStop,
-        subject: Subject::DomU(domu.name.clone()),
-        what: match to {
-            Some(host) => format!("moves to {host}"),
-            None => "is gone".to_owned(),
-        },
-        source: None,
-        reason: keeps(domu).map(|volumes| format!("left here: {volumes}")),
-    }
-}
-
-/// The volumes that stay on a host when the domU goes.
-fn keeps(domu: &DomU) -> Option<String> {
-    let volumes: Vec<&str> = domu
-        .disks
-        .iter()
-        .filter_map(|disk| disk.backing.volume())
-        .collect();
-    (!volumes.is_empty()).then(|| volumes.join(", "))
-}
-
 fn json(of: &impl Serialize) -> Value {
     serde_json::to_value(of).unwrap_or_default()
-}
-
-/// A setting as `show` names it: `network[0].bridge`.
-fn setting(path: &[&str]) -> String {
-    let mut name = String::new();
-    for key in path {
-        name += &match key.parse::<usize>() {
-            Ok(index) => format!("[{index}]"),
-            Err(_) if name.is_empty() => (*key).to_owned(),
-            Err(_) => format!(".{key}"),
-        };
-    }
-    name
-}
-
-/// Long values, as keys are, need not be shown whole.
-fn cut(text: String) -> String {
-    const LONGEST: usize = 40;
-    match text.chars().count() > LONGEST {
-        true => text.chars().take(LONGEST - 1).chain(['…']).collect(),
-        false => text,
-    }
-}
-
-/// `memory 512MiB -> 768MiB`
-fn words(difference: &Difference, name: &str) -> String {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Array(items) if items.is_empty() => "none".to_owned(),
-        Value::Array(items) => {
-            let items = items.iter().map(|item| match item {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            });
-            items.collect::<Vec<_>>().join(", ")
-        }
-        Value::Object(_) => String::new(),
-        other => other.to_string(),
-    };
-    let text = |value: &Value| cut(text(value));
-    match (&difference.from, &difference.to) {
-        (Some(from), Some(to)) => format!("{name} {} -> {}", text(from), text(to)),
-        (None, Some(to)) => format!("{name} added {}", text(to)).trim_end().to_owned(),
-        (Some(from), None) => format!("{name} removed {}", text(from))
-            .trim_end()
-            .to_owned(),
-        (None, None) => name.to_owned(),
-    }
-}
-
-impl Changes {
-    /// Whether nothing differs.
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
-    }
-
-    /// For people: a line each, and what it comes to.
-    pub fn render(&self) -> String {
-        if self.is_empty() {
-            return "Nothing changes.\n".to_owned();
-        }
-        let rows = self.steps.iter().map(|step| {
-            let source = step.source.as_ref();
-            let what = match source {
-                Some(source) => format!("{}   ({source})", step.what),
-                None => step.what.clone(),
-            };
-            let what = match &step.subject {
-                Subject::Host => what,
-                Subject::DomU(name) => format!("{name}   {what}"),
-            };
-            (
-                step.impact.word(),
-                what,
-                step.reason.as_deref().unwrap_or_default(),
-            )
-        });
-        let (mut text, mut last) = (String::new(), "");
-        for (word, what, reason) in rows {
-            text += &format!("  {word:<8}  {what}\n");
-            // What is true of several is said once.
-            if !reason.is_empty() && reason != last {
-                text += &format!("            {reason}\n");
-            }
-            last = reason;
-        }
-        text + "\n" + &self.summary()
-    }
-
-    fn summary(&self) -> String {
-        // The most that happens to a domU is what happens to it.
-        let mut most: BTreeMap<&Subject, Impact> = BTreeMap::new();
-        for step in &self.steps {
-            let known = most.entry(&step.subject).or_insert(step.impact);
-            *known = step.impact.max(*known);
-        }
-        let count = |impact: Impact, verb: &str| {
-            let subjects = most.iter().filter(|(_, most)| **most == impact);
-            let list: Vec<String> = subjects.map(|(subject, _)| subject.to_string()).collect();
-            (!list.is_empty()).then(|| format!("{verb}: {}. ", list.join(", ")))
-        };
-        let parts = [
-            count(Impact::DomuStart, "Starts"),
-            count(Impact::DomuRestart, "Restarts"),
-            count(Impact::DomuRecreate, "Recreated"),
-            count(Impact::DomuStop, "Stops"),
-        ];
-        let mut text: String = parts.into_iter().flatten().collect();
-        let waits = self
-            .steps
-            .iter()
-            .any(|step| step.impact == Impact::HostReboot);
-        text += match waits {
-            true => "Something waits for a reboot of the host.\n",
-            false => "Nothing waits for a reboot.\n",
-        };
-        text
-    }
 }

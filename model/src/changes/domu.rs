@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What differs in the domUs of a host: settings, layers, and those that come, go or move.
+
+use super::differences::differences;
+use super::impact::of_domu;
+use super::words::{setting, words};
+use super::{Impact, Observed, Side, Step, Subject, json, view};
+use crate::fleet::{DomU, Host};
+use crate::names::Name;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) fn steps(from: Side<'_>, to: Side<'_>, observed: &Observed, steps: &mut Vec<Step>) {
+    let none = BTreeMap::new();
+    let domus =
+        |host: Option<&'_ Host>| host.map(|host| host.domus.clone()).unwrap_or(none.clone());
+    let (before, after) = (domus(from.host), domus(to.host));
+    let names: BTreeSet<&Name> = before.keys().chain(after.keys()).collect();
+    for name in names {
+        let runs = observed
+            .running
+            .as_ref()
+            .is_none_or(|running| running.contains(name));
+        let first = steps.len();
+        match (before.get(name), after.get(name)) {
+            (Some(before), Some(after)) => {
+                if from.fleet.name != to.fleet.name {
+                    let what = "identity changed";
+                    let reason = "its UUID follows from the fleet's name";
+                    steps.push(recreated(after, what, reason));
+                }
+                let pools = [from, to].map(|side| side.host.map(|host| &host.storage.domus));
+                if let (true, Some(volumes)) = (pools[0] != pools[1], keeps(before)) {
+                    let what = "volumes are in another place";
+                    let reason = format!("left there: {volumes}; copy first");
+                    steps.push(recreated(after, what, &reason));
+                }
+                changed(before, after, steps);
+            }
+            (None, Some(after)) => steps.push(arrived(after, from.elsewhere.get(name))),
+            (Some(before), None) => steps.push(gone(before, to.elsewhere.get(name))),
+            (None, None) => {}
+        }
+        let stops = [Impact::DomuRestart, Impact::DomuRecreate, Impact::DomuStop];
+        for step in &mut steps[first..] {
+            if !runs && stops.contains(&step.impact) {
+                step.impact = Impact::Live;
+                step.reason = Some("it does not run".to_owned());
+            }
+        }
+    }
+}
+
+fn changed(from: &DomU, to: &DomU, steps: &mut Vec<Step>) {
+    let subject = Subject::DomU(to.name.clone());
+    for difference in differences(&json(from), &json(to)) {
+        let path: Vec<&str> = difference.path.iter().map(String::as_str).collect();
+        if path[0] == "layers" {
+            continue;
+        }
+        let size = |domu: &DomU| {
+            let mut disks = domu.disks.iter();
+            let disk = disks.find(|disk| Some(&disk.name.as_str()) == path.get(1))?;
+            disk.backing.size()
+        };
+        let size = size(from).zip(size(to)).map(|(from, to)| from.cmp(&to));
+        let (impact, reason) = of_domu(&path, size);
+        steps.push(Step {
+            impact,
+            subject: subject.clone(),
+            what: words(&difference, &setting(&path)),
+            source: None,
+            reason,
+        });
+    }
+    let reason = "a domU reads its layers when it starts";
+    let rule = |_: &str| (Impact::DomuRestart, Some(reason.to_owned()));
+    steps.extend(view::steps(&subject, &from.layers, &to.layers, rule));
+}
+
+fn recreated(domu: &DomU, what: &str, reason: &str) -> Step {
+    Step {
+        impact: Impact::DomuRecreate,
+        subject: Subject::DomU(domu.name.clone()),
+        what: what.to_owned(),
+        source: None,
+        reason: Some(reason.to_owned()),
+    }
+}
+
+fn arrived(domu: &DomU, from: Option<&Name>) -> Step {
+    let reason = match (from, keeps(domu)) {
+        (Some(_), Some(volumes)) => Some(format!("left there: {volumes}; copy first")),
+        _ => None,
+    };
+    Step {
+        impact: Impact::DomuStart,
+        subject: Subject::DomU(domu.name.clone()),
+        what: match from {
+            Some(host) => format!("comes from {host}"),
+            None => "is new".to_owned(),
+        },
+        source: None,
+        reason,
+    }
+}
+
+pub(super) fn gone(domu: &DomU, to: Option<&Name>) -> Step {
+    Step {
+        impact: Impact::DomuStop,
+        subject: Subject::DomU(domu.name.clone()),
+        what: match to {
+            Some(host) => format!("moves to {host}"),
+            None => "is gone".to_owned(),
+        },
+        source: None,
+        reason: keeps(domu).map(|volumes| format!("left here: {volumes}")),
+    }
+}
+
+/// The volumes that stay on a host when the domU goes.
+fn keeps(domu: &DomU) -> Option<String> {
+    let volumes: Vec<&str> = domu
+        .disks
+        .iter()
+        .filter_map(|disk| disk.backing.volume())
+        .collect();
+    (!volumes.is_empty()).then(|| volumes.join(", "))
+}
