@@ -40,6 +40,27 @@ enum Reader {
     Commit(Box<CommitDocuments>),
 }
 
+/// Which fleet a command looks at.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Where {
+    /// A commit to look at; without it, the files as they are
+    #[arg(long, value_name = "REV")]
+    at: Option<String>,
+    /// A directory of the fleet's repository, or one below it
+    #[arg(short = 'C', long = "dir", default_value = ".")]
+    dir: PathBuf,
+}
+
+impl Where {
+    /// Finds it.
+    ///
+    /// # Errors
+    /// There is no fleet, or no such commit.
+    pub(crate) fn find(&self) -> Result<Tree> {
+        Tree::find(&self.dir, self.at.as_deref())
+    }
+}
+
 /// What was found out about a fleet.
 #[derive(Debug)]
 pub(crate) struct Proved {

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -19,7 +18,7 @@ use domus_repo::{Change, Repo};
 use serde::Serialize;
 
 use crate::machine::{Machine, Place};
-use crate::tree::Tree;
+use crate::tree::{Tree, Where};
 
 /// Show which layer gives a file in /etc of a host or domU, who wrote it, and what it hides
 #[derive(Debug, clap::Args)]
@@ -28,12 +27,8 @@ pub(crate) struct Args {
     name: Name,
     /// The file or directory, as /etc/motd
     path: String,
-    /// A commit to look at; without it, the files as they are
-    #[arg(long, value_name = "REV")]
-    at: Option<String>,
-    /// A directory of the fleet's repository, or one below it
-    #[arg(short = 'C', long = "dir", default_value = ".")]
-    dir: PathBuf,
+    #[command(flatten)]
+    place: Where,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -61,7 +56,7 @@ struct Variable {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let tree = Tree::find(&args.dir, args.at.as_deref())?;
+    let tree = args.place.find()?;
     let place = Place::find(&tree, &args.name)?;
     let files = &place.files;
     let frame = Frame::read(&files.shared);

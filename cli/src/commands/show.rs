@@ -3,7 +3,6 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -17,19 +16,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::machine::{Machine, Place};
-use crate::tree::Tree;
+use crate::tree::Where;
 
 /// Show a host or domU with all that it takes from groups and defaults, and where that is written
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The host or domU
     name: Name,
-    /// A commit to look at; without it, the files as they are
-    #[arg(long, value_name = "REV")]
-    at: Option<String>,
-    /// A directory of the fleet's repository, or one below it
-    #[arg(short = 'C', long = "dir", default_value = ".")]
-    dir: PathBuf,
+    #[command(flatten)]
+    place: Where,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -61,7 +56,7 @@ struct Written {
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let tree = Tree::find(&args.dir, args.at.as_deref())?;
+    let tree = args.place.find()?;
     let place = Place::find(&tree, &args.name)?;
     let files = &place.files;
     let name = args.name.as_str();
