@@ -162,6 +162,9 @@ impl Files {
     /// The longest document that is read, in bytes.
     pub const LONGEST: usize = 1 << 20;
 
+    /// How many directories deep layers and exports may be.
+    pub const DEEPEST: usize = 32;
+
     /// No documents.
     pub fn new() -> Self {
         Self::default()

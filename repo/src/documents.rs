@@ -12,9 +12,6 @@ use git2::{ObjectType, Oid, Tree, TreeEntry};
 use crate::Repo;
 use crate::open::{LINK, PROGRAM};
 
-/// How deep directories in an `etc/` may be; the boot refuses deeper ones, too.
-const DEEPEST: usize = 32;
-
 /// The documents of one commit.
 pub struct CommitDocuments {
     repo: Repo,
@@ -204,7 +201,12 @@ impl CommitDocuments {
     /// Adds what is in the `etc/` of `tree`, the layer in the directory of that path.
     fn add_etc(&self, tree: &Tree<'_>, directory: &str, documents: &mut Documents) -> Result<()> {
         match tree.get_name("etc").filter(is_tree) {
-            Some(etc) => self.add_leaves(etc.id(), &format!("{directory}etc/"), DEEPEST, documents),
+            Some(etc) => self.add_leaves(
+                etc.id(),
+                &format!("{directory}etc/"),
+                Files::DEEPEST,
+                documents,
+            ),
             None => Ok(()),
         }
     }

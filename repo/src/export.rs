@@ -18,8 +18,6 @@ use crate::open::{LINK, PROGRAM};
 
 /// Most bytes that one export may write: it goes to RAM.
 const EXPORT_LIMIT: u64 = 64 << 20;
-/// Deepest directory of an export.
-const DEPTH_LIMIT: usize = 32;
 
 /// An export under way.
 pub struct Export<'a> {
@@ -145,7 +143,7 @@ impl<'a> Export<'a> {
             entry.kind(),
             entry.filemode(),
             &target,
-            DEPTH_LIMIT,
+            Files::DEEPEST,
         )
     }
 
@@ -162,8 +160,9 @@ impl<'a> Export<'a> {
             Some(ObjectType::Tree) => {
                 ensure!(
                     depth > 0,
-                    "{}: deeper than {DEPTH_LIMIT} directories",
-                    doing()
+                    "{}: deeper than {} directories",
+                    doing(),
+                    Files::DEEPEST
                 );
                 fs::create_dir_all(target).with_context(doing)?;
                 let tree = self.repo.git.find_tree(id).with_context(doing)?;

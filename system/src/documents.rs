@@ -10,16 +10,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use domus_model::diagnostic::Diagnostic;
 use domus_model::files::{BlobId, Documents, Files, Leaf, LeafKind};
+use domus_model::fleet::{Fleet, Host};
+use domus_model::load::load_slice;
+use domus_model::names::Name;
 
 use crate::digest;
 
 /// The document by which a repository is known.
 const FLEET: &str = "domus.toml";
-
-/// How deep directories in an `etc/` may be; the boot refuses deeper ones, too.
-const DEEPEST: usize = 32;
 
 /// The repository that `start` is in: the nearest directory, it or one above, with `domus.toml`.
 ///
@@ -51,6 +52,34 @@ pub fn read(root: &Path) -> Result<Files> {
         files.vservers.insert(domu, documents);
     }
     Ok(files)
+}
+
+/// What a commit says of one host.
+#[derive(Debug)]
+pub struct HostSlice {
+    /// The fleet, hosts left out.
+    pub fleet: Fleet,
+    /// The host.
+    pub host: Host,
+    /// The documents that say so.
+    pub files: Files,
+}
+
+/// Reads and proves a host's part of `commit`, which was exported to `root`.
+///
+/// # Errors
+/// It cannot be read, has errors, or has no such host.
+pub fn read_slice(root: &Path, commit: &str, host: &Name) -> Result<HostSlice> {
+    let files = read(root)?;
+    let mut fleet = load_slice(&files).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(Diagnostic::line).collect();
+        let lines = lines.join("\n  ");
+        anyhow!("the commit {commit} does not pass `domus check`:\n  {lines}")
+    })?;
+    let Some(host) = fleet.hosts.remove(host) else {
+        bail!("the commit {commit} has no host {host}");
+    };
+    Ok(HostSlice { fleet, host, files })
 }
 
 /// The documents that all hosts share.
@@ -150,7 +179,7 @@ fn read_directory(root: &Path, directory: &str, documents: &mut Documents) -> Re
 
 /// Adds what is in the `etc/` of the layer in `directory`, whose path ends with `/`.
 fn read_etc(root: &Path, directory: &str, documents: &mut Documents) -> Result<()> {
-    read_leaves(root, &format!("{directory}etc"), DEEPEST, documents)
+    read_leaves(root, &format!("{directory}etc"), Files::DEEPEST, documents)
 }
 
 fn read_leaves(root: &Path, directory: &str, left: usize, documents: &mut Documents) -> Result<()> {

@@ -3,13 +3,12 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use domus_model::boot::ReleaseIdentity;
-use domus_model::diagnostic::Diagnostic;
 use domus_model::fleet::{DomU, Fleet, Host};
 use domus_model::names::Name;
 use domus_repo::Repo;
-use domus_system::documents;
+use domus_system::documents::{self, HostSlice};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -65,17 +64,8 @@ impl Context {
         let text = fs::read(&path).with_context(doing)?;
         let record: Value = serde_json::from_slice(&text).with_context(doing)?;
         let boot = Boot::deserialize(&record).with_context(doing)?;
-        let files = documents::read(&paths.slice())?;
-        let mut fleet = domus_model::load::load_slice(&files).map_err(|problems| {
-            let lines: Vec<String> = problems.iter().map(Diagnostic::line).collect();
-            let commit = &boot.commit;
-            anyhow!(
-                "the commit {commit} does not pass `domus check`:\n  {}",
-                lines.join("\n  ")
-            )
-        })?;
-        let host = fleet.hosts.remove(&boot.name);
-        let host = host.with_context(|| format!("the commit has no host {}", boot.name))?;
+        let slice = documents::read_slice(&paths.slice(), &boot.commit, &boot.name)?;
+        let HostSlice { fleet, host, .. } = slice;
         Ok(Self {
             paths,
             uri: args.uri.clone(),

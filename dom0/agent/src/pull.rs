@@ -5,11 +5,10 @@
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, bail};
 use domus_model::changes::{Changes, Observed, Side, changes};
-use domus_model::diagnostic::Diagnostic;
 use domus_model::files::Files;
-use domus_model::fleet::{Config, Fleet, Host};
+use domus_model::fleet::Config;
 use domus_model::status::short;
 use domus_repo::{Commit, Export, RUNNING_REF, Remote, Repo};
 use domus_system::{atomic, documents};
@@ -76,7 +75,7 @@ pub(crate) fn pull(context: &Context) -> Result<Pulled> {
         let (branch, remote) = (&config.branch, &config.remote);
         let text = format!(
             "{branch} of {remote} is at {}, which does not come after {}: it was rewound, or is \
-             another history",
+             another history; push a commit that does",
             short(&fetched.id),
             short(&running),
         );
@@ -105,13 +104,6 @@ fn remote<'c>(context: &Context, config: &'c Config) -> Remote<'c> {
     }
 }
 
-/// What a commit says of this host.
-struct Wanted {
-    fleet: Fleet,
-    host: Host,
-    files: Files,
-}
-
 /// Proves this host's part of a commit, and says what it changes against what was booted.
 fn prove(context: &Context, repo: &Repo, commit: &str) -> Result<Changes> {
     let ram = context.paths.ram();
@@ -119,21 +111,11 @@ fn prove(context: &Context, repo: &Repo, commit: &str) -> Result<Changes> {
     let exported = tempfile::tempdir_in(&ram).context("making a directory in RAM")?;
     let name = &context.host.name;
     Export::new(repo, commit)?.slice(name, exported.path())?;
-    let files = documents::read(exported.path())?;
-    let mut fleet = domus_model::load::load_slice(&files).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(Diagnostic::line).collect();
-        anyhow!(
-            "the commit {commit} does not pass `domus check`:\n  {}",
-            lines.join("\n  ")
-        )
-    })?;
-    let host = fleet.hosts.remove(name);
-    let host = host.with_context(|| format!("the commit {commit} has no host {name}"))?;
-    if fleet.name != context.fleet {
-        let (other, own) = (&fleet.name, &context.fleet);
+    let to = documents::read_slice(exported.path(), commit, name)?;
+    if to.fleet.name != context.fleet {
+        let (other, own) = (&to.fleet.name, &context.fleet);
         bail!("the commit {commit} is of the fleet {other}, this host of {own}");
     }
-    let to = Wanted { fleet, host, files };
     let none = std::collections::BTreeMap::new();
     let side = |fleet, host, files: &Files| Side {
         fleet,

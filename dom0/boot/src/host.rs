@@ -6,15 +6,14 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use domus_model::boot::{self, BootRecord, ConfigSource, HOST_KEY, ReleaseIdentity, SLICE};
-use domus_model::diagnostic::Diagnostic;
 use domus_model::etc;
-use domus_model::fleet::{Fleet, Host};
 use domus_model::layers::Layer;
 use domus_model::names::Name;
+use domus_system::documents::{self, HostSlice};
 use domus_system::kmod::Modules;
+use domus_system::machine;
 use domus_system::mount::{Attributes, Mount};
 use domus_system::secret::{self, Key};
-use domus_system::{documents, machine};
 
 use crate::compose::{self, Source};
 use crate::discover::{self, Candidate};
@@ -114,7 +113,11 @@ fn take(candidate: &Candidate, record: &mut BootRecord) -> Result<()> {
 
 fn compose_etc(fleet: &Name, candidate: &Candidate, record: &mut BootRecord) -> Result<()> {
     let slice = Path::new(SLICE);
-    let (loaded, host) = load(&candidate.host, slice)?;
+    let HostSlice {
+        fleet: loaded,
+        host,
+        ..
+    } = documents::read_slice(slice, &candidate.commit, &candidate.host)?;
     if loaded.name != *fleet {
         let other = &loaded.name;
         bail!("domus: the commit is of the fleet {other}, this release of {fleet}");
@@ -137,19 +140,4 @@ fn open(slice: &Path, layer: &Layer, path: &str) -> Result<Vec<u8>> {
     let file = slice.join(&layer.files[path].source);
     let encrypted = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
     secret::open(&encrypted, &[key])
-}
-
-/// What the documents say of this host.
-fn load(name: &Name, slice: &Path) -> Result<(Fleet, Host)> {
-    let files = documents::read(slice)?;
-    let mut loaded = domus_model::load::load_slice(&files).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(Diagnostic::line).collect();
-        anyhow!(
-            "domus: the commit does not pass `domus check`:\n  {}",
-            lines.join("\n  ")
-        )
-    })?;
-    let host = loaded.hosts.remove(name);
-    let host = host.with_context(|| format!("the commit has no host {name}"))?;
-    Ok((loaded, host))
 }
