@@ -2,6 +2,7 @@
 //! `/run/domus/boot.json`: what `domus-boot` found, refused and composed.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 use crate::layers::Layer;
 use crate::marker::Identity;
@@ -27,6 +28,17 @@ pub struct ReleaseIdentity {
     pub version: String,
     /// Whether it runs commits that nobody signed.
     pub unsigned: bool,
+    /// The `trust.toml` that its hosts believe, unless it is unsigned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<String>,
+    /// The least serial of targets that its hosts take.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub least_serial: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// How one boot went.
@@ -45,6 +57,9 @@ pub struct BootRecord {
     pub name: Option<Name>,
     /// The commit that it runs.
     pub commit: Option<String>,
+    /// What says that it shall; none in a domU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statement: Option<StatementNote>,
     /// The image of a domU, as dom0 named it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageRef>,
@@ -57,10 +72,37 @@ pub struct BootRecord {
     pub looked_at: Vec<Verdict>,
     /// The layers of `/etc`, lowest first.
     pub layers: Vec<Composed>,
-    /// What in them could not be done, in sentences.
+    /// What was not booted, and what of the layers could not be done, in sentences.
     pub problems: Vec<String>,
     /// When things happened.
     pub timeline: Vec<Moment>,
+}
+
+/// What says that a host shall run a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatementNote {
+    /// The git commit that says so: a target, or the commit itself.
+    pub id: String,
+    /// The target's serial, if it is one.
+    pub serial: Option<u32>,
+    /// Who signed the commit; nobody where nobody has to.
+    pub commit_by: Option<Name>,
+    /// Who signed the target.
+    pub target_by: Option<Name>,
+}
+
+impl fmt::Display for StatementNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = |name: &Option<Name>| match name {
+            Some(name) => format!("signed by {name}"),
+            None => "signed by nobody".to_owned(),
+        };
+        if let Some(serial) = self.serial {
+            write!(f, "target {serial} {}, ", by(&self.target_by))?;
+        }
+        f.write_str(&by(&self.commit_by))
+    }
 }
 
 /// The config partition or disk that was taken.

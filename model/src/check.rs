@@ -15,6 +15,7 @@ mod networks;
 mod order;
 mod secrets;
 mod spare;
+mod trust;
 mod users;
 
 use crate::diagnostic::{Diagnostic, Place};
@@ -32,6 +33,7 @@ pub(crate) fn prove_shared(shared: &Shared<'_>, notes: &mut Vec<Diagnostic>) {
     users::prove(shared, notes);
     hosts::prove_shared(shared, notes);
     layers::prove_shared(shared, notes);
+    trust::prove(shared, notes);
 }
 
 /// Notes what the documents of one host fail to prove.

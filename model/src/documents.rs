@@ -17,6 +17,7 @@ mod shape;
 mod shared;
 mod slice;
 mod table;
+mod trust;
 mod words;
 
 pub(crate) use domu::{DiskDoc, DomUDoc, DomUSettings, VifDoc};
@@ -32,6 +33,7 @@ pub(crate) use shared::Shared;
 pub(crate) use slice::HostDocs;
 pub use slice::groups_of;
 pub(crate) use table::VarsDoc;
+pub(crate) use trust::read_trust;
 
 /// How many virtual CPUs there may be: what Xen allows a guest of any kind (HVM_MAX_VCPUS).
 pub(crate) const VCPUS: std::ops::RangeInclusive<u32> = 1..=128;
@@ -56,17 +58,19 @@ pub(crate) mod takes {
 }
 
 /// The kinds of documents: what editors call their schema, and their keys.
-pub(crate) fn describe() -> [(&'static str, Keys); 5] {
+pub(crate) fn describe() -> [(&'static str, Keys); 6] {
     let domus = table::Table::describe(true, |table| drop(FleetDoc::read(table)));
     let host = table::Table::describe(false, |table| drop(HostDoc::read(table)));
     let domu = table::Table::describe(false, |table| drop(DomUDoc::read(table)));
     let etc = table::Table::describe(true, |table| drop(etc::EtcDoc::read(table)));
     let image = table::Table::describe(true, |table| drop(RecipeDoc::read(table)));
+    let trust = table::Table::describe(true, |table| drop(trust::TrustDoc::read(table)));
     [
         ("domus", domus),
         ("host", host),
         ("domU", domu),
         ("etc", etc),
         ("image", image),
+        ("trust", trust),
     ]
 }

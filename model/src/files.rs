@@ -2,6 +2,7 @@
 //! The files of a repository that say something: documents with their content, and the names of
 //! those that layers lay over `/etc`.
 
+use crate::trust;
 use sha2::Digest as _;
 use sha2::Sha256;
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,7 +176,9 @@ impl Files {
         let parts: Vec<&str> = path.split('/').collect();
         let is_document = |name: &str| name.ends_with(".toml") && !name.starts_with('.');
         match parts[..] {
-            ["domus.toml"] | ["global", "hosts" | "etc.toml"] => true,
+            ["domus.toml" | trust::DOCUMENT | trust::SIGNATURES] => true,
+            ["global", "hosts" | "etc.toml"] => true,
+            [trust::EARLIER, file] => file.ends_with(".toml") || file.ends_with(".sig"),
             ["pservers", host, "host.toml"] => !host.starts_with('.'),
             ["pservers" | "vservers" | "groups", name, "etc.toml"] => !name.starts_with('.'),
             ["pservers", host, directory, file] if directory != "etc" => {
@@ -267,6 +270,10 @@ mod tests {
     fn documents_are_known_by_their_paths() {
         let documents = [
             "domus.toml",
+            "trust.toml",
+            "trust.sig",
+            "trust/1.toml",
+            "trust/1.sig",
             "pservers/alpha/host.toml",
             "pservers/alpha/domUs/web.toml",
             "pservers/alpha/domus/web.toml",
@@ -295,6 +302,8 @@ mod tests {
             "global/x.tmpl",
             "vservers/etc/x.tmpl",
             "groups/.web/etc.toml",
+            "trust/1",
+            "trust/1/1.toml",
         ];
         assert!(documents.into_iter().all(Files::wants));
         assert!(!others.into_iter().any(Files::wants));

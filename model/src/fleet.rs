@@ -62,12 +62,39 @@ pub struct Debian {
 pub struct Config {
     /// The repository, an `https://`, `ssh://` or `file:///` URL.
     pub remote: String,
-    /// The branch that they follow.
-    pub branch: String,
+    /// What they follow there.
+    pub follow: Follow,
     /// How often they look.
     pub every: Interval,
     /// The SSH host key of an `ssh://` server.
     pub host_key: Option<SshKey>,
+}
+
+/// What hosts follow in the repository that they pull from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Follow {
+    /// Targets, which publishers sign.
+    Targets,
+    /// Whatever comes next on a branch.
+    Branch(String),
+}
+
+impl Serialize for Follow {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Targets => serializer.serialize_none(),
+            Self::Branch(branch) => serializer.serialize_str(branch),
+        }
+    }
+}
+
+impl fmt::Display for Follow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Targets => f.write_str("targets"),
+            Self::Branch(branch) => f.write_str(branch),
+        }
+    }
 }
 
 /// Hosts that have something in common.

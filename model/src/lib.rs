@@ -29,9 +29,11 @@ pub mod rendered;
 pub mod report;
 pub mod schema;
 pub mod secrets;
+pub mod selector;
 pub mod show;
 pub mod status;
 pub mod table;
+pub mod trust;
 pub mod units;
 pub mod xl;
 

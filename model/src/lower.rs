@@ -9,7 +9,7 @@ pub(crate) use host::host;
 pub(crate) use layers::{Layers, layers};
 
 use crate::documents::{At, ConfigDoc, DomUSettings, FleetDoc, HostSettings, Shared, VarsDoc};
-use crate::fleet::{Config, Debian, Fleet, Group, Release, Vars};
+use crate::fleet::{Config, Debian, Fleet, Follow, Group, Release, Vars};
 use crate::units::{Interval, Size};
 use std::collections::BTreeMap;
 
@@ -18,9 +18,6 @@ const SUITE: &str = "trixie";
 
 /// The version of the release of a fleet that names none.
 const RELEASE_VERSION: &str = "1";
-
-/// The branch that hosts follow if nobody names one.
-const BRANCH: &str = "main";
 
 /// How often they look then.
 const EVERY: Interval = Interval::from_minutes(5);
@@ -59,7 +56,7 @@ pub(crate) fn fleet(shared: &Shared<'_>) -> Option<Fleet> {
 fn config(doc: &ConfigDoc) -> Option<Config> {
     Some(Config {
         remote: value(&doc.remote)?,
-        branch: value(&doc.branch).unwrap_or_else(|| BRANCH.to_owned()),
+        follow: value(&doc.follow).map_or(Follow::Targets, Follow::Branch),
         every: value(&doc.every).unwrap_or(EVERY),
         host_key: value(&doc.host_key),
     })

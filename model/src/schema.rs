@@ -11,7 +11,7 @@ const DIALECT: &str = "http://json-schema.org/draft-07/schema#";
 /// A kind of document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schema {
-    /// What the kind is called: `domus`, `host`, `domU`, `etc` or `image`.
+    /// What the kind is called: `domus`, `host`, `domU`, `etc`, `image` or `trust`.
     pub name: &'static str,
     /// The documents of this kind, as a pattern of paths in the repository.
     pub paths: &'static str,
@@ -27,6 +27,7 @@ pub fn schemas() -> Vec<Schema> {
             "domU" => ("pservers/*/domUs/*.toml", "A guest"),
             "etc" => ("**/etc.toml", "What git does not keep of files in etc/"),
             "image" => ("images/*.toml", "The recipe of a domU image"),
+            "trust" => ("trust.toml", "Who may sign what"),
             _ => ("domus.toml", "The fleet"),
         };
         let mut schema = table(&keys);

@@ -134,7 +134,7 @@ impl CommitDocuments {
         self.add_below(
             &root,
             "",
-            |name| ["global", "images"].contains(&name),
+            |name| ["global", "images", "trust"].contains(&name),
             &mut documents,
         )?;
         for entry in &root {

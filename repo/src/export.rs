@@ -88,6 +88,14 @@ impl<'a> Export<'a> {
         Ok(Slice { domus })
     }
 
+    /// The groups of a host; none if the commit has no such host.
+    ///
+    /// # Errors
+    /// Objects are missing.
+    pub fn groups_of(&self, host: &Name) -> Result<Vec<Name>> {
+        self.groups(&format!("pservers/{host}"))
+    }
+
     /// The groups of the host whose documents are in this directory.
     fn groups(&self, host_dir: &str) -> Result<Vec<Name>> {
         let document = format!("{host_dir}/host.toml");

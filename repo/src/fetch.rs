@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Fetching a branch from a remote repository. Nothing of what comes decides anything here: it
+//! Fetching a branch, or targets, from a remote repository. Nothing of what comes decides anything here: it
 //! lies in the repository, under a ref that nobody boots.
 
 use std::cell::Cell;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use domus_model::fleet::Follow;
 use domus_model::secrets::SshKey;
 use git2::{
     AutotagOption, CertificateCheckStatus, Cred, CredentialType, FetchOptions, FetchPrune,
     RemoteCallbacks, RemoteRedirect,
 };
 
-use crate::{Commit, Repo};
+use crate::{Repo, Statement, TARGETS_REF};
 
-/// Where the head of the fetched branch is kept.
+/// Where what was fetched is kept.
 const FETCHED_REF: &str = "refs/domus/fetched";
 /// The longest that a server may say nothing, in milliseconds.
 const SILENCE: i32 = 60_000;
@@ -24,8 +25,8 @@ const SILENCE: i32 = 60_000;
 pub struct Remote<'r> {
     /// Its `https://`, `ssh://` or `file:///` URL.
     pub url: &'r str,
-    /// The branch.
-    pub branch: &'r str,
+    /// What hosts follow there.
+    pub follow: &'r Follow,
     /// The key by which an SSH server is known.
     pub host_key: Option<&'r SshKey>,
     /// The private key that opens an SSH server.
@@ -35,13 +36,17 @@ pub struct Remote<'r> {
 }
 
 impl Repo {
-    /// Fetches the branch and returns the commit that it names there.
+    /// Fetches what hosts follow and returns the statement that is the newest there.
     ///
     /// # Errors
-    /// The server is not there, is another, refuses, has no such branch, or sends too much.
-    pub fn fetch(&self, remote: &Remote<'_>) -> Result<Commit> {
-        let (url, branch) = (remote.url, remote.branch);
-        let doing = || format!("fetching {branch} of {url}");
+    /// The server is not there, is another, refuses, has nothing to follow, or sends too much.
+    pub fn fetch(&self, remote: &Remote<'_>) -> Result<Statement> {
+        let (url, follow) = (remote.url, remote.follow);
+        let doing = || format!("fetching {follow} of {url}");
+        let followed = match follow {
+            Follow::Branch(branch) => format!("refs/heads/{branch}"),
+            Follow::Targets => TARGETS_REF.to_owned(),
+        };
         limit_silence().with_context(doing)?;
         let mut anonymous = self.git.remote_anonymous(url).with_context(doing)?;
         let is_stranger = Cell::new(false);
@@ -53,7 +58,7 @@ impl Repo {
             // A server that sends hosts elsewhere is not the one that the fleet names.
             .follow_redirects(RemoteRedirect::None)
             .update_fetchhead(false);
-        let spec = format!("+refs/heads/{branch}:{FETCHED_REF}");
+        let spec = format!("+{followed}:{FETCHED_REF}");
         let fetched = anonymous.fetch(&[&spec], Some(&mut options), None);
         drop(options);
         if is_stranger.get() {
@@ -67,11 +72,14 @@ impl Repo {
             .list()
             .with_context(doing)?
             .iter()
-            .any(|head| head.name() == format!("refs/heads/{branch}"));
-        if !found {
-            bail!("{}: there is no such branch", doing());
+            .any(|head| head.name() == followed);
+        match (found, follow) {
+            (true, _) => self.statement(FETCHED_REF),
+            (false, Follow::Branch(_)) => bail!("{}: there is no such branch", doing()),
+            (false, Follow::Targets) => {
+                bail!("{}: there are none; `domus publish` makes one", doing())
+            }
         }
-        self.commit(FETCHED_REF)
     }
 }
 

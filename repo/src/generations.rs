@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The generations of a host: the commits that it took, each with a number, and the one that it
+//! The generations of a host: the statements that it took, each with a number, and the one that it
 //! boots. A switch moves one ref, after all that it needs is on the disk: whenever the power goes,
 //! the old generation is there or the new one, whole.
 
@@ -8,27 +8,32 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use git2::{ErrorCode, Oid};
 use serde::Serialize;
 
-use crate::{Commit, RUNNING_REF, Repo};
+use crate::{Commit, RUNNING_REF, Repo, SEEN_REF};
 
-/// The last commit of which everything came up.
+/// The last statement of which everything came up.
 const GOOD_REF: &str = "refs/domus/good";
-/// The commit that an operator went back from: it is not taken again by itself.
+/// The statement that an operator went back from: it is not taken again by itself.
 const HELD_REF: &str = "refs/domus/held";
 /// The directory of generations: a ref each, called by its number.
 const GENERATIONS: &str = "refs/domus/generations/";
 
-/// A commit that a host took.
+/// A statement that a host took.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Generation {
     /// Its number, from 1; later ones have higher numbers.
     pub number: u32,
+    /// The git commit that said it.
+    pub statement: String,
     /// The commit.
     #[serde(flatten)]
     pub commit: Commit,
+    /// The serial of the target that said so, if it was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<u32>,
     /// Whether the host boots it.
     pub running: bool,
     /// Whether it is the last of which everything came up.
@@ -41,7 +46,7 @@ impl Repo {
     /// # Errors
     /// The repository is damaged, or says nothing of what it boots.
     pub fn generations(&self) -> Result<Vec<Generation>> {
-        let running = self.commit(RUNNING_REF)?.id;
+        let running = self.running()?;
         let good = self.ref_of(GOOD_REF)?;
         let mut numbers = self.numbers()?;
         if !numbers.values().any(|id| *id == running) {
@@ -55,9 +60,12 @@ impl Repo {
         };
         let (runs, good) = (last(&running), good.as_deref().and_then(last));
         let generation = |(number, id): (&u32, &String)| {
+            let statement = self.statement(id)?;
             Ok(Generation {
                 number: *number,
-                commit: self.commit(id)?,
+                statement: statement.id,
+                commit: statement.commit,
+                serial: statement.target.map(|target| target.serial),
                 running: runs == Some(*number),
                 good: good == Some(*number),
             })
@@ -65,15 +73,66 @@ impl Repo {
         numbers.iter().map(generation).collect()
     }
 
-    /// Makes `commit` the newest generation and the one that the host boots. All its objects must
-    /// be there.
+    /// What to try when booting, the best first: what is to run, what came up last, then the
+    /// generations from the newest on; of each its ref, and what git calls it or why nobody knows.
+    pub fn candidates(&self) -> Vec<(String, Result<String>)> {
+        let numbers = self.numbers().unwrap_or_default();
+        let named = numbers.keys().rev();
+        let named = named.map(|number| format!("{GENERATIONS}{number:06}"));
+        let names = [RUNNING_REF, GOOD_REF].map(str::to_owned);
+        let mut candidates: Vec<(String, Result<String>)> = Vec::new();
+        for name in names.into_iter().chain(named) {
+            let is_known = |id: &str| {
+                let mut known = candidates.iter();
+                known.any(|(_, known)| known.as_ref().is_ok_and(|known| known == id))
+            };
+            match self.ref_of(&name) {
+                Ok(None) if name == RUNNING_REF => {
+                    candidates.push((name, Err(anyhow!("there is no such ref"))));
+                }
+                Ok(None) => {}
+                Ok(Some(id)) if is_known(&id) => {}
+                Ok(Some(id)) => candidates.push((name, Ok(id))),
+                Err(error) => candidates.push((name, Err(error))),
+            }
+        }
+        candidates
+    }
+
+    /// What git calls the statement that the host boots.
+    ///
+    /// # Errors
+    /// The repository does not say.
+    pub fn running(&self) -> Result<String> {
+        let running = self.ref_of(RUNNING_REF)?;
+        running.with_context(|| format!("there is no {RUNNING_REF} in {}", self.path().display()))
+    }
+
+    /// The newest statement that the host has seen.
+    ///
+    /// # Errors
+    /// The repository is damaged.
+    pub fn seen(&self) -> Result<Option<String>> {
+        self.ref_of(SEEN_REF)
+    }
+
+    /// Notes that a statement was seen that could be believed.
+    ///
+    /// # Errors
+    /// The disk is full or read-only.
+    pub fn note_seen(&self, statement: &str) -> Result<()> {
+        self.point(SEEN_REF, statement, "domus: seen")
+    }
+
+    /// Makes `statement` the newest generation and the one that the host boots. All its objects
+    /// must be there.
     ///
     /// # Errors
     /// Somebody else moved it meanwhile, or the disk is full or read-only.
-    pub fn adopt(&self, commit: &str) -> Result<u32> {
-        let doing = || format!("making {commit} the next generation");
-        let id = Oid::from_str(commit).with_context(doing)?;
-        let before = Oid::from_str(&self.commit(RUNNING_REF)?.id).with_context(doing)?;
+    pub fn adopt(&self, statement: &str) -> Result<u32> {
+        let doing = || format!("making {statement} the next generation");
+        let id = Oid::from_str(statement).with_context(doing)?;
+        let before = Oid::from_str(&self.running()?).with_context(doing)?;
         let numbers = self.numbers()?;
         let mut next = numbers.keys().last().map_or(1, |last| last + 1);
         if numbers.is_empty() {
@@ -98,7 +157,7 @@ impl Repo {
         let running = running.context("nothing runs here")?;
         let wanted = |it: &&Generation| match number {
             Some(number) => it.number == number,
-            None => it.number < running.number && it.commit.id != running.commit.id,
+            None => it.number < running.number && it.commit != running.commit,
         };
         let Some(found) = generations.iter().rev().find(wanted) else {
             match number {
@@ -108,7 +167,7 @@ impl Repo {
         };
         ensure!(!found.running, "generation {} runs already", found.number);
         let doing = || format!("going back to generation {}", found.number);
-        let id = |of: &Generation| Oid::from_str(&of.commit.id);
+        let id = |of: &Generation| Oid::from_str(&of.statement);
         let (from, to) = (
             id(running).with_context(doing)?,
             id(found).with_context(doing)?,
@@ -124,7 +183,7 @@ impl Repo {
         })
     }
 
-    /// The commit that an operator went back from.
+    /// The statement that an operator went back from.
     ///
     /// # Errors
     /// The repository is damaged.
@@ -132,18 +191,23 @@ impl Repo {
         self.ref_of(HELD_REF)
     }
 
-    /// Notes that everything of the commit that runs came up.
+    /// Notes that everything came up of the commit that a statement names.
     ///
     /// # Errors
     /// The disk is full or read-only.
-    pub fn mark_good(&self, commit: &str) -> Result<()> {
-        if self.ref_of(GOOD_REF)?.as_deref() == Some(commit) {
+    pub fn mark_good(&self, statement: &str) -> Result<()> {
+        self.point(GOOD_REF, statement, "domus: came up")
+    }
+
+    /// Points a ref at a statement, if it does not yet.
+    fn point(&self, name: &str, statement: &str, log: &str) -> Result<()> {
+        if self.ref_of(name)?.as_deref() == Some(statement) {
             return Ok(());
         }
-        let doing = || format!("noting that {commit} is good");
-        let id = Oid::from_str(commit).with_context(doing)?;
+        let doing = || format!("pointing {name} at {statement}");
+        let id = Oid::from_str(statement).with_context(doing)?;
         self.git
-            .reference(GOOD_REF, id, true, "domus: came up")
+            .reference(name, id, true, log)
             .with_context(doing)?;
         Ok(())
     }

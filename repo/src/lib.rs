@@ -10,7 +10,10 @@ mod fetch;
 mod generations;
 mod history;
 mod init;
+mod judge;
 mod open;
+mod publish;
+mod statement;
 
 pub use carry::carry;
 pub use documents::CommitDocuments;
@@ -20,7 +23,10 @@ pub use fetch::Remote;
 pub use generations::Generation;
 pub use history::Change;
 pub use init::init_with_commit;
+pub use judge::{Judge, SEEN_REF};
 pub use open::{Commit, Repo};
+pub use publish::{NewTarget, Sign};
+pub use statement::{Statement, TARGETS_REF};
 
-/// The ref that names the commit a host runs.
+/// The ref that names what a host runs: a commit, or a target that names one.
 pub const RUNNING_REF: &str = "refs/domus/running";

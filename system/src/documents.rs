@@ -91,6 +91,7 @@ pub fn read_shared(root: &Path) -> Result<Documents> {
     read_directory(root, "", &mut documents)?;
     read_directory(root, "global/", &mut documents)?;
     read_directory(root, "images/", &mut documents)?;
+    read_directory(root, "trust/", &mut documents)?;
     read_etc(root, "global/", &mut documents)?;
     for group in list(&root.join("groups"))? {
         let group = format!("groups/{group}/");

@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, bail};
-use domus_model::boot::ReleaseIdentity;
+use domus_model::boot::{ReleaseIdentity, StatementNote};
 use domus_model::fleet::{DomU, Fleet, Host};
 use domus_model::names::Name;
 use domus_repo::Repo;
@@ -27,12 +27,14 @@ pub(crate) struct Context {
     pub(crate) fleet: Name,
     /// What its commit says of the fleet, hosts left out.
     pub(crate) wanted: Fleet,
-    /// Whether its release runs commits that nobody signed.
-    pub(crate) unsigned: bool,
+    /// What its release says of itself; nothing where no release booted it.
+    pub(crate) identity: Option<ReleaseIdentity>,
     /// What its commit wants of it.
     pub(crate) host: Host,
     /// That commit.
     pub(crate) commit: String,
+    /// What said that it shall be booted.
+    pub(crate) statement: StatementNote,
     /// The release that it runs, for people; none where no release booted it.
     pub(crate) release: Option<String>,
     /// What of `/etc` could not be done when it booted.
@@ -48,6 +50,7 @@ struct Boot {
     commit: String,
     release: Option<ReleaseIdentity>,
     release_id: Option<String>,
+    statement: StatementNote,
     #[serde(default)]
     problems: Vec<String>,
 }
@@ -71,14 +74,12 @@ impl Context {
             uri: args.uri.clone(),
             fleet: fleet.name.clone(),
             wanted: fleet,
-            unsigned: boot
-                .release
-                .as_ref()
-                .is_some_and(|release| release.unsigned),
             host,
             release: boot.release_line(),
+            identity: boot.release,
             problems: boot.problems,
             commit: boot.commit,
+            statement: boot.statement,
             record,
         })
     }
@@ -93,6 +94,12 @@ impl Context {
         let repo = Repo::open(&self.paths.repo())?;
         repo.clear_leftovers()?;
         Ok((lock, repo))
+    }
+
+    /// The version of the release that runs, and its id.
+    pub(crate) fn release_id(&self) -> (&str, Option<&str>) {
+        let version = self.identity.as_ref().map_or("", |it| it.version.as_str());
+        (version, self.record["release_id"].as_str())
     }
 
     /// The domU `name`.

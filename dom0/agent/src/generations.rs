@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result};
 use domus_model::status::short;
 use domus_model::table::table;
-use domus_repo::{Generation, RUNNING_REF, Repo};
+use domus_repo::{Generation, Repo};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -42,6 +42,7 @@ impl Generations {
     pub(crate) fn render(&self) -> String {
         let rows = self.generations.iter().rev().map(|it| {
             let is_booted = it.commit.id == self.booted;
+            let target = it.serial.map_or(String::new(), |it| it.to_string());
             let states = [
                 (is_booted && it.running, "runs"),
                 (is_booted && !it.running, "runs until the next boot"),
@@ -54,15 +55,19 @@ impl Generations {
                 .map(|(_, word)| *word);
             vec![
                 it.number.to_string(),
+                target,
                 short(&it.commit.id).to_owned(),
                 states.collect::<Vec<_>>().join(", "),
                 it.commit.summary.clone(),
             ]
         });
-        table(
-            &["generation", "commit", "state", "message"],
-            &rows.collect::<Vec<_>>(),
-        )
+        let mut rows: Vec<Vec<String>> = rows.collect();
+        let mut titles = vec!["generation", "target", "commit", "state", "message"];
+        if self.generations.iter().all(|it| it.serial.is_none()) {
+            titles.remove(1);
+            rows.iter_mut().for_each(|row| drop(row.remove(1)));
+        }
+        table(&titles, &rows)
     }
 }
 
@@ -73,7 +78,7 @@ pub(crate) fn mark_good(context: &Context) {
     }
     let marked = context
         .repository()
-        .and_then(|(_lock, repo)| repo.mark_good(&context.commit));
+        .and_then(|(_lock, repo)| repo.mark_good(&context.statement.id));
     if let Err(error) = marked {
         warn(&error);
     }
@@ -82,7 +87,7 @@ pub(crate) fn mark_good(context: &Context) {
 /// The commit that is booted next, if it is another than was booted.
 pub(crate) fn next(context: &Context) -> Option<String> {
     let repo = Repo::open(&context.paths.repo()).ok()?;
-    let next = repo.commit(RUNNING_REF).ok()?.id;
+    let next = repo.statement(&repo.running().ok()?).ok()?.commit.id;
     (next != context.commit).then_some(next)
 }
 
@@ -97,10 +102,14 @@ pub(crate) fn roll_back(context: &Context, number: Option<u32>) -> Result<String
     let held = repo
         .held()?
         .context("what was gone back from is not held")?;
-    let held = short(&held);
+    let held = repo.statement(&held)?;
+    let (held, newer) = match &held.target {
+        Some(target) => (format!("target {}", target.serial), "one"),
+        None => (short(&held.commit.id).to_owned(), "commit"),
+    };
     Ok(format!(
         "{}   generation {number} ({commit}) is booted next\n\
-         {held} is not taken again by itself, a newer commit is.\n",
+         {held} is not taken again by itself, a newer {newer} is.\n",
         context.host.name
     ))
 }

@@ -7,6 +7,7 @@ mod config_disk;
 mod context;
 mod events;
 mod explain;
+mod follow;
 mod generations;
 mod image;
 mod lock;

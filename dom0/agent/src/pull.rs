@@ -6,16 +6,17 @@ use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
+use domus_model::boot::StatementNote;
 use domus_model::changes::{Changes, Observed, Side, changes};
 use domus_model::files::Files;
 use domus_model::fleet::Config;
 use domus_model::status::short;
-use domus_repo::{Commit, Export, RUNNING_REF, Remote, Repo};
+use domus_repo::{Commit, Export, Remote, Repo};
 use domus_system::{atomic, documents};
 use serde::{Deserialize, Serialize};
 
-use crate::Refused;
 use crate::context::Context;
+use crate::follow::{self, Found};
 use crate::warn;
 
 /// Most bytes that one pull may bring: it lies on the config partition.
@@ -31,6 +32,8 @@ pub(crate) struct Pulled {
     host: String,
     from: String,
     to: Commit,
+    /// What says that the host shall run it; nothing if nothing was taken.
+    statement: Option<StatementNote>,
     /// The number of the new generation; none if nothing was taken.
     generation: Option<u32>,
     /// Why nothing was taken, if that is no error.
@@ -39,7 +42,7 @@ pub(crate) struct Pulled {
     changes: Changes,
 }
 
-/// Fetches and takes what the fleet's branch has.
+/// Fetches what the fleet's hosts follow, and takes it.
 ///
 /// # Errors
 /// The remote is not there, or what it has is refused. What runs stays.
@@ -47,57 +50,40 @@ pub(crate) fn pull(context: &Context) -> Result<Pulled> {
     let Some(config) = &context.wanted.config else {
         bail!("domus.toml has no [config]: it says where commits come from");
     };
-    if !context.unsigned {
-        let text = "this release runs signed commits only, and signatures of commits cannot be \
-                    verified yet";
-        return Err(Refused(text.to_owned()).into());
-    }
     let (_lock, repo) = context.repository()?;
     let fetched = repo.fetch(&remote(context, config))?;
-    let running = repo.commit(RUNNING_REF)?.id;
-    let nothing = |reason: &str| Pulled {
+    let from = repo.statement(&repo.running()?)?.commit.id;
+    let to = fetched.commit.clone();
+    let pulled = |to, reason| Pulled {
         host: context.host.name.to_string(),
-        from: running.clone(),
-        to: fetched.clone(),
+        from,
+        to,
+        statement: None,
         generation: None,
-        reason: Some(reason.to_owned()),
+        reason,
         changes: Changes::default(),
     };
-    if fetched.id == running {
-        return Ok(nothing("nothing new"));
-    }
-    if repo.held()?.as_deref() == Some(fetched.id.as_str()) {
-        return Ok(nothing(
-            "held: somebody went back from it; a newer commit is taken again",
-        ));
-    }
-    if !repo.descends(&fetched.id, &running)? {
-        let (branch, remote) = (&config.branch, &config.remote);
-        let text = format!(
-            "{branch} of {remote} is at {}, which does not come after {}: it was rewound, or is \
-             another history; push a commit that does",
-            short(&fetched.id),
-            short(&running),
-        );
-        return Err(Refused(text).into());
-    }
-    let changes = prove(context, &repo, &fetched.id)?;
-    let generation = repo.adopt(&fetched.id)?;
+    let (statement, note) = match follow::find(context, &repo, fetched, &config.follow)? {
+        Found::New(statement, note) => (statement, note),
+        Found::Nothing(reason) => return Ok(pulled(to, Some(reason))),
+    };
+    let changes = prove(context, &repo, &statement.commit.id)?;
+    let generation = repo.adopt(&statement.id)?;
     if let Err(error) = repo.prune(KEPT) {
         warn(&error.context("forgetting old generations"));
     }
     Ok(Pulled {
+        statement: Some(note),
         generation: Some(generation),
-        reason: None,
         changes,
-        ..nothing("")
+        ..pulled(statement.commit, None)
     })
 }
 
 fn remote<'c>(context: &Context, config: &'c Config) -> Remote<'c> {
     Remote {
         url: &config.remote,
-        branch: &config.branch,
+        follow: &config.follow,
         host_key: config.host_key.as_ref(),
         identity: context.paths.key(),
         most: MOST,
@@ -142,9 +128,13 @@ impl Pulled {
         let (host, from, to) = (&self.host, short(&self.from), short(&self.to.id));
         match (self.generation, &self.reason) {
             (Some(number), _) => format!(
-                "{host}   {from} -> {to}   generation {number}   {:?}\n{}\
+                "{host}   {from} -> {to}   generation {number}   {:?}{}\n{}\
                  It is booted next; until then the host goes on with {from}.\n",
                 self.to.summary,
+                match &self.statement {
+                    Some(note) => format!("   {note}"),
+                    None => String::new(),
+                },
                 self.changes.render(),
             ),
             (None, reason) => {

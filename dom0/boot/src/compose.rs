@@ -61,7 +61,7 @@ pub(crate) fn machine(root: &Path, source: &Source<'_>, record: &mut BootRecord)
     for problem in &laid.problems {
         console::say(problem);
     }
-    record.problems = laid.problems;
+    record.problems.extend(laid.problems);
     record::note(record, "etc-composed");
     Ok(())
 }

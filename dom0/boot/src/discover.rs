@@ -9,16 +9,16 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use domus_model::boot::{SLICE, Verdict};
+use domus_model::boot::Verdict;
 use domus_model::marker::{Identity, MARKER_LIMIT, MARKER_PATH, Marker};
 use domus_model::names::Name;
-use domus_repo::{Export, RUNNING_REF, Repo};
+use domus_repo::{Export, Judge, Repo, Statement};
 use domus_system::block::{self, Content, Device};
 use domus_system::kmod::Modules;
 use domus_system::machine;
 use domus_system::mount::{Mount, Mounted};
 
-use crate::console;
+use crate::{choose, console};
 
 /// How long to wait for the medium that this very kernel came from.
 const MEDIUM_PATIENCE: Duration = Duration::from_secs(60);
@@ -35,7 +35,6 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(crate) struct Candidate {
     pub(crate) device: PathBuf,
     pub(crate) host: Name,
-    pub(crate) commit: String,
     pub(crate) bound_by: String,
 }
 
@@ -85,7 +84,7 @@ pub(crate) struct Search {
 /// Looks at every partition until one fits and no new one appears, or patience ends. `root`: the
 /// release's root, for drivers that the initramfs does not carry.
 pub(crate) fn partitions(
-    fleet: &Name,
+    judge: &Judge,
     medium: &Path,
     root: &Path,
     modules: &mut Modules,
@@ -100,7 +99,7 @@ pub(crate) fn partitions(
             .iter()
             .filter(|device| !belongs_to(device, medium))
         {
-            let (verdict, candidate) = judge(device, fleet, &machine);
+            let (verdict, candidate) = look_at(device, judge, &machine);
             verdicts.push(verdict);
             fits.extend(candidate);
         }
@@ -157,8 +156,8 @@ fn belongs_to(device: &Device, medium: &Path) -> bool {
     device.partitioned || of_medium
 }
 
-/// Looks at one device for a marker that fits.
-fn judge(device: &Device, fleet: &Name, machine: &Identity) -> (Verdict, Option<Candidate>) {
+/// Looks at one device for a marker that fits, and for a commit that may be run.
+fn look_at(device: &Device, judge: &Judge, machine: &Identity) -> (Verdict, Option<Candidate>) {
     let short = device
         .path
         .file_name()
@@ -173,7 +172,9 @@ fn judge(device: &Device, fleet: &Name, machine: &Identity) -> (Verdict, Option<
                     "cut off: a file system of {claims} bytes on {} bytes",
                     device.size
                 )),
-                Content::Ext(_) => read_candidate(device, |marker| marker.accept(fleet, machine)),
+                Content::Ext(_) => {
+                    read_candidate(device, judge, |marker| marker.accept(judge.fleet(), machine))
+                }
                 Content::Unknown => Err("no file system".into()),
                 _ => Err("no ext4, so no config partition".into()),
             };
@@ -200,19 +201,20 @@ fn judge(device: &Device, fleet: &Name, machine: &Identity) -> (Verdict, Option<
 
 /// The partition that an operator named in the rescue shell: its marker need not fit this
 /// machine, but it must be one.
-pub(crate) fn by_hand(device: &Path) -> Result<Candidate, String> {
+pub(crate) fn by_hand(device: &Path, judge: &Judge) -> Result<Candidate, String> {
     let device = Device {
         path: device.to_owned(),
         size: 0,
         partition: true,
         partitioned: false,
     };
-    read_candidate(&device, |_| Ok("hand".into()))
+    read_candidate(&device, judge, |_| Ok("hand".into()))
 }
 
-/// Mounts a device read-only, reads its marker and finds the running commit.
+/// Mounts a device read-only, reads its marker and looks whether there is something to run.
 fn read_candidate(
     device: &Device,
+    judge: &Judge,
     accept: impl Fn(&Marker) -> Result<String, String>,
 ) -> Result<Candidate, String> {
     let mut mount = Mount::read_only("ext4", &device.path);
@@ -221,12 +223,11 @@ fn read_candidate(
         .map_err(|error| format!("cannot be mounted: {}", error.root_cause()))?;
     let marker = read_marker(&mounted.path().join(MARKER_PATH))?;
     let bound_by = accept(&marker)?;
-    let commit = running_commit(&mounted.path().join("repo.git"), &marker.host)
+    something_to_run(&mounted.path().join("repo.git"), judge, &marker.host)
         .map_err(|error| format!("marker fits, but {error:#}"))?;
     Ok(Candidate {
         device: device.path.clone(),
         host: marker.host,
-        commit,
         bound_by,
     })
 }
@@ -246,20 +247,9 @@ fn read_marker(path: &Path) -> Result<Marker, String> {
     Marker::parse(&bytes)
 }
 
-fn running_commit(repo: &Path, host: &Name) -> Result<String> {
+fn something_to_run(repo: &Path, judge: &Judge, host: &Name) -> Result<()> {
     let repo = Repo::open(repo)?;
-    let commit = repo.commit(RUNNING_REF)?;
-    Export::new(&repo, &commit.id)?.require_host(host)?;
-    Ok(commit.id)
-}
-
-/// Exports the candidate's commit into RAM, from the partition mounted at `config`.
-pub(crate) fn export(config: &Path, candidate: &Candidate) -> Result<()> {
-    // A boot that was tried before in this rescue shell may have left a slice.
-    if Path::new(SLICE).exists() {
-        std::fs::remove_dir_all(SLICE)?;
-    }
-    let repo = Repo::open(&config.join("repo.git"))?;
-    Export::new(&repo, &candidate.commit)?.slice(&candidate.host, Path::new(SLICE))?;
-    Ok(())
+    let has_host =
+        |statement: &Statement| Export::new(&repo, &statement.commit.id)?.require_host(host);
+    choose::choose(&repo, judge, has_host).map(drop)
 }

@@ -9,6 +9,7 @@ use domus_model::boot::{self, BootRecord, ConfigSource, HOST_KEY, ReleaseIdentit
 use domus_model::etc;
 use domus_model::layers::Layer;
 use domus_model::names::Name;
+use domus_repo::{Export, Judge, Repo, Statement};
 use domus_system::documents::{self, HostSlice};
 use domus_system::kmod::Modules;
 use domus_system::machine;
@@ -19,7 +20,7 @@ use crate::compose::{self, Source};
 use crate::discover::{self, Candidate};
 use crate::init::Boot;
 use crate::rescue::Request;
-use crate::{console, handover, record};
+use crate::{choose, console, handover, record};
 
 const RELEASE: &str = "/domus/release.json";
 const MEDIUM: &str = "/run/domus/medium";
@@ -60,16 +61,17 @@ fn prepare(
         release.version, release.fleet
     ));
 
+    let judge = Judge::new(&release)?;
     let medium = discover::medium(id, modules)?;
     record.medium = Some(medium.display().to_string());
     mount_root(&medium)?;
     record::note(record, "medium");
 
     let candidate = match request {
-        Request::Use(device) => discover::by_hand(device)
+        Request::Use(device) => discover::by_hand(device, &judge)
             .map_err(|reason| anyhow!("domus: {}: {reason}", device.display()))?,
         Request::Retry => {
-            let search = discover::partitions(&release.fleet, &medium, Path::new(ROOT), modules)?;
+            let search = discover::partitions(&judge, &medium, Path::new(ROOT), modules)?;
             record.looked_at = search.verdicts;
             record.machine = Some(search.machine.clone());
             match <[Candidate; 1]>::try_from(search.fits) {
@@ -78,8 +80,8 @@ fn prepare(
             }
         }
     };
-    take(&candidate, record)?;
-    compose_etc(&release.fleet, &candidate, record)
+    let slice = take(&candidate, &judge, record)?;
+    compose_etc(&slice, record)
 }
 
 /// Mounts the release's root read-only. Done once; a retry finds it there.
@@ -92,40 +94,55 @@ fn mount_root(medium: &Path) -> Result<()> {
     Mount::read_only("erofs", &Path::new(MEDIUM).join("DOMUS/ROOT.IMG")).at(Path::new(ROOT))
 }
 
-/// Mounts the config partition for good, which replays its journal, and exports the commit.
-fn take(candidate: &Candidate, record: &mut BootRecord) -> Result<()> {
+/// Mounts the config partition for good, which replays its journal, and exports what it says that
+/// this host shall run, or else the best that can be.
+fn take(candidate: &Candidate, judge: &Judge, record: &mut BootRecord) -> Result<HostSlice> {
     let config = Path::new(ROOT).join("config");
     let mut mount = Mount::new("ext4", &candidate.device, Attributes::Data);
     mount.options.push(("errors", "remount-ro".into()));
     mount.at(&config)?;
-    discover::export(&config, candidate)?;
     let (device, bound_by) = (candidate.device.display().to_string(), &candidate.bound_by);
     console::say(format!("config {device}, bound by {bound_by}"));
+    let repo = Repo::open(&config.join("repo.git"))?;
+    let export = |statement: &Statement| export(&repo, statement, judge, &candidate.host);
+    let chosen = choose::choose(&repo, judge, export)?;
+    for refused in &chosen.refused {
+        console::say(format!("NOT BOOTED: {refused}"));
+    }
+    let commit = chosen.statement.commit.id;
+    console::say(format!("commit {commit}, {}", chosen.note));
+    record.problems.extend(chosen.refused);
     record.name = Some(candidate.host.clone());
-    record.commit = Some(candidate.commit.clone());
+    record.commit = Some(commit);
+    record.statement = Some(chosen.note);
     record.config = Some(ConfigSource {
         device,
         bound_by: bound_by.clone(),
     });
     record::note(record, "config-mounted");
-    Ok(())
+    Ok(chosen.found)
 }
 
-fn compose_etc(fleet: &Name, candidate: &Candidate, record: &mut BootRecord) -> Result<()> {
-    let slice = Path::new(SLICE);
-    let HostSlice {
-        fleet: loaded,
-        host,
-        ..
-    } = documents::read_slice(slice, &candidate.commit, &candidate.host)?;
-    if loaded.name != *fleet {
-        let other = &loaded.name;
-        bail!("domus: the commit is of the fleet {other}, this release of {fleet}");
+/// Exports the host's part of what a statement names into RAM, and proves it.
+fn export(repo: &Repo, statement: &Statement, judge: &Judge, host: &Name) -> Result<HostSlice> {
+    // A boot that was tried before may have left a slice.
+    if Path::new(SLICE).exists() {
+        fs::remove_dir_all(SLICE).with_context(|| format!("removing {SLICE}"))?;
     }
+    let commit = &statement.commit.id;
+    Export::new(repo, commit)?.slice(host, Path::new(SLICE))?;
+    let slice = documents::read_slice(Path::new(SLICE), commit, host)?;
+    judge.ensure_fits(statement, &slice.fleet)?;
+    Ok(slice)
+}
+
+fn compose_etc(slice: &HostSlice, record: &mut BootRecord) -> Result<()> {
+    let HostSlice { fleet, host, .. } = slice;
+    let slice = Path::new(SLICE);
     let source = Source {
         tree: slice,
         local: &format!("pservers/{}", host.name),
-        generated: &etc::for_host(&loaded, &host, slice.join("global/hosts").is_file()),
+        generated: &etc::for_host(fleet, host, slice.join("global/hosts").is_file()),
         layers: &host.layers,
         secret: &|layer, path| open(slice, layer, path),
     };

@@ -15,6 +15,7 @@ pub(crate) fn new() -> BootRecord {
         medium: None,
         name: None,
         commit: None,
+        statement: None,
         image: None,
         machine: None,
         config: None,

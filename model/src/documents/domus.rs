@@ -44,7 +44,7 @@ pub(crate) struct DebianDoc {
 #[derive(Debug, Default)]
 pub(crate) struct ConfigDoc {
     pub(crate) remote: Option<At<String>>,
-    pub(crate) branch: Option<At<String>>,
+    pub(crate) follow: Option<At<String>>,
     pub(crate) every: Option<At<Interval>>,
     pub(crate) host_key: Option<At<SshKey>>,
 }
@@ -113,13 +113,14 @@ impl DebianDoc {
 impl ConfigDoc {
     fn read(table: &Table<'_>) -> Self {
         let key = "SSH host key of the server that `remote` names by ssh://";
+        let follow = "a branch whose commits they take as they come; without it, targets";
         let config = Self {
             remote: table.read("remote", "the repository that they pull from", &REMOTE),
-            branch: table.read("branch", "the branch that they follow", &BRANCH),
+            follow: table.read("follow", follow, &BRANCH),
             every: table.read("every", "how often they look", &EVERY),
             host_key: table.read("host-key", key, &SSH_KEY),
         };
-        if ["branch", "every", "host-key"]
+        if ["follow", "every", "host-key"]
             .iter()
             .any(|key| table.has(key))
         {

@@ -3,10 +3,11 @@
 
 use super::parse::{self, Doc};
 use super::table::Layer;
-use super::{FleetDoc, HostsDoc, LayerDoc, RecipeDoc, VarsDoc};
+use super::{FleetDoc, HostsDoc, LayerDoc, RecipeDoc, VarsDoc, read_trust};
 use crate::diagnostic::Diagnostic;
 use crate::files::Documents;
 use crate::names::Name;
+use crate::trust::{self, Chain, Trust};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use toml::de::DeTable;
@@ -25,6 +26,41 @@ pub(crate) struct Shared<'t> {
     pub(crate) groups: BTreeMap<String, LayerDoc>,
     /// Recipes by what their files are called, be that a name or not.
     pub(crate) images: BTreeMap<String, Doc<RecipeDoc>>,
+    /// Who may sign what, if somebody has to.
+    pub(crate) trust: Option<SignedTrust>,
+}
+
+/// `trust.toml`, and how it came to be.
+#[derive(Debug)]
+pub(crate) struct SignedTrust {
+    pub(crate) file: Arc<str>,
+    pub(crate) trust: Trust,
+    pub(crate) chain: Result<Chain, String>,
+}
+
+impl SignedTrust {
+    fn read(
+        file: Arc<str>,
+        content: Result<&[u8], &str>,
+        files: &Documents,
+        notes: &mut Vec<Diagnostic>,
+    ) -> Option<Self> {
+        let trust = read_trust(&file, content, notes)?;
+        let below = format!("{}/", trust::EARLIER);
+        let earlier = files
+            .iter()
+            .filter_map(|(path, _)| path.strip_prefix(&below));
+        let chain = Chain::read(earlier, |path| match files.get(path) {
+            Some((_, Ok(content))) => Ok(Some(content.to_owned())),
+            Some((_, Err(reason))) => Err(format!("{path} {reason}")),
+            None => Ok(None),
+        });
+        Some(Self {
+            file,
+            trust,
+            chain: chain.map(Option::unwrap_or_default),
+        })
+    }
 }
 
 impl<'t> Shared<'t> {
@@ -37,6 +73,7 @@ impl<'t> Shared<'t> {
             global: LayerDoc::read("global", "global", files, notes),
             groups: BTreeMap::new(),
             images: BTreeMap::new(),
+            trust: None,
         };
         for group in files.directories("groups/") {
             let (name, directory) = (format!("@{group}"), format!("groups/{group}"));
@@ -59,6 +96,8 @@ impl<'t> Shared<'t> {
             } else if &**path == "global/hosts" {
                 let text = parse::text(&file, content).map_err(|problem| notes.push(problem));
                 shared.hosts = text.ok().map(|text| HostsDoc::read(&file, text, notes));
+            } else if &**path == trust::DOCUMENT {
+                shared.trust = SignedTrust::read(file, content, files, notes);
             } else if let Some(file_name) = path.strip_prefix("images/") {
                 let stem = parse::stem(file_name);
                 let name = parse::name_of("recipe's file", stem, &file, notes);
