@@ -23,7 +23,6 @@ pub struct Judge {
     anchor: Option<Anchor>,
 }
 
-
 impl Judge {
     /// What this release lets its hosts run.
     ///

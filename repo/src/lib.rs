@@ -3,6 +3,7 @@
 //! slice of it, carrying it to a config partition.
 
 mod carry;
+mod choose;
 mod documents;
 mod export;
 #[cfg(feature = "remotes")]
@@ -16,6 +17,7 @@ mod publish;
 mod statement;
 
 pub use carry::carry;
+pub use choose::Chosen;
 pub use documents::CommitDocuments;
 pub use export::{Export, Slice};
 #[cfg(feature = "remotes")]

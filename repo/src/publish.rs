@@ -111,7 +111,10 @@ impl Repo {
         root.insert(Target::PATH, self.git.blob(text.as_bytes())?, FILE)?;
         for (path, content) in new.chain.into_iter().flat_map(Chain::files) {
             let blob = self.git.blob(content)?;
-            match path.strip_prefix(EARLIER).and_then(|it| it.strip_prefix('/')) {
+            match path
+                .strip_prefix(EARLIER)
+                .and_then(|it| it.strip_prefix('/'))
+            {
                 Some(name) => earlier.insert(name, blob, FILE)?,
                 None => root.insert(&path, blob, FILE)?,
             };

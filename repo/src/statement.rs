@@ -54,7 +54,10 @@ impl Repo {
             return Err(anyhow!("it has a {path} and {name}, which no target has").context(doing()));
         }
         let oid = Oid::from_str(&target.commit).with_context(doing)?;
-        let own = self.git.find_commit(Oid::from_str(&id)?).with_context(doing)?;
+        let own = self
+            .git
+            .find_commit(Oid::from_str(&id)?)
+            .with_context(doing)?;
         ensure!(
             own.parent_ids().any(|parent| parent == oid),
             "{}: it names the commit {oid}, which is not among its parents",

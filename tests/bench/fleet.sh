@@ -73,7 +73,7 @@ LD_LIBRARY_PATH=$(dirname "$(find "$server/usr/lib" -name 'libwrap.so*' | head -
             -o UsePAM=no -o PidFile=none -o PermitRootLogin=forced-commands-only" 2>"$work/sshd.log" &
 sshd=$!
 sleep 1
-printf '\n[config]\nremote = "ssh://root@127.0.0.1:%s%s"\nbranch = "%s"\nhost-key = "%s"\n' \
+printf '\n[config]\nremote = "ssh://root@127.0.0.1:%s%s"\nfollow = "%s"\nhost-key = "%s"\n' \
     "$port" "$work/server.git" "$(git -C "$fleet" symbolic-ref --short HEAD)" \
     "$(cut -d' ' -f1,2 "$work/server-key.pub")" >>"$root/run/domus/slice/domus.toml"
 printf '{"name":"%s","commit":"%s","release":{"fleet":"%s","version":"1","unsigned":true}}' \

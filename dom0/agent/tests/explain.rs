@@ -36,7 +36,7 @@ fn a_file_is_explained_where_it_lies() {
             &text(&fleet.host.at("run/domus/slice/pservers/alpha")),
         ],
     );
-    let boot = json!({"name": "alpha", "commit": commit});
+    let boot = json!({"name": "alpha", "commit": commit, "statement": {"id": commit}});
     fleet.host.write("run/domus/boot.json", &boot.to_string());
 
     let said = fleet.host.run(&["explain", "/etc/motd"]);

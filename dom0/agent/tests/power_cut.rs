@@ -11,9 +11,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
-use domus_repo::{Export, RUNNING_REF, Repo};
+use domus_repo::{Export, Judge, Repo};
 use domus_system::documents;
 use fleet::{Fleet, run, text};
+use serde_json::json;
 
 /// Calls that change something on a disk, or make it last: each of them is a point.
 const CHANGES: [&str; 9] = [
@@ -91,16 +92,19 @@ fn kill(fleet: &Fleet, (call, number): &Point) {
 /// What a boot does with the repository: finds the commit, exports this host's part, proves it.
 fn booted(fleet: &Fleet) -> String {
     let repo = Repo::open(&fleet.host.at("config/repo.git")).expect("the repository opens");
-    let commit = repo.commit(RUNNING_REF).expect("it says what to boot").id;
-    let out = tempfile::tempdir().expect("a directory");
-    let mut export = Export::new(&repo, &commit).expect("the commit is there");
-    export
-        .slice(&"alpha".parse().expect("a name"), out.path())
-        .expect("it is whole");
-    let files = documents::read(out.path()).expect("documents");
-    let fleet = domus_model::load::load_slice(&files).expect("they prove");
-    assert!(fleet.hosts.contains_key("alpha"));
-    commit
+    let release = json!({"fleet": "example", "version": "7", "unsigned": true});
+    let release = serde_json::from_value(release).expect("a release");
+    let judge = Judge::new(&release).expect("a judge");
+    let host = "alpha".parse().expect("a name");
+    let chosen = judge.choose(&repo, |statement| {
+        let out = tempfile::tempdir().expect("a directory");
+        let commit = &statement.commit.id;
+        Export::new(&repo, commit)?.slice(&host, out.path())?;
+        documents::read_slice(out.path(), commit, &host)
+    });
+    let chosen = chosen.expect("there is something to boot");
+    assert_eq!(chosen.refused, [""; 0], "what shall run is whole");
+    chosen.statement.commit.id
 }
 
 fn copy(from: &Path, to: &Path) {

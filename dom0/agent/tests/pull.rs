@@ -165,7 +165,7 @@ fn a_timer_waits_longer_after_each_failure() {
 }
 
 #[test]
-fn without_a_remote_or_with_a_signed_release_nothing_is_taken() {
+fn without_a_remote_or_by_a_release_that_trusts_nobody_nothing_is_taken() {
     let fleet = Fleet::new("");
     let refused = fleet.pull();
     assert_eq!(refused.code, 1, "{refused:?}");
@@ -177,9 +177,9 @@ fn without_a_remote_or_with_a_signed_release_nothing_is_taken() {
         .write("run/domus/boot.json", &boot.replace("true", "false"));
     fleet.web("128MiB");
     let refused = fleet.pull();
-    assert_eq!(refused.code, 3, "{refused:?}");
+    assert_eq!(refused.code, 1, "{refused:?}");
     assert!(
-        refused.stderr.contains("signed commits only"),
+        refused.stderr.contains("does not say whose commits"),
         "{refused:?}"
     );
 }
@@ -283,7 +283,7 @@ fn a_server_is_known_by_its_key_and_a_host_by_its_own() {
             host.at("server.git").display()
         );
         let config = format!(
-            "[config]\nremote = \"{url}\"\nhost-key = \"{}\"\n",
+            "[config]\nremote = \"{url}\"\nfollow = \"main\"\nhost-key = \"{}\"\n",
             key.trim()
         );
         host.write(

@@ -18,7 +18,7 @@ use domus_system::kmod::Modules;
 use domus_system::machine;
 use domus_system::mount::{Mount, Mounted};
 
-use crate::{choose, console};
+use crate::console;
 
 /// How long to wait for the medium that this very kernel came from.
 const MEDIUM_PATIENCE: Duration = Duration::from_secs(60);
@@ -172,9 +172,9 @@ fn look_at(device: &Device, judge: &Judge, machine: &Identity) -> (Verdict, Opti
                     "cut off: a file system of {claims} bytes on {} bytes",
                     device.size
                 )),
-                Content::Ext(_) => {
-                    read_candidate(device, judge, |marker| marker.accept(judge.fleet(), machine))
-                }
+                Content::Ext(_) => read_candidate(device, judge, |marker| {
+                    marker.accept(judge.fleet(), machine)
+                }),
                 Content::Unknown => Err("no file system".into()),
                 _ => Err("no ext4, so no config partition".into()),
             };
@@ -251,5 +251,5 @@ fn something_to_run(repo: &Path, judge: &Judge, host: &Name) -> Result<()> {
     let repo = Repo::open(repo)?;
     let has_host =
         |statement: &Statement| Export::new(&repo, &statement.commit.id)?.require_host(host);
-    choose::choose(&repo, judge, has_host).map(drop)
+    judge.choose(&repo, has_host).map(drop)
 }

@@ -20,7 +20,7 @@ use crate::compose::{self, Source};
 use crate::discover::{self, Candidate};
 use crate::init::Boot;
 use crate::rescue::Request;
-use crate::{choose, console, handover, record};
+use crate::{console, handover, record};
 
 const RELEASE: &str = "/domus/release.json";
 const MEDIUM: &str = "/run/domus/medium";
@@ -105,7 +105,7 @@ fn take(candidate: &Candidate, judge: &Judge, record: &mut BootRecord) -> Result
     console::say(format!("config {device}, bound by {bound_by}"));
     let repo = Repo::open(&config.join("repo.git"))?;
     let export = |statement: &Statement| export(&repo, statement, judge, &candidate.host);
-    let chosen = choose::choose(&repo, judge, export)?;
+    let chosen = judge.choose(&repo, export)?;
     for refused in &chosen.refused {
         console::say(format!("NOT BOOTED: {refused}"));
     }

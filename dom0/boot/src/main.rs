@@ -6,7 +6,6 @@
 //! look for that release and a config partition, `domus.config=xvdX` makes it read the config
 //! disk that dom0 gave. Called by hand it serves the rescue shell and, in a domU, the report.
 
-mod choose;
 mod compose;
 mod console;
 mod discover;

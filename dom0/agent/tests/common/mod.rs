@@ -68,7 +68,11 @@ impl Host {
         }
         let release = json!({"fleet": "example", "version": "7", "unsigned": true});
         let id = "3f9a0b1c2d3e4f50";
-        let boot = json!({"name": "alpha", "commit": COMMIT, "release": release, "release_id": id});
+        let statement = json!({"id": COMMIT});
+        let boot = json!({
+            "name": "alpha", "commit": COMMIT, "statement": statement, "release": release,
+            "release_id": id,
+        });
         host.write("run/domus/boot.json", &boot.to_string());
         host.runs(&["test"]);
         host

@@ -24,7 +24,10 @@ impl Fleet {
         let (work, server) = (host.at("work"), host.at("server.git"));
         let slice = host.at("run/domus/slice");
         run("cp", &["-r", &text(&slice), &text(&work)]);
-        let remote = format!("remote = \"file://{}\"", server.display());
+        let remote = format!(
+            "remote = \"file://{}\"\nfollow = \"main\"",
+            server.display()
+        );
         let config = config.replace("REMOTE", &remote);
         let domus = format!("version = 1\nfleet = \"example\"\n{config}");
         fs::write(work.join("domus.toml"), domus).expect("written");
@@ -42,8 +45,11 @@ impl Fleet {
             &[&text(&fleet.work.join("domus.toml")), &text(&slice)],
         );
         let release = json!({"fleet": "example", "version": "7", "unsigned": true});
-        let boot =
-            json!({"name": "alpha", "commit": first, "release": release, "release_id": "3f9a"});
+        let statement = json!({"id": first});
+        let boot = json!({
+            "name": "alpha", "commit": first, "statement": statement, "release": release,
+            "release_id": "3f9a",
+        });
         fleet.host.write("run/domus/boot.json", &boot.to_string());
         fleet
     }
