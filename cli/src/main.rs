@@ -6,6 +6,7 @@ mod machine;
 mod opened;
 mod progress;
 mod render;
+mod signer;
 mod tree;
 
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ enum Command {
     Image(commands::image::Args),
     Import(commands::import::Args),
     Iso(commands::iso::Args),
+    Keys(commands::keys::Args),
+    Publish(commands::publish::Args),
     Rehearse(commands::rehearse::Args),
     Completions(commands::completions::Args),
 }
@@ -54,6 +57,8 @@ fn main() -> ExitCode {
         Command::Image(args) => commands::image::run(args),
         Command::Import(args) => commands::import::run(args),
         Command::Iso(args) => commands::iso::run(args),
+        Command::Keys(args) => commands::keys::run(args),
+        Command::Publish(args) => commands::publish::run(&args),
         Command::Rehearse(args) => commands::rehearse::run(args),
         Command::Completions(args) => commands::completions::run(&args),
     };

@@ -10,6 +10,7 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 use domus_model::diagnostic::Diagnostic;
 use domus_model::files::{Documents, Files};
+use domus_model::fleet::Fleet;
 use domus_model::load::{Counts, Frame, Moved, Proof, Scope};
 use domus_model::status::short;
 use domus_repo::{CommitDocuments, Repo};
@@ -64,8 +65,8 @@ impl Where {
 /// What was found out about a fleet.
 #[derive(Debug)]
 pub(crate) struct Proved {
-    /// Its name, if there is no error.
-    pub(crate) name: Option<String>,
+    /// The fleet, hosts left out, if there is no error.
+    pub(crate) fleet: Option<Fleet>,
     /// All problems.
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// How many there are of what.
@@ -155,9 +156,8 @@ impl Tree {
         let (vservers, moved) = (&reader.vservers()?, &self.moved(&reader)?);
         let (diagnostics, counts) = whole.finish(Scope::Fleet { vservers, moved });
         let has_errors = opened::has_errors(&diagnostics);
-        let fleet = frame.fleet().filter(|_| !has_errors);
         Ok(Proved {
-            name: fleet.map(|fleet| fleet.name.to_string()),
+            fleet: frame.fleet().filter(|_| !has_errors),
             files: reader.concerned(shared.clone(), &diagnostics)?,
             diagnostics,
             counts,

@@ -37,25 +37,20 @@ pub struct Built {
     pub unchanged: bool,
 }
 
-/// Builds the release of `fleet` as the ISO `to`.
+/// Builds the release of `fleet`, which says this of itself, as the ISO `to`.
 ///
 /// # Errors
 /// A step fails; `to` is then as it was.
 pub fn build(
     fleet: &Fleet,
     mirror: Option<&str>,
-    unsigned: bool,
+    release: &ReleaseIdentity,
     to: &Path,
     progress: &dyn Progress,
 ) -> Result<Built> {
     let (cache, programs) = (Cache::open()?, Programs::find()?);
     let mirror_used = mirror.or(fleet.debian.mirror.as_deref());
     let tools = ToolRoot::open(&cache, &fleet.debian.suite, mirror_used, progress)?;
-    let release = ReleaseIdentity {
-        fleet: fleet.name.clone(),
-        version: fleet.release.version.clone(),
-        unsigned,
-    };
     let [agent, hotplug, boot] = [
         programs.get("domus-dom0")?,
         programs.get("domus-hotplug")?,
@@ -82,7 +77,7 @@ pub fn build(
             make_root(&tree, &added, &tools, out)
         })
     })?;
-    let identity = serde_json::to_string(&release)?;
+    let identity = serde_json::to_string(release)?;
     let xen_arguments = grub::xen_arguments(fleet.release.dom0_memory);
     let iso_key = Key::new([
         ("root", root_key.as_str()),
@@ -102,7 +97,7 @@ pub fn build(
         let payload_of = |parts| Payload {
             fleet: release.fleet.clone(),
             release: release.version.clone(),
-            unsigned,
+            unsigned: release.unsigned,
             suite: fleet.debian.suite.clone(),
             xen_arguments: xen_arguments.clone(),
             parts,

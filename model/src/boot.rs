@@ -95,13 +95,18 @@ pub struct StatementNote {
 impl fmt::Display for StatementNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let by = |name: &Option<Name>| match name {
-            Some(name) => format!("signed by {name}"),
-            None => "signed by nobody".to_owned(),
+            Some(name) => format!("by {name}"),
+            None => "by nobody".to_owned(),
         };
-        if let Some(serial) = self.serial {
-            write!(f, "target {serial} {}, ", by(&self.target_by))?;
+        match self.serial {
+            Some(serial) => write!(
+                f,
+                "target {serial} signed {}, commit {}",
+                by(&self.target_by),
+                by(&self.commit_by)
+            ),
+            None => write!(f, "signed {}", by(&self.commit_by)),
         }
-        f.write_str(&by(&self.commit_by))
     }
 }
 

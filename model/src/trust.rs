@@ -10,7 +10,7 @@ mod key;
 mod signature;
 mod target;
 
-pub use chain::{Anchor, Chain};
+pub use chain::{Anchor, Chain, Standing};
 pub use key::SigningKey;
 pub use signature::{Namespace, Signature};
 pub use target::{Target, TargetError};

@@ -45,6 +45,15 @@ impl Judge {
         })
     }
 
+    /// What hosts of a fleet run that believe this.
+    pub fn believing(anchor: Anchor) -> Self {
+        Self {
+            fleet: anchor.trust().fleet.clone(),
+            least_serial: 0,
+            anchor: Some(anchor),
+        }
+    }
+
     /// The fleet whose hosts are judged for.
     pub fn fleet(&self) -> &Name {
         &self.fleet

@@ -111,6 +111,16 @@ impl Repo {
         Ok(Self { git, path })
     }
 
+    /// The SSH key that git signs with, if its configuration names a file of one.
+    pub fn signing_key(&self) -> Option<PathBuf> {
+        let config = self.git.config().ok()?;
+        if config.get_string("gpg.format").ok()? != "ssh" {
+            return None;
+        }
+        let key = config.get_path("user.signingkey").ok()?;
+        key.is_file().then_some(key)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

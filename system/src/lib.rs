@@ -17,4 +17,5 @@ pub mod machine;
 pub mod mount;
 pub mod program;
 pub mod secret;
+pub mod ssh;
 pub mod xenstore;

@@ -29,6 +29,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("lvchange", "lvm2"),
     ("lvs", "lvm2"),
     ("mke2fs", "e2fsprogs"),
+    ("ssh-keygen", "openssh-client"),
+    ("git", "git"),
 ];
 
 /// A program with its arguments, not yet run.
@@ -38,6 +40,8 @@ pub struct Program {
     input: Option<Vec<u8>>,
     /// Whether standard output goes to a file that was given.
     to_file: bool,
+    /// Whether it may ask whoever sits at the terminal.
+    asks: bool,
 }
 
 /// What a program that ended well wrote.
@@ -56,6 +60,7 @@ impl Program {
             command: Command::new(program),
             input: None,
             to_file: false,
+            asks: false,
         }
     }
 
@@ -91,6 +96,14 @@ impl Program {
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Some(bytes.into());
+        self
+    }
+
+    /// Lets the program ask whoever sits at the terminal, for a passphrase or a touch: it shares
+    /// the terminal with Domus, and what it says there is no part of an error.
+    #[must_use]
+    pub fn asking(mut self) -> Self {
+        self.asks = true;
         self
     }
 
@@ -143,8 +156,11 @@ impl Program {
     fn spawn(&mut self, line: &str) -> Result<Child> {
         let program = self.command.get_program().to_string_lossy().into_owned();
         // A group of its own: whatever the program has started ends with it. mmdebstrap for one
-        // ignores the signals that reach it alone and waits for what it runs.
-        self.command.process_group(0).stderr(Stdio::piped());
+        // ignores the signals that reach it alone and waits for what it runs. Only a program of
+        // Domus' own group may read from the terminal.
+        if !self.asks {
+            self.command.process_group(0).stderr(Stdio::piped());
+        }
         self.command.stdin(if self.input.is_some() {
             Stdio::piped()
         } else {

@@ -95,7 +95,7 @@ impl<'c> Report<'c> {
         let (errors, warnings) = render::tally(&proved.diagnostics);
         let (files, problems) = (&proved.files, proved.diagnostics.iter());
         Self {
-            fleet: proved.name.as_deref(),
+            fleet: proved.fleet.as_ref().map(|fleet| fleet.name.as_str()),
             hosts: proved.counts.hosts,
             domus: proved.counts.domus,
             images: proved.counts.images,

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `domus iso`: the dom0 ISO of the fleet's release.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use domus_model::boot::ReleaseIdentity;
 use domus_model::manifest::ReleaseManifest;
+use domus_model::trust;
+use domus_repo::Repo;
 use domus_system::interrupt;
 use serde::Serialize;
 
@@ -35,8 +39,8 @@ struct Build {
     /// Where the ISO goes; without one, build/ of the repository
     #[arg(long, short)]
     output: Option<PathBuf>,
-    /// Hosts of this release run commits that nobody signed. This Domus cannot verify
-    /// signatures at boot yet, so every release says so
+    /// Hosts of this release run commits that nobody signed; without it, what the keys in
+    /// trust.toml signed, and nothing else
     #[arg(long)]
     unsigned: bool,
     /// Debian mirror; without one, the fleet's or mmdebstrap's own
@@ -65,21 +69,22 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 }
 
 fn build(args: &Build) -> Result<ExitCode> {
-    if !args.unsigned {
-        eprintln!(
-            "refused: this Domus cannot verify signatures at boot yet, so the release would run \
-             commits that nobody signed.\nIf that is what you want: `domus iso build --unsigned`"
-        );
-        return Ok(ExitCode::from(3));
-    }
     interrupt::catch().context("preparing for Ctrl-C")?;
     let opened = Opened::at(&args.dir)?;
+    let Some(release) = release(&opened, args.unsigned)? else {
+        eprintln!(
+            "refused: there is no trust.toml, so the release would not know whose commits its \
+             hosts may run.\n`domus keys init` makes one; `domus iso build --unsigned` is for \
+             hosts that run what nobody signed"
+        );
+        return Ok(ExitCode::from(3));
+    };
     let to = args.output.clone().unwrap_or_else(|| opened.iso());
     let progress = Terminal::default();
     let built = domus_iso::build(
         &opened.fleet,
         args.mirror.as_deref(),
-        args.unsigned,
+        &release,
         &to,
         &progress,
     )
@@ -107,6 +112,44 @@ fn build(args: &Build) -> Result<ExitCode> {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the release says of itself; none if it would not know whom to believe.
+fn release(opened: &Opened, unsigned: bool) -> Result<Option<ReleaseIdentity>> {
+    let path = opened.root.join(trust::DOCUMENT);
+    let trust = match unsigned || !path.exists() {
+        true => None,
+        // That it is signed by enough was proved with the fleet.
+        false => Some(fs::read_to_string(&path).context("reading trust.toml")?),
+    };
+    if trust.is_none() && !unsigned {
+        return Ok(None);
+    }
+    Ok(Some(ReleaseIdentity {
+        fleet: opened.fleet.name.clone(),
+        version: opened.fleet.release.version.clone(),
+        unsigned,
+        least_serial: match &trust {
+            Some(_) => newest_target(&opened.root)?,
+            None => 0,
+        },
+        trust,
+    }))
+}
+
+/// The serial of the newest target that the repository knows of: no host that this release
+/// installs goes back behind it.
+fn newest_target(root: &Path) -> Result<u32> {
+    let Ok(repo) = Repo::discover(root) else {
+        return Ok(0);
+    };
+    let Some(id) = repo.targets()? else {
+        return Ok(0);
+    };
+    Ok(repo
+        .statement(&id)?
+        .target
+        .map_or(0, |target| target.serial))
 }
 
 fn verify(args: &Verify) -> Result<ExitCode> {

@@ -5,15 +5,17 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use domus_build::cache::Cache;
 use domus_build::toolroot::ToolRoot;
 use domus_iso::rehearse::{Accelerator, Kept, Medium, Script, rehearse};
+use domus_model::fleet::{Fleet, Follow, Host};
 use domus_model::names::Name;
 use domus_model::rehearsal::{Firmware, Rehearsal};
 use domus_model::status::{self, short};
+use domus_model::trust::Target;
 use domus_model::units::Size;
-use domus_repo::Repo;
+use domus_repo::{Commit, Repo};
 use domus_system::interrupt;
 
 use crate::opened::{self, Opened};
@@ -96,6 +98,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         iso.display()
     );
     let manifest = domus_iso::verify(&iso)?.manifest;
+    let repo = Repo::open(&root)?;
+    let statement = statement(&repo, &fleet, host, &commit, manifest.payload.unsigned)?;
     let directory = args.output.clone();
     let directory =
         directory.unwrap_or_else(|| root.join("build/rehearse").join(host.name.as_str()));
@@ -104,6 +108,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         fleet: &fleet,
         host,
         commit: &commit.id,
+        statement: &statement,
         repo: &root,
         iso: &iso,
         images: &output,
@@ -158,6 +163,37 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What says that the host shall run the commit: in a fleet whose hosts follow targets, one that
+/// names it.
+fn statement(
+    repo: &Repo,
+    fleet: &Fleet,
+    host: &Host,
+    commit: &Commit,
+    unsigned: bool,
+) -> Result<String> {
+    let follow = fleet.config.as_ref().map(|config| &config.follow);
+    if unsigned || follow != Some(&Follow::Targets) {
+        return Ok(commit.id.clone());
+    }
+    let mut next = repo.targets()?.map(|id| repo.statement(&id)).transpose()?;
+    while let Some(here) = next {
+        let is_for = |target: &Target| target.selects(&host.name, &host.groups);
+        if here.target.as_ref().is_some_and(is_for) && here.commit.id == commit.id {
+            return Ok(here.id);
+        }
+        next = repo.target_before(&here)?;
+    }
+    bail!(
+        "no target names {} for {}, and the hosts of this release follow targets: \
+         `domus publish --no-push --on {}` makes one; or rehearse a release that was built with \
+         --unsigned",
+        short(&commit.id),
+        host.name,
+        host.name
+    )
 }
 
 fn medium(args: &Args) -> Medium {

@@ -18,7 +18,7 @@ const MOST_TARGETS: usize = 10_000;
 /// What a fetch comes to.
 pub(crate) enum Found {
     /// There is something to take.
-    New(Statement, StatementNote),
+    New(Box<Statement>, StatementNote),
     /// There is nothing, and why.
     Nothing(String),
 }
@@ -40,7 +40,7 @@ pub(crate) fn find(
     if let Some(seen) = repo.seen()? {
         judge.learn(repo, &seen)?;
     }
-    let note = judge.judge(repo, &fetched).or_else(|it| refuse(it))?;
+    let note = judge.judge(repo, &fetched).or_else(refuse)?;
     // From now on what it says of keys counts, also for targets before it.
     judge.learn(repo, &fetched.id)?;
     let running = repo.statement(&repo.running()?)?;
@@ -83,7 +83,7 @@ fn next_commit(
     repo.note_seen(&fetched.id)?;
     match to == from {
         true => nothing("nothing new"),
-        false => Ok(Found::New(fetched, note)),
+        false => Ok(Found::New(Box::new(fetched), note)),
     }
 }
 
@@ -104,12 +104,12 @@ fn next_target(
             return nothing("nothing new");
         }
         if is_for(context, repo, &statement, target)? {
-            let note = judge.judge(repo, &statement).or_else(|it| refuse(it))?;
+            let note = judge.judge(repo, &statement).or_else(refuse)?;
             let (version, id) = context.release_id();
             target
                 .ensure_release(version, id)
                 .or_else(|why| refuse(format!("the target {} {why}", target.serial)))?;
-            return Ok(Found::New(statement, note));
+            return Ok(Found::New(Box::new(statement), note));
         }
         match repo.target_before(&statement)? {
             Some(before) if target_of(&before)?.serial < target.serial => statement = before,

@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use domus_model::boot::StatementNote;
 use domus_model::names::Name;
 use domus_model::status::{DomuStatus, Seen, State, render, short};
 use serde::Serialize;
@@ -26,6 +27,10 @@ pub(crate) const LOOK: Duration = Duration::from_millis(500);
 pub(crate) struct HostStatus {
     host: Name,
     commit: String,
+    /// Who says that it shall be run.
+    statement: StatementNote,
+    /// What new commits are looked for in: `targets` or a branch.
+    follows: Option<String>,
     release: Option<String>,
     domus: Vec<DomuStatus>,
     strays: Vec<String>,
@@ -79,6 +84,12 @@ impl HostStatus {
         Ok(Self {
             host: context.host.name.clone(),
             commit: context.commit.clone(),
+            statement: context.statement.clone(),
+            follows: context
+                .wanted
+                .config
+                .as_ref()
+                .map(|it| it.follow.to_string()),
             release: context.release.clone(),
             domus,
             strays,
@@ -97,6 +108,12 @@ impl HostStatus {
     pub(crate) fn render(&self) -> String {
         let release = self.release.as_deref().unwrap_or("unknown");
         let (host, commit) = (&self.host, short(&self.commit));
+        let follows = match self.follows.as_deref() {
+            None => String::new(),
+            Some("targets") => "   follows targets".to_owned(),
+            Some(branch) => format!("   follows {branch} as it comes"),
+        };
+        let statement = &self.statement;
         let domus = match self.domus.is_empty() {
             true => "no domUs\n".to_owned(),
             false => render(&self.domus),
@@ -113,7 +130,7 @@ impl HostStatus {
             .map(|it| format!("{host}: {it}\n"))
             .collect();
         format!(
-            "{host}   release {release}   commit {commit}\n\n{domus}{strays}{next}{pull}{problems}"
+            "{host}   release {release}   commit {commit}   {statement}{follows}\n\n{domus}{strays}{next}{pull}{problems}"
         )
     }
 }

@@ -33,7 +33,7 @@ pub fn config_disk(script: &Script<'_>, tools: &ToolRoot, to: &Path) -> Result<(
     let scratch =
         tempfile::tempdir_in(to.parent().unwrap_or(Path::new("."))).with_context(doing)?;
     let bare = scratch.path().join("repo.git");
-    domus_repo::carry(&Repo::open(script.repo)?, script.commit, &bare)?;
+    domus_repo::carry(&Repo::open(script.repo)?, script.statement, &bare)?;
     let marker = Marker::for_host(&script.fleet.name, script.host).render();
     let mut added = vec![
         Added::text(MARKER_PATH, marker),

@@ -28,6 +28,8 @@ pub struct Script<'a> {
     pub host: &'a Host,
     /// The commit.
     pub commit: &'a str,
+    /// What says that the host shall run it: a target, or the commit itself.
+    pub statement: &'a str,
     /// The repository that has it.
     pub repo: &'a Path,
     /// The ISO.

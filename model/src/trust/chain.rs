@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! From the `trust.toml` that somebody knows to the newest one, signature by signature.
 
-use super::{DOCUMENT, EARLIER, SIGNATURES, Signature, Trust};
+use super::{DOCUMENT, EARLIER, Role, SIGNATURES, Signature, Trust};
+use crate::names::Name;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// A `trust.toml` that is believed.
@@ -15,6 +17,26 @@ pub struct Anchor {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Chain {
     links: BTreeMap<u32, Link>,
+}
+
+/// What a document asks of the newest one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// The serial of the document that asks.
+    pub serial: u32,
+    /// How many of its root keys must have signed.
+    pub threshold: u32,
+    /// Those that have.
+    pub signed: Vec<Name>,
+    /// All that could.
+    pub roots: Vec<Name>,
+}
+
+impl Standing {
+    /// Whether enough have signed.
+    pub fn is_met(&self) -> bool {
+        self.signed.len() >= self.threshold as usize
+    }
 }
 
 /// One `trust.toml` and the signatures of it.
@@ -96,6 +118,34 @@ impl Chain {
         let link = self.links.values().last();
         let signatures = link.map_or(&[][..], |link| &link.signatures);
         Signature::parse_all(signatures).map_err(|why| format!("{DOCUMENT} {why}"))
+    }
+
+    /// Who asks that the newest be signed, and who has: the one before, and it itself.
+    ///
+    /// # Errors
+    /// A document or the signatures cannot be read.
+    pub fn standing(&self) -> Result<Vec<Standing>, String> {
+        let signatures = self.signatures()?;
+        let newest = self.newest()?;
+        let before = newest.trust.serial.checked_sub(1);
+        let before = before.and_then(|serial| self.links.get(&serial));
+        let before = before.map(|link| Anchor::new(&link.document)).transpose()?;
+        let standing = |by: &Anchor| Standing {
+            serial: by.trust.serial,
+            threshold: by.trust.threshold,
+            signed: by
+                .trust
+                .roots_of(&newest.document, &signatures)
+                .into_iter()
+                .cloned()
+                .collect(),
+            roots: by
+                .trust
+                .with_role(Role::Root)
+                .map(|(name, _)| name.clone())
+                .collect(),
+        };
+        Ok(before.iter().chain([&newest]).map(standing).collect())
     }
 
     /// Proves it from its first document on, which signs itself.

@@ -19,15 +19,22 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
+    /// One whose hosts follow `main`.
     pub(crate) fn new(config: &str) -> Self {
+        Self::following(config, "main")
+    }
+
+    /// One whose hosts follow this branch; without one, targets.
+    pub(crate) fn following(config: &str, branch: &str) -> Self {
         let host = Host::new(&[("web", "")], "");
         let (work, server) = (host.at("work"), host.at("server.git"));
         let slice = host.at("run/domus/slice");
         run("cp", &["-r", &text(&slice), &text(&work)]);
-        let remote = format!(
-            "remote = \"file://{}\"\nfollow = \"main\"",
-            server.display()
-        );
+        let follow = match branch {
+            "" => String::new(),
+            branch => format!("\nfollow = \"{branch}\""),
+        };
+        let remote = format!("remote = \"file://{}\"{follow}", server.display());
         let config = config.replace("REMOTE", &remote);
         let domus = format!("version = 1\nfleet = \"example\"\n{config}");
         fs::write(work.join("domus.toml"), domus).expect("written");
@@ -76,10 +83,15 @@ impl Fleet {
         self.git(&["push", "-q", "--force", "origin", "HEAD:main"]);
     }
 
-    /// Gives web so much memory, commits and pushes.
-    pub(crate) fn web(&self, memory: &str) -> String {
+    /// Gives web so much memory.
+    pub(crate) fn set_web(&self, memory: &str) {
         let document = format!("version = 1\nimage = \"base@1\"\nmemory = \"{memory}\"\n");
         fs::write(self.work.join("pservers/alpha/domUs/web.toml"), document).expect("written");
+    }
+
+    /// Gives web so much memory, commits and pushes.
+    pub(crate) fn web(&self, memory: &str) -> String {
+        self.set_web(memory);
         let commit = self.commit(&format!("web: {memory}"));
         self.push();
         commit

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Signing with SSH keys, by `ssh-keygen`: it knows passphrases, agents and security keys.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use domus_model::trust::{Namespace, SigningKey};
+
+use crate::program::Program;
+
+/// The public part of the key in `file`, which is either of its two files.
+///
+/// # Errors
+/// There is none, or it is no key that signs.
+pub fn public_key(file: &Path) -> Result<SigningKey> {
+    let doing = || format!("reading the SSH key {}", file.display());
+    let mut public = file.as_os_str().to_owned();
+    public.push(".pub");
+    let text = match file.extension().is_some_and(|it| it == "pub") {
+        true => std::fs::read_to_string(file).with_context(doing)?,
+        false => match std::fs::read_to_string(&public) {
+            Ok(text) => text,
+            Err(_) => {
+                let keygen = Program::new("ssh-keygen").args(["-y", "-f"]).arg(file);
+                let keygen = keygen.asking();
+                let output = keygen.output().with_context(doing)?;
+                String::from_utf8_lossy(&output.stdout).into_owned()
+            }
+        },
+    };
+    text.trim().parse::<SigningKey>().with_context(doing)
+}
+
+/// Signs `message` with the key in `file`; if that is the public part, an agent has the other.
+///
+/// # Errors
+/// The key cannot be used.
+pub fn sign(file: &Path, namespace: Namespace, message: &[u8]) -> Result<String> {
+    let output = Program::new("ssh-keygen")
+        .args(["-q", "-Y", "sign", "-n", namespace.word(), "-f"])
+        .arg(file)
+        .input(message)
+        .asking()
+        .output()
+        .with_context(|| format!("signing with {}", file.display()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
