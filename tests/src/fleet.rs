@@ -155,6 +155,19 @@ impl Fleet {
         self.git(&["rev-parse", "HEAD"])
     }
 
+    /// Makes the key that logs in sign everything from now on, commits and targets too.
+    ///
+    /// # Panics
+    /// `domus keys` fails.
+    pub fn sign(&self) {
+        let key = self.ssh_key().display().to_string();
+        self.git(&["config", "gpg.format", "ssh"]);
+        self.git(&["config", "user.signingkey", &key]);
+        self.git(&["config", "commit.gpgsign", "true"]);
+        self.domus(&["keys", "init", "--name", "alice", "--no-recovery"])
+            .exits(0);
+    }
+
     /// Builds image and ISO, or takes them from the cache.
     ///
     /// # Panics

@@ -63,6 +63,21 @@ impl Machine {
         uuid: &str,
         disks: &[PathBuf],
         arguments: &str,
+        place: (&Path, &str),
+    ) -> Self {
+        Self::start_at("utc", release, uuid, disks, arguments, place)
+    }
+
+    /// The same on a machine whose clock begins with this time.
+    ///
+    /// # Panics
+    /// QEMU does not start.
+    pub fn start_at(
+        clock: &str,
+        release: &Release,
+        uuid: &str,
+        disks: &[PathBuf],
+        arguments: &str,
         (dir, name): (&Path, &str),
     ) -> Self {
         let [serial, monitor] = ["console", "monitor"].map(|what| {
@@ -75,6 +90,7 @@ impl Machine {
             .args(["-nodefaults", "-no-user-config", "-no-reboot", "-S"])
             .args(["-display", "none", "-machine", "pc", "-accel", "tcg"])
             .args(["-smp", "2", "-m", "512", "-uuid", uuid])
+            .args(["-rtc", &format!("base={clock}")])
             .arg("-kernel")
             .arg(&release.kernel)
             .arg("-initrd")
