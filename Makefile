@@ -76,7 +76,7 @@ bench: build setup-tests
 FUZZ_SECONDS ?= 60
 fuzz: setup
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
-	@for target in documents layers words xl git-tree; do \
+	@for target in documents layers words xl trust git-tree; do \
 	    cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 || exit 1; \
 	done
 

@@ -50,6 +50,12 @@ fuzz_target!(|data: &[u8]| {
         let _ = export.slice(&"alpha".parse().expect("a name"), &out);
     }
     let _ = repo.documents(&commit);
+    // The same tree where that of a target should be.
+    let repo = Repo::open(&dir.path().join("repo.git")).expect("open");
+    if let Ok(root) = git.find_tree(etc) {
+        let odd = git.commit(None, &who, &who, "x", &root, &[]).expect("commit").to_string();
+        let _ = (repo.statement(&odd), repo.chain(&odd));
+    }
     let names = fs::read_dir(dir.path()).expect("listed");
     let names = names.map(|entry| entry.expect("an entry").file_name());
     assert!(names.into_iter().all(|name| name == "repo.git" || name == "out"));
