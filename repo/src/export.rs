@@ -128,7 +128,7 @@ impl<'a> Export<'a> {
     fn subtree(&self, path: &str) -> Result<Option<Tree<'a>>> {
         match self.root.get_path(Path::new(path)) {
             Ok(entry) if entry.kind() == Some(ObjectType::Tree) => {
-                let tree = self.repo.git.find_tree(entry.id());
+                let tree = self.repo.find_tree(entry.id());
                 Ok(Some(tree.with_context(|| {
                     format!("reading {path}/ of the commit")
                 })?))
@@ -173,7 +173,7 @@ impl<'a> Export<'a> {
                     Files::DEEPEST
                 );
                 fs::create_dir_all(target).with_context(doing)?;
-                let tree = self.repo.git.find_tree(id).with_context(doing)?;
+                let tree = self.repo.find_tree(id).with_context(doing)?;
                 for entry in &tree {
                     let name = entry.name().ok().filter(|name| is_plain(name));
                     let Some(name) = name else {

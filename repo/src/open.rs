@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use domus_model::files::Files;
-use git2::{Repository, Tree};
+use git2::{Oid, Repository, Tree};
 use serde::Serialize;
 
 use crate::CommitDocuments;
@@ -14,6 +14,9 @@ use crate::CommitDocuments;
 pub(crate) const LINK: i32 = 0o120_000;
 /// git's mode of a file that may be run.
 pub(crate) const PROGRAM: i32 = 0o100_755;
+
+/// The largest tree that is read, in bytes: more than a million names.
+const LARGEST_TREE: usize = 64 << 20;
 
 /// An open repository, bare or not.
 pub struct Repo {
@@ -74,7 +77,7 @@ impl Repo {
     /// It is not there.
     pub fn parent(&self, commit: &str) -> Result<Option<String>> {
         let doing = || format!("reading the commit {commit} in {}", self.path.display());
-        let id = git2::Oid::from_str(commit).with_context(doing)?;
+        let id = Oid::from_str(commit).with_context(doing)?;
         let commit = self.git.find_commit(id).with_context(doing)?;
         Ok(commit.parent_id(0).ok().map(|id| id.to_string()))
     }
@@ -157,9 +160,19 @@ impl Repo {
 
     pub(crate) fn tree(&self, commit: &str) -> Result<Tree<'_>> {
         let doing = || format!("reading the commit {commit} in {}", self.path.display());
-        let id = git2::Oid::from_str(commit).with_context(doing)?;
+        let id = Oid::from_str(commit).with_context(doing)?;
         let commit = self.git.find_commit(id).with_context(doing)?;
-        commit.tree().with_context(doing)
+        self.find_tree(commit.tree_id()).with_context(doing)
+    }
+
+    /// A tree, unless it is so large that somebody made it to fill the memory.
+    pub(crate) fn find_tree(&self, id: Oid) -> Result<Tree<'_>> {
+        let (size, _) = self.git.odb()?.read_header(id)?;
+        ensure!(
+            size <= LARGEST_TREE,
+            "the tree {id} has {size} bytes, and more than {LARGEST_TREE} are not read"
+        );
+        Ok(self.git.find_tree(id)?)
     }
 }
 

@@ -29,14 +29,15 @@ pub struct Statement {
 }
 
 impl Repo {
-    /// The statement that `revision` names.
+    /// The statement that a ref names, or that has this id.
     ///
     /// # Errors
     /// There is none, or it is a target that says nothing that can be understood.
-    pub fn statement(&self, revision: &str) -> Result<Statement> {
-        let commit = self.commit(revision)?;
-        let id = commit.id.clone();
-        let doing = || format!("reading {id}");
+    pub fn statement(&self, name: &str) -> Result<Statement> {
+        let doing = || format!("reading {name} in {}", self.path().display());
+        let id = Oid::from_str(name).or_else(|_| self.git.refname_to_id(name));
+        let id = id.with_context(doing)?.to_string();
+        let commit = self.bounded_commit(&id).with_context(doing)?;
         let tree = self.tree(&id)?;
         let Some(text) = self.file(&tree, Target::PATH, Target::LONGEST)? else {
             let target = None;
@@ -63,9 +64,19 @@ impl Repo {
             "{}: it names the commit {oid}, which is not among its parents",
             doing()
         );
-        let commit = self.commit(&target.commit)?;
+        let commit = self.bounded_commit(&target.commit)?;
         let target = Some(target);
         Ok(Statement { id, commit, target })
+    }
+
+    /// A commit, unless it is so large that somebody made it to fill the memory.
+    fn bounded_commit(&self, id: &str) -> Result<Commit> {
+        let (size, _) = self.git.odb()?.read_header(Oid::from_str(id)?)?;
+        ensure!(
+            size <= LARGEST,
+            "the commit {id} has {size} bytes, and more than {LARGEST} are not read"
+        );
+        self.commit(id)
     }
 
     /// The target before a target, if there is one.
@@ -90,7 +101,7 @@ impl Repo {
         let tree = self.tree(commit)?;
         let earlier = match tree.get_name(trust::EARLIER) {
             Some(entry) if entry.kind() == Some(ObjectType::Tree) => {
-                let earlier = self.git.find_tree(entry.id())?;
+                let earlier = self.find_tree(entry.id())?;
                 let names = earlier.iter();
                 names
                     .filter_map(|entry| entry.name().ok().map(str::to_owned))
@@ -110,9 +121,6 @@ impl Repo {
     pub(crate) fn signature(&self, commit: &str) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
         let doing = || format!("reading the signature of {commit}");
         let id = Oid::from_str(commit).with_context(doing)?;
-        let odb = self.git.odb().with_context(doing)?;
-        let (size, _) = odb.read_header(id).with_context(doing)?;
-        ensure!(size <= LARGEST, "{}: it is too large", doing());
         match self.git.extract_signature(&id, None) {
             Ok((signature, signed)) => Ok(Some((signature.to_vec(), signed.to_vec()))),
             Err(error) if error.code() == ErrorCode::NotFound => Ok(None),

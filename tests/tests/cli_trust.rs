@@ -101,7 +101,10 @@ fn keys_are_made_added_rotated_and_revoked() {
         listed.contains("a change needs 1 of 2 root keys"),
         "{listed}"
     );
-    assert!(listed.contains("alice     root, commit, publish"), "{listed}");
+    assert!(
+        listed.contains("alice     root, commit, publish"),
+        "{listed}"
+    );
 
     keys.key("bob");
     keys.refused(&["keys", "add", "bob", "absent.pub"], "absent.pub");

@@ -112,7 +112,7 @@ impl TrustDoc {
 }
 
 /// The highest serial of a `trust.toml`.
-const MOST_CHANGES: u32 = 100_000;
+const MOST_CHANGES: u32 = 1000;
 
 impl KeyDoc {
     fn read(table: &Table<'_>) -> Self {

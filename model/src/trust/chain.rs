@@ -6,6 +6,9 @@ use crate::names::Name;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+/// The most that all earlier documents and signatures may have, in bytes.
+const LONGEST: usize = 16 << 20;
+
 /// A `trust.toml` that is believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Anchor {
@@ -60,17 +63,22 @@ impl Chain {
             return Ok(None);
         };
         let newest = Trust::parse(&document)?.serial;
-        let mut links = BTreeMap::new();
+        let (mut links, mut length) = (BTreeMap::new(), 0);
         for name in earlier {
             // What is called otherwise is nobody's.
             let serial = name
                 .strip_suffix(".toml")
                 .and_then(|stem| stem.parse().ok());
-            let Some(serial) = serial.filter(|serial| *serial < newest) else {
+            let is_one = |serial: &u32| *serial < newest && format!("{serial}.toml") == name;
+            let Some(serial) = serial.filter(is_one) else {
                 continue;
             };
             let document = read(&format!("{EARLIER}/{serial}.toml"))?.unwrap_or_default();
             let signatures = read(&format!("{EARLIER}/{serial}.sig"))?.unwrap_or_default();
+            length += document.len() + signatures.len();
+            if length > LONGEST {
+                return Err(format!("{EARLIER}/ has more than {LONGEST} bytes"));
+            }
             let link = Link {
                 document,
                 signatures,

@@ -229,7 +229,7 @@ fn documents_that_make_no_sense_are_refused() {
             ),
             "there twice",
         ),
-        (text.replace("serial = 1", "serial = 100001"), "beyond"),
+        (text.replace("serial = 1", "serial = 1001"), "beyond"),
         (String::new(), "`version` is missing"),
     ];
     for (text, expected) in cases {
