@@ -15,6 +15,7 @@ static ROOTFS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../dom0/rootfs");
 /// What dom0 needs: Xen, libvirt's Xen driver, storage and network tools, a way in. No QEMU.
 const PACKAGES: &[&str] = &[
     "busybox-static",
+    "ca-certificates",
     "dbus",
     "e2fsprogs",
     "iproute2",

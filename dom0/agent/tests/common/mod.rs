@@ -202,7 +202,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn from(output: Output) -> Self {
+    pub(crate) fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         let code = output.status.code().expect("an exit code");
         Self {
