@@ -16,6 +16,7 @@ use domus_build::toolroot::ToolRoot;
 use domus_build::{EPOCH, pack};
 use domus_model::boot::ReleaseIdentity;
 use domus_model::fleet::Fleet;
+use domus_model::lock::Sha256;
 use domus_model::manifest::{FileEntry, Payload, ReleaseManifest};
 use domus_system::atomic::Pending;
 use domus_system::digest;
@@ -26,26 +27,24 @@ const ISO: &str = "domus.iso";
 const BIOS_IMAGE: &str = "BOOT/BIOS.IMG";
 const CPU_MAP: &str = "usr/share/libvirt/cpu_map/index.xml";
 
-/// A built ISO.
+/// A built ISO, kept among the steps of builds.
 #[derive(Debug, Clone)]
 pub struct Built {
-    /// The file.
-    pub path: PathBuf,
+    kept: PathBuf,
     /// Its manifest.
     pub manifest: ReleaseManifest,
-    /// Whether the file was already exactly this.
-    pub unchanged: bool,
+    /// The release's id, by which it is locked.
+    pub digest: Sha256,
 }
 
-/// Builds the release of `fleet` as the ISO `to`.
+/// Builds the ISO of the release of `fleet`.
 ///
 /// # Errors
-/// A step fails; `to` is then as it was.
+/// A step fails.
 pub fn build(
     fleet: &Fleet,
     mirror: Option<&str>,
     unsigned: bool,
-    to: &Path,
     progress: &dyn Progress,
 ) -> Result<Built> {
     let (cache, programs) = (Cache::open()?, Programs::find()?);
@@ -109,7 +108,7 @@ pub fn build(
         };
         parts.write(&identity, &payload_of, out, progress)
     })?;
-    deliver(&kept, to)
+    Built::open(&kept)
 }
 
 fn make_root(tree: &RootTar, added: &[Added], tools: &ToolRoot, out: &Path) -> Result<()> {
@@ -223,26 +222,32 @@ fn list(staging: &Path) -> Result<BTreeMap<String, FileEntry>> {
     Ok(files)
 }
 
-/// Copies the kept ISO to where the operator wants it, unless exactly it is there already.
-fn deliver(kept: &Path, to: &Path) -> Result<Built> {
-    let kept = kept.join(ISO);
-    let manifest = verify::manifest(&kept)?;
-    let same_size = to
-        .metadata()
-        .is_ok_and(|meta| kept.metadata().is_ok_and(|kept| kept.len() == meta.len()));
-    if same_size && digest::of_file(to)? == digest::of_file(&kept)? {
-        return Ok(Built {
-            path: to.to_owned(),
+impl Built {
+    fn open(kept: &Path) -> Result<Self> {
+        let kept = kept.join(ISO);
+        let manifest = verify::manifest(&kept)?;
+        Ok(Self {
+            digest: Sha256::from_hex(&manifest.id)?,
             manifest,
-            unchanged: true,
-        });
+            kept,
+        })
     }
-    let pending = Pending::new(to)?;
-    fs::copy(&kept, pending.temporary()).with_context(|| format!("writing {}", to.display()))?;
-    pending.commit(0o644)?;
-    Ok(Built {
-        path: to.to_owned(),
-        manifest,
-        unchanged: false,
-    })
+
+    /// Copies it to the file `to`, unless exactly it is there already; whether it was.
+    ///
+    /// # Errors
+    /// The disk is full; `to` is then as it was.
+    pub fn deliver(&self, to: &Path) -> Result<bool> {
+        let kept = &self.kept;
+        let same_size = to
+            .metadata()
+            .is_ok_and(|meta| kept.metadata().is_ok_and(|kept| kept.len() == meta.len()));
+        if same_size && digest::of_file(to)? == digest::of_file(kept)? {
+            return Ok(true);
+        }
+        let pending = Pending::new(to)?;
+        fs::copy(kept, pending.temporary()).with_context(|| format!("writing {}", to.display()))?;
+        pending.commit(0o644)?;
+        Ok(false)
+    }
 }

@@ -13,6 +13,7 @@ pub use differences::Difference;
 
 use crate::files::Digest;
 use crate::fleet::{Fleet, Host};
+use crate::lock::LOCK;
 use crate::names::Name;
 use differences::differences;
 use domu::gone;
@@ -133,6 +134,7 @@ pub fn changes(from: Side<'_>, to: Side<'_>, observed: &Observed) -> Changes {
     match (from.host, to.host) {
         (Some(before), Some(after)) => {
             fleet_steps(from.fleet, to.fleet, &mut steps);
+            relocked(from.fleet, to.fleet, &mut steps);
             host_steps(before, after, &mut steps);
             steps.extend(view::steps(
                 &Subject::Host,
@@ -217,6 +219,21 @@ fn fleet_steps(from: &Fleet, to: &Fleet, steps: &mut Vec<Step>) {
             what: words(&difference, &setting(&path)),
             source: Some("domus.toml".to_owned()),
             reason,
+        });
+    }
+}
+
+/// The version of the release stands for another one than it did.
+fn relocked(from: &Fleet, to: &Fleet, steps: &mut Vec<Step>) {
+    let version = &to.release.version;
+    let [from, to] = [from, to].map(|fleet| fleet.locked.releases.get(version));
+    if from.is_some() && to.is_some() && from != to {
+        steps.push(Step {
+            impact: Impact::HostReboot,
+            subject: Subject::Host,
+            what: format!("release {version} is another one"),
+            source: Some(LOCK.to_owned()),
+            reason: None,
         });
     }
 }

@@ -2,6 +2,7 @@
 //! The files of a repository that say something: documents with their content, and the names of
 //! those that layers lay over `/etc`.
 
+use crate::lock::LOCK;
 use sha2::Digest as _;
 use sha2::Sha256;
 use std::collections::{BTreeMap, BTreeSet};
@@ -175,7 +176,7 @@ impl Files {
         let parts: Vec<&str> = path.split('/').collect();
         let is_document = |name: &str| name.ends_with(".toml") && !name.starts_with('.');
         match parts[..] {
-            ["domus.toml"] | ["global", "hosts" | "etc.toml"] => true,
+            ["domus.toml" | LOCK] | ["global", "hosts" | "etc.toml"] => true,
             ["pservers", host, "host.toml"] => !host.starts_with('.'),
             ["pservers" | "vservers" | "groups", name, "etc.toml"] => !name.starts_with('.'),
             ["pservers", host, directory, file] if directory != "etc" => {
@@ -267,6 +268,7 @@ mod tests {
     fn documents_are_known_by_their_paths() {
         let documents = [
             "domus.toml",
+            "domus.lock",
             "pservers/alpha/host.toml",
             "pservers/alpha/domUs/web.toml",
             "pservers/alpha/domus/web.toml",
@@ -284,6 +286,7 @@ mod tests {
             "",
             "other.toml",
             "domus.toml/x",
+            "global/domus.lock",
             "pservers/host.toml",
             "pservers/.alpha/host.toml",
             "pservers/alpha/etc/x.toml",

@@ -4,6 +4,7 @@
 //! the names that documents have for them.
 
 use crate::layers::Layer;
+use crate::lock::Lock;
 use crate::names::{ImageRef, Name};
 use crate::secrets::{Recipient, SshKey};
 use crate::units::{Interval, Mac, Size};
@@ -33,6 +34,8 @@ pub struct Fleet {
     pub hosts: BTreeMap<Name, Host>,
     /// The recipes of domU images.
     pub images: BTreeMap<Name, Recipe>,
+    /// What the names of images and releases stand for.
+    pub locked: Lock,
 }
 
 /// What a dom0 ISO is made of.

@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod guest;
 pub mod layers;
 pub mod load;
+pub mod lock;
 mod lower;
 pub mod manifest;
 pub mod marker;

@@ -8,7 +8,9 @@ mod recipe;
 pub(crate) use host::host;
 pub(crate) use layers::{Layers, layers};
 
-use crate::documents::{At, ConfigDoc, DomUSettings, FleetDoc, HostSettings, Shared, VarsDoc};
+use crate::documents::{
+    At, ConfigDoc, DomUSettings, FleetDoc, HostSettings, LockDoc, Shared, VarsDoc,
+};
 use crate::fleet::{Config, Debian, Fleet, Group, Release, Vars};
 use crate::units::{Interval, Size};
 use std::collections::BTreeMap;
@@ -53,6 +55,7 @@ pub(crate) fn fleet(shared: &Shared<'_>) -> Option<Fleet> {
         images: images
             .map(|image| image.map(|image| (image.name.clone(), image)))
             .collect::<Option<_>>()?,
+        locked: shared.lock.as_ref().map(LockDoc::lock).unwrap_or_default(),
     })
 }
 

@@ -89,5 +89,8 @@ fn schemas_are_printed_and_written() {
     assert_eq!(host, all["host"]);
     let (code, _, errors) = run(dir.path(), &["schema", "vm"]);
     assert_eq!(code, Some(1));
-    assert!(errors.contains("domus, host, domU, etc, image"), "{errors}");
+    assert!(
+        errors.contains("domus, host, domU, etc, image, lock"),
+        "{errors}"
+    );
 }

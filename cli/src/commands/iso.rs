@@ -9,6 +9,7 @@ use domus_model::manifest::ReleaseManifest;
 use domus_system::interrupt;
 use serde::Serialize;
 
+use crate::locked::{WorkLock, enter};
 use crate::opened::Opened;
 use crate::progress::Terminal;
 
@@ -42,6 +43,9 @@ struct Build {
     /// Debian mirror; without one, the fleet's or mmdebstrap's own
     #[arg(long, env = "DOMUS_MIRROR")]
     mirror: Option<String>,
+    /// Replace what domus.lock says of this version, if it is another release
+    #[arg(long)]
+    relock: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -76,29 +80,31 @@ fn build(args: &Build) -> Result<ExitCode> {
     let opened = Opened::at(&args.dir)?;
     let to = args.output.clone().unwrap_or_else(|| opened.iso());
     let progress = Terminal::default();
-    let built = domus_iso::build(
-        &opened.fleet,
-        args.mirror.as_deref(),
-        args.unsigned,
-        &to,
-        &progress,
-    )
-    .context("building the ISO")?;
-    let size = built.path.metadata().map_or(0, |meta| meta.len());
+    let building = "building the ISO";
+    let mirror = args.mirror.as_deref();
+    let built =
+        domus_iso::build(&opened.fleet, mirror, args.unsigned, &progress).context(building)?;
+    let mut work = WorkLock::open(&opened.root)?;
+    let version = opened.fleet.release.version.clone();
+    let (releases, relock) = (&mut work.lock.releases, args.relock);
+    let raise = "raise [release] version in domus.toml";
+    if let Err(refusal) = enter(releases, version, built.digest, relock, "release", raise) {
+        eprintln!("{refusal}");
+        return Ok(ExitCode::from(3));
+    }
+    let unchanged = built.deliver(&to).context(building)?;
+    work.write()?;
+    let size = to.metadata().map_or(0, |meta| meta.len());
     if args.json {
         let report = Report {
-            path: &built.path,
+            path: &to,
             size,
-            unchanged: built.unchanged,
+            unchanged,
             manifest: &built.manifest,
         };
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        let state = if built.unchanged {
-            "unchanged"
-        } else {
-            "built"
-        };
+        let state = if unchanged { "unchanged" } else { "built" };
         println!(
             "{}   {state}   {} MiB   {}",
             title(&built.manifest),

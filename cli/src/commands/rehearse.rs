@@ -96,6 +96,18 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         iso.display()
     );
     let manifest = domus_iso::verify(&iso)?.manifest;
+    // An ISO that is named may be any; the fleet's own is what its commit says.
+    if args.iso.is_none()
+        && let Some(locked) = fleet.locked.releases.get(&fleet.release.version)
+    {
+        let (version, id) = (&fleet.release.version, &manifest.id);
+        ensure!(
+            *id == locked.hex(),
+            "the commit's domus.lock has release {version} as {locked}, and {} is sha256:{id}: \
+             build the ISO and commit domus.lock, or name it with --iso",
+            iso.display()
+        );
+    }
     let directory = args.output.clone();
     let directory =
         directory.unwrap_or_else(|| root.join("build/rehearse").join(host.name.as_str()));

@@ -40,8 +40,9 @@ pub(super) fn of_fleet(path: &[&str]) -> Option<Rule> {
             rule(Impact::HostReboot, "it is another release: build its ISO")
         }
         ["config", ..] => rule(Impact::Live, "it counts when hosts look next"),
-        // What is built of them is named by each domU; who may open secrets is in the secrets.
-        ["debian" | "images" | "operators" | "groups", ..] => return None,
+        // What is built of them is named by each domU; who may open secrets is in the secrets;
+        // what names stand for matters where somebody runs it.
+        ["debian" | "images" | "operators" | "groups" | "locked", ..] => return None,
         _ => (Impact::HostReboot, None),
     })
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The documents that all hosts share: the fleet's own, and the recipes of images.
 
+use super::lock;
 use super::parse::{self, Doc};
 use super::table::Layer;
-use super::{FleetDoc, HostsDoc, LayerDoc, RecipeDoc, VarsDoc};
+use super::{FleetDoc, HostsDoc, LayerDoc, LockDoc, RecipeDoc, VarsDoc};
 use crate::diagnostic::Diagnostic;
 use crate::files::Documents;
+use crate::lock::LOCK;
 use crate::names::Name;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +27,8 @@ pub(crate) struct Shared<'t> {
     pub(crate) groups: BTreeMap<String, LayerDoc>,
     /// Recipes by what their files are called, be that a name or not.
     pub(crate) images: BTreeMap<String, Doc<RecipeDoc>>,
+    /// What names stand for, if somebody has written that.
+    pub(crate) lock: Option<LockDoc>,
 }
 
 impl<'t> Shared<'t> {
@@ -37,6 +41,7 @@ impl<'t> Shared<'t> {
             global: LayerDoc::read("global", "global", files, notes),
             groups: BTreeMap::new(),
             images: BTreeMap::new(),
+            lock: None,
         };
         for group in files.directories("groups/") {
             let (name, directory) = (format!("@{group}"), format!("groups/{group}"));
@@ -56,6 +61,8 @@ impl<'t> Shared<'t> {
                     name: None,
                     body,
                 });
+            } else if &**path == LOCK {
+                shared.lock = lock::read(&file, content, notes);
             } else if &**path == "global/hosts" {
                 let text = parse::text(&file, content).map_err(|problem| notes.push(problem));
                 shared.hosts = text.ok().map(|text| HostsDoc::read(&file, text, notes));
