@@ -13,6 +13,7 @@ use std::process::{Command, Output};
 use domus_model::etc::stable_uuid;
 use domus_model::fleet::Kind;
 use domus_model::report::{REPORT_NODE, Report};
+use domus_system::digest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -115,7 +116,8 @@ impl Host {
         let mut files = serde_json::Map::new();
         for name in ["root.img", "vmlinux", "initrd.img"] {
             self.write(&format!("config/images/base@1/{name}"), &"x".repeat(8192));
-            files.insert(name.into(), json!({"size": 8192, "sha256": "0"}));
+            let sha256 = digest::of_bytes("x".repeat(8192));
+            files.insert(name.into(), json!({"size": 8192, "sha256": sha256}));
         }
         let manifest = json!({
             "version": 1, "image": "base@1", "suite": "trixie", "inputs": "0",
