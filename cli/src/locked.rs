@@ -8,6 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use domus_model::contents::EtcList;
 use domus_model::diagnostic::Diagnostic;
 use domus_model::lock::{LOCK, Lock, Sha256};
 use domus_system::atomic;
@@ -15,7 +16,7 @@ use domus_system::atomic;
 /// The lock, which nobody else changes meanwhile.
 #[derive(Debug)]
 pub(crate) struct WorkLock {
-    path: PathBuf,
+    root: PathBuf,
     /// What it says; to be written with [`WorkLock::write`].
     pub(crate) lock: Lock,
     /// Held on the directory itself: that leaves no file, and goes with the process.
@@ -41,22 +42,27 @@ impl WorkLock {
             Err(error) => return Err(error).with_context(reading),
         };
         Ok(Self {
-            path,
+            root: root.to_owned(),
             lock,
             _held: held,
         })
     }
 
-    /// Writes it, if it differs from what is there.
+    /// Writes it, and what `name`, which was built, has in `/etc`.
     ///
     /// # Errors
     /// The disk is full or read-only.
-    pub(crate) fn write(self) -> Result<()> {
-        let text = self.lock.render();
-        if fs::read(&self.path).is_ok_and(|old| old == text.as_bytes()) {
-            return Ok(());
-        }
-        atomic::write(&self.path, text.as_bytes(), 0o644)
+    pub(crate) fn write(self, name: impl Display, etc: &EtcList) -> Result<()> {
+        update(&self.root.join(EtcList::path(name)), &etc.render())?;
+        update(&self.root.join(LOCK), &self.lock.render())
+    }
+}
+
+/// Writes a file, if it differs from what is there.
+fn update(path: &Path, text: &str) -> Result<()> {
+    match fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+        true => Ok(()),
+        false => atomic::write(path, text.as_bytes(), 0o644),
     }
 }
 
@@ -120,10 +126,13 @@ mod tests {
         let dir = tempfile::tempdir().expect("dir");
         for (image, digit) in [("web@7", "a"), ("db@1", "b"), ("web@7", "c")] {
             let mut work = WorkLock::open(dir.path()).expect("open");
-            let image = image.parse().expect("an image");
-            work.lock.images.insert(image, digest(digit));
-            work.write().expect("written");
+            let name = image.parse().expect("an image");
+            work.lock.images.insert(name, digest(digit));
+            let etc = EtcList::parse(digit).expect("a list");
+            work.write(image, &etc).expect("written");
         }
+        let list = fs::read_to_string(dir.path().join("locked/web@7.etc"));
+        assert_eq!(list.expect("a list"), "c\n");
         let work = WorkLock::open(dir.path()).expect("open");
         let images: Vec<String> = work.lock.images.keys().map(ToString::to_string).collect();
         assert_eq!(images, ["db@1", "web@7"]);

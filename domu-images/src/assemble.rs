@@ -13,6 +13,7 @@ use domus_build::progress::{Progress, step};
 use domus_build::roottar::{self, RootTar};
 use domus_build::toolroot::ToolRoot;
 use domus_build::{EPOCH, kernel, pack};
+use domus_model::contents::EtcList;
 use domus_model::fleet::{Debian, Recipe};
 use domus_model::lock::Sha256;
 use domus_model::manifest::{IMAGE_MANIFEST, INITRD, ImageManifest, KERNEL, ROOT};
@@ -30,6 +31,8 @@ pub struct Built {
     pub manifest: ImageManifest,
     /// The digest of the manifest's file, by which the image is locked.
     pub digest: Sha256,
+    /// What it has in `/etc`.
+    pub etc: EtcList,
 }
 
 /// Builds the image of `recipe`. `fleet_dir`: the repository, whose `images/` holds the recipe's
@@ -78,7 +81,8 @@ pub fn build(
         };
         made.write(&image, &bootstrap.suite, &key, out)
     })?;
-    Built::open(kept)
+    let tree = RootTar::open(&tar.path)?;
+    Built::open(kept, pack::etc(&tree, &recipe::SELECTION, &added))
 }
 
 /// What an image is assembled from.
@@ -159,11 +163,12 @@ fn recipe_files(
 }
 
 impl Built {
-    fn open(kept: PathBuf) -> Result<Self> {
+    fn open(kept: PathBuf, etc: EtcList) -> Result<Self> {
         let text = fs::read(kept.join(IMAGE_MANIFEST)).context("reading the kept manifest")?;
         Ok(Self {
             manifest: serde_json::from_slice(&text).context("reading the manifest")?,
             digest: Sha256::from_hex(&digest::of_bytes(&text))?,
+            etc,
             kept,
         })
     }

@@ -15,6 +15,7 @@ use domus_build::roottar::RootTar;
 use domus_build::toolroot::ToolRoot;
 use domus_build::{EPOCH, pack};
 use domus_model::boot::ReleaseIdentity;
+use domus_model::contents::EtcList;
 use domus_model::fleet::Fleet;
 use domus_model::lock::Sha256;
 use domus_model::manifest::{FileEntry, Payload, ReleaseManifest};
@@ -35,6 +36,8 @@ pub struct Built {
     pub manifest: ReleaseManifest,
     /// The release's id, by which it is locked.
     pub digest: Sha256,
+    /// What dom0 has in `/etc`.
+    pub etc: EtcList,
 }
 
 /// Builds the ISO of the release of `fleet`.
@@ -108,7 +111,10 @@ pub fn build(
         };
         parts.write(&identity, &payload_of, out, progress)
     })?;
-    Built::open(&kept)
+    let tree = RootTar::open(&debian.path)?;
+    // Of what is added its paths count.
+    let added = contents::added(&agent, &hotplug, "");
+    Built::open(&kept, pack::etc(&tree, &contents::SELECTION, &added))
 }
 
 fn make_root(tree: &RootTar, added: &[Added], tools: &ToolRoot, out: &Path) -> Result<()> {
@@ -223,12 +229,13 @@ fn list(staging: &Path) -> Result<BTreeMap<String, FileEntry>> {
 }
 
 impl Built {
-    fn open(kept: &Path) -> Result<Self> {
+    fn open(kept: &Path, etc: EtcList) -> Result<Self> {
         let kept = kept.join(ISO);
         let manifest = verify::manifest(&kept)?;
         Ok(Self {
             digest: Sha256::from_hex(&manifest.id)?,
             manifest,
+            etc,
             kept,
         })
     }

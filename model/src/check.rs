@@ -13,6 +13,7 @@ mod moved;
 mod names;
 mod networks;
 mod order;
+mod removals;
 mod secrets;
 mod spare;
 mod users;
@@ -32,6 +33,7 @@ pub(crate) fn prove_shared(shared: &Shared<'_>, notes: &mut Vec<Diagnostic>) {
     users::prove(shared, notes);
     hosts::prove_shared(shared, notes);
     layers::prove_shared(shared, notes);
+    removals::prove_shared(shared, notes);
 }
 
 /// Notes what the documents of one host fail to prove.
@@ -44,6 +46,7 @@ pub(crate) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<D
     disks::prove(docs, notes);
     order::prove(docs, notes);
     layers::prove_host(docs, notes);
+    removals::prove_host(shared, docs, notes);
     secrets::prove(shared, docs, notes);
 }
 

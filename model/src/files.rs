@@ -2,6 +2,7 @@
 //! The files of a repository that say something: documents with their content, and the names of
 //! those that layers lay over `/etc`.
 
+use crate::contents::{EtcList, LISTS};
 use crate::lock::LOCK;
 use sha2::Digest as _;
 use sha2::Sha256;
@@ -186,6 +187,7 @@ impl Files {
                     && is_document(file)
             }
             ["images", file] => is_document(file),
+            [LISTS, _] => EtcList::name_of(path).is_some(),
             _ => Self::lists(path) && (path.ends_with(TEMPLATE) || path.ends_with(SECRET)),
         }
     }
@@ -278,6 +280,7 @@ mod tests {
             "vservers/web/etc.toml",
             "vservers/web/etc/deep/down/x.conf.tmpl",
             "images/web.toml",
+            "locked/web@7.etc",
             "global/hosts",
             "global/etc.toml",
             "global/etc/.x.tmpl",
@@ -294,6 +297,7 @@ mod tests {
             "pservers/alpha/domUs/web.toml~",
             "pservers/alpha/domUs/deep/web.toml",
             "images/web/x.toml",
+            "locked/web@7",
             "/domus.toml",
             "global/x.tmpl",
             "vservers/etc/x.tmpl",

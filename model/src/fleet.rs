@@ -3,6 +3,7 @@
 //! Only `load` makes one; whoever holds one need check nothing again. As JSON its settings have
 //! the names that documents have for them.
 
+use crate::contents::EtcList;
 use crate::layers::Layer;
 use crate::lock::Lock;
 use crate::names::{ImageRef, Name};
@@ -36,6 +37,9 @@ pub struct Fleet {
     pub images: BTreeMap<Name, Recipe>,
     /// What the names of images and releases stand for.
     pub locked: Lock,
+    /// What images and releases have in `/etc`, by their names, as far as that is known.
+    #[serde(skip)]
+    pub lists: BTreeMap<String, EtcList>,
 }
 
 /// What a dom0 ISO is made of.

@@ -6,6 +6,7 @@ mod bad_value;
 pub mod boot;
 pub mod changes;
 mod check;
+pub mod contents;
 pub mod date;
 pub mod diagnostic;
 mod distance;

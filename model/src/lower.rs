@@ -55,6 +55,7 @@ pub(crate) fn fleet(shared: &Shared<'_>) -> Option<Fleet> {
         images: images
             .map(|image| image.map(|image| (image.name.clone(), image)))
             .collect::<Option<_>>()?,
+        lists: shared.lists.clone(),
         locked: shared.lock.as_ref().map(LockDoc::lock).unwrap_or_default(),
     })
 }
@@ -69,9 +70,8 @@ fn config(doc: &ConfigDoc) -> Option<Config> {
 }
 
 fn release(doc: &FleetDoc) -> Release {
-    let version = value(&doc.release.version);
     Release {
-        version: version.unwrap_or_else(|| RELEASE_VERSION.to_owned()),
+        version: release_version(doc),
         dom0_memory: dom0_ceiling(doc),
         packages: values(&doc.release.packages),
     }
@@ -82,6 +82,12 @@ fn debian(doc: &FleetDoc) -> Debian {
         suite: value(&doc.debian.suite).unwrap_or_else(|| SUITE.to_owned()),
         mirror: value(&doc.debian.mirror),
     }
+}
+
+/// The version of the fleet's release.
+pub(crate) fn release_version(doc: &FleetDoc) -> String {
+    let version = value(&doc.release.version);
+    version.unwrap_or_else(|| RELEASE_VERSION.to_owned())
 }
 
 /// What Xen gives dom0 at boot.

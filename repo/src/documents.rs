@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
+use domus_model::contents::LISTS;
 use domus_model::files::{BlobId, Documents, Files, Leaf, LeafKind};
 use git2::{ObjectType, Oid, Tree, TreeEntry};
 
@@ -134,7 +135,7 @@ impl CommitDocuments {
         self.add_below(
             &root,
             "",
-            |name| ["global", "images"].contains(&name),
+            |name| ["global", "images", LISTS].contains(&name),
             &mut documents,
         )?;
         for entry in &root {

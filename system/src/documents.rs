@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use domus_model::contents::LISTS;
 use domus_model::diagnostic::Diagnostic;
 use domus_model::files::{BlobId, Documents, Files, Leaf, LeafKind};
 use domus_model::fleet::{Fleet, Host};
@@ -91,6 +92,7 @@ pub fn read_shared(root: &Path) -> Result<Documents> {
     read_directory(root, "", &mut documents)?;
     read_directory(root, "global/", &mut documents)?;
     read_directory(root, "images/", &mut documents)?;
+    read_directory(root, &format!("{LISTS}/"), &mut documents)?;
     read_etc(root, "global/", &mut documents)?;
     for group in list(&root.join("groups"))? {
         let group = format!("groups/{group}/");

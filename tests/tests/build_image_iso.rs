@@ -85,10 +85,14 @@ fn an_image_is_built_once_and_its_manifest_is_true() {
     assert_eq!((inode("root.img"), inode("manifest.json")), before);
     assert_eq!(
         fleet.git(&["status", "--porcelain"]),
-        "?? domus.lock",
+        "?? domus.lock\n?? locked/",
         "what the name stands for"
     );
     let digest = digest::of_file(&dir.join("manifest.json")).expect("a digest");
+    let list = fs::read_to_string(fleet.dir.join("locked/base@1.etc")).expect("a list");
+    for path in ["cron.daily/apt-compat", "pam.d/", "systemd/system/"] {
+        assert!(list.lines().any(|line| line == path), "{path}: {list}");
+    }
     let lock = || fs::read_to_string(fleet.dir.join("domus.lock")).expect("a lock");
     assert!(lock().contains(&format!("\"base@1\" = \"sha256:{digest}\"")));
 

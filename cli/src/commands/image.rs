@@ -81,7 +81,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     }
     let dir = opened.output().dir(&image);
     let unchanged = built.deliver(&dir).with_context(building)?;
-    work.write()?;
+    work.write(&image, &built.etc)?;
     let size: u64 = built.manifest.files.values().map(|entry| entry.size).sum();
     if args.json {
         let report = Report {

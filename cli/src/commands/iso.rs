@@ -93,7 +93,7 @@ fn build(args: &Build) -> Result<ExitCode> {
         return Ok(ExitCode::from(3));
     }
     let unchanged = built.deliver(&to).context(building)?;
-    work.write()?;
+    work.write(&opened.fleet.release.version, &built.etc)?;
     let size = to.metadata().map_or(0, |meta| meta.len());
     if args.json {
         let report = Report {

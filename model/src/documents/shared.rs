@@ -5,7 +5,8 @@ use super::lock;
 use super::parse::{self, Doc};
 use super::table::Layer;
 use super::{FleetDoc, HostsDoc, LayerDoc, LockDoc, RecipeDoc, VarsDoc};
-use crate::diagnostic::Diagnostic;
+use crate::contents::EtcList;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::files::Documents;
 use crate::lock::LOCK;
 use crate::names::Name;
@@ -29,6 +30,8 @@ pub(crate) struct Shared<'t> {
     pub(crate) images: BTreeMap<String, Doc<RecipeDoc>>,
     /// What names stand for, if somebody has written that.
     pub(crate) lock: Option<LockDoc>,
+    /// What images and releases have in `/etc`, by their names.
+    pub(crate) lists: BTreeMap<String, EtcList>,
 }
 
 impl<'t> Shared<'t> {
@@ -42,6 +45,7 @@ impl<'t> Shared<'t> {
             groups: BTreeMap::new(),
             images: BTreeMap::new(),
             lock: None,
+            lists: BTreeMap::new(),
         };
         for group in files.directories("groups/") {
             let (name, directory) = (format!("@{group}"), format!("groups/{group}"));
@@ -63,6 +67,11 @@ impl<'t> Shared<'t> {
                 });
             } else if &**path == LOCK {
                 shared.lock = lock::read(&file, content, notes);
+            } else if let Some(name) = EtcList::name_of(path) {
+                let list = list(&file, content).map_err(|problem| notes.push(problem));
+                shared
+                    .lists
+                    .extend(list.map(|list| (name.to_owned(), list)));
             } else if &**path == "global/hosts" {
                 let text = parse::text(&file, content).map_err(|problem| notes.push(problem));
                 shared.hosts = text.ok().map(|text| HostsDoc::read(&file, text, notes));
@@ -118,4 +127,20 @@ impl<'t> Shared<'t> {
         layers.extend(defaults.and_then(|defaults| defaults.below(part)));
         layers
     }
+}
+
+/// The list in the file at `path`.
+fn list(path: &Arc<str>, content: Result<&[u8], &str>) -> Result<EtcList, Diagnostic> {
+    let text = parse::text(path, content)?;
+    EtcList::parse(text).map_err(|number| {
+        let before = text.split_inclusive('\n').take(number);
+        let start: usize = before.map(str::len).sum();
+        let line = text[start..].lines().next().unwrap_or_default();
+        Place::new(
+            path,
+            start..start + line.len().max(1).min(text.len() - start),
+        )
+        .error("this line is no path below /etc, or not in order")
+        .help("delete this file, and build the image or ISO again, which writes it")
+    })
 }
