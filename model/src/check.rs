@@ -13,6 +13,7 @@ mod moved;
 mod names;
 mod networks;
 mod order;
+mod release;
 mod removals;
 mod secrets;
 mod spare;
@@ -41,6 +42,7 @@ pub(crate) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<D
     names::prove_host(shared, docs, notes);
     networks::prove(docs, notes);
     images::prove(shared, docs, notes);
+    release::prove(shared, docs, notes);
     hosts::prove_host(shared, docs, notes);
     memory::prove(shared, docs, notes);
     disks::prove(docs, notes);

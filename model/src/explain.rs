@@ -143,7 +143,7 @@ impl Explanation {
 
 /// Explains a path of a host. `has_hosts`: whether the commit has `global/hosts`.
 pub fn host(fleet: &Fleet, host: &Host, has_hosts: bool, path: &str) -> Explanation {
-    let image = Image::find(fleet, &fleet.release.version);
+    let image = Image::find(fleet, &host.release);
     let generated = etc::for_host(fleet, host, has_hosts);
     explain(image, &generated, &host.layers, path)
 }

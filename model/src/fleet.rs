@@ -108,6 +108,8 @@ pub struct Host {
     pub name: Name,
     /// Its groups, the first the most general.
     pub groups: Vec<Name>,
+    /// The version of the release that it boots.
+    pub release: String,
     /// How it is recognised, and what it has.
     pub machine: Machine,
     /// What dom0 has of it.

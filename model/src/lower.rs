@@ -90,6 +90,11 @@ pub(crate) fn release_version(doc: &FleetDoc) -> String {
     version.unwrap_or_else(|| RELEASE_VERSION.to_owned())
 }
 
+/// The version of the release that a host boots.
+pub(crate) fn host_release(host: &HostSettings, doc: &FleetDoc) -> String {
+    value(&host.release).unwrap_or_else(|| release_version(doc))
+}
+
 /// What Xen gives dom0 at boot.
 pub(crate) fn dom0_ceiling(doc: &FleetDoc) -> Size {
     value(&doc.release.dom0_memory).unwrap_or(DOM0_CEILING)

@@ -56,7 +56,10 @@ fn a_file_is_explained() {
     );
 
     // With a list of what dom0 has, nothing has to be left open.
-    fleet.write("locked/1.etc", "cron.daily/\ncron.daily/dpkg\nissue\nmotd\n");
+    fleet.write(
+        "locked/1.etc",
+        "cron.daily/\ncron.daily/dpkg\nissue\nmotd\n",
+    );
     let said = run(&fleet, &["explain", "alpha", "/etc/motd"], 0).stdout;
     assert!(said.contains("image  file      locked/1.etc"), "{said}");
     let said = run(&fleet, &["explain", "alpha", "/etc/passwd"], 0).stdout;

@@ -78,22 +78,30 @@ fn build(args: &Build) -> Result<ExitCode> {
     }
     interrupt::catch().context("preparing for Ctrl-C")?;
     let opened = Opened::at(&args.dir)?;
-    let to = args.output.clone().unwrap_or_else(|| opened.iso());
+    let version = opened.fleet.release.version.clone();
+    let to = args.output.clone();
+    let to = to.unwrap_or_else(|| opened.iso(&version));
     let progress = Terminal::default();
     let building = "building the ISO";
     let mirror = args.mirror.as_deref();
     let built =
         domus_iso::build(&opened.fleet, mirror, args.unsigned, &progress).context(building)?;
     let mut work = WorkLock::open(&opened.root)?;
-    let version = opened.fleet.release.version.clone();
     let (releases, relock) = (&mut work.lock.releases, args.relock);
     let raise = "raise [release] version in domus.toml";
-    if let Err(refusal) = enter(releases, version, built.digest, relock, "release", raise) {
+    if let Err(refusal) = enter(
+        releases,
+        version.clone(),
+        built.digest,
+        relock,
+        "release",
+        raise,
+    ) {
         eprintln!("{refusal}");
         return Ok(ExitCode::from(3));
     }
     let unchanged = built.deliver(&to).context(building)?;
-    work.write(&opened.fleet.release.version, &built.etc)?;
+    work.write(version, &built.etc)?;
     let size = to.metadata().map_or(0, |meta| meta.len());
     if args.json {
         let report = Report {

@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// The fleet's repository, or a directory below it
     #[arg(long, short = 'C', default_value = ".")]
     dir: PathBuf,
-    /// The ISO; without one, that of the fleet's release in build/
+    /// The ISO; without one, that of the host's release in build/
     #[arg(long)]
     iso: Option<PathBuf>,
     /// Boot by UEFI (OVMF), from a USB stick unless --medium says otherwise
@@ -89,18 +89,21 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         root: root.clone(),
         fleet: fleet.clone(),
     };
-    let iso = args.iso.clone().unwrap_or_else(|| opened.iso());
+    let iso = args
+        .iso
+        .clone()
+        .unwrap_or_else(|| opened.iso(&host.release));
     ensure!(
         iso.is_file(),
-        "{} is not there: `domus iso build` makes it",
+        "{} is not there: `domus iso build` makes it, of a commit whose release it is",
         iso.display()
     );
     let manifest = domus_iso::verify(&iso)?.manifest;
-    // An ISO that is named may be any; the fleet's own is what its commit says.
+    // An ISO that is named may be any; else it is the one that the commit means.
     if args.iso.is_none()
-        && let Some(locked) = fleet.locked.releases.get(&fleet.release.version)
+        && let Some(locked) = fleet.locked.releases.get(&host.release)
     {
-        let (version, id) = (&fleet.release.version, &manifest.id);
+        let (version, id) = (&host.release, &manifest.id);
         ensure!(
             *id == locked.hex(),
             "the commit's domus.lock has release {version} as {locked}, and {} is sha256:{id}: \

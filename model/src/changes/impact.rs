@@ -16,6 +16,7 @@ fn rule(impact: Impact, reason: &str) -> Rule {
 pub(super) fn of_host(path: &[&str]) -> Rule {
     match path {
         ["name"] => rule(Impact::HostReboot, "its name is its identity"),
+        ["release"] => rule(Impact::HostReboot, "it boots another release"),
         ["machine", "memory"] => rule(Impact::Live, "only what check counts with"),
         ["machine", "key"] => rule(Impact::Live, "only whom secrets are encrypted for"),
         ["machine", ..] => rule(
@@ -36,6 +37,8 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
 pub(super) fn of_fleet(path: &[&str]) -> Option<Rule> {
     Some(match path {
         ["name"] => rule(Impact::HostReboot, "a release runs hosts of one fleet only"),
+        // What each host boots is seen in that.
+        ["release", "version"] => return None,
         ["release", ..] | ["debian", "suite"] => {
             rule(Impact::HostReboot, "it is another release: build its ISO")
         }

@@ -63,7 +63,7 @@ pub(super) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<D
     let groups = host.groups.iter();
     let groups = groups.filter_map(|group| shared.groups.get(group.value.as_str()));
     let global = &shared.global;
-    let release = lower::release_version(fleet);
+    let release = lower::host_release(&host.settings, fleet);
     if let Some((name, list)) = shared.lists.get_key_value(&release) {
         let below = Below {
             images: vec![(name, list)],
