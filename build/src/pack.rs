@@ -7,11 +7,14 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use domus_model::contents::{Entry, EtcList};
 use domus_model::manifest::FileEntry;
 use domus_system::digest;
 
 use crate::EPOCH;
+use crate::files::Added;
 use crate::roottar::RootTar;
+use crate::selection::Selection;
 use crate::toolroot::ToolRoot;
 
 const OPTIONS: &[&str] = &[
@@ -95,6 +98,15 @@ pub fn entry(path: &Path) -> Result<FileEntry> {
 pub fn packages(tree: &RootTar) -> Result<std::collections::BTreeMap<String, String>> {
     let status = tree.read("var/lib/dpkg/status")?;
     Ok(parse_status(&String::from_utf8_lossy(&status)))
+}
+
+/// What a root that is written from `tree` has in `/etc`.
+pub fn etc(tree: &RootTar, selection: &Selection, added: &[Added]) -> EtcList {
+    let written = tree.written("etc/", selection, added).into_iter();
+    EtcList::new(written.map(|(path, directory)| match directory {
+        true => (path, Entry::Directory),
+        false => (path, Entry::File),
+    }))
 }
 
 fn parse_status(status: &str) -> std::collections::BTreeMap<String, String> {

@@ -139,16 +139,8 @@ impl RootTar {
         let doing = || format!("writing {}", to.display());
         let mut from = File::open(&self.path)?;
         let mut out = BufWriter::with_capacity(1 << 20, File::create(to).with_context(doing)?);
-        let replaced = |name: &str| {
-            added
-                .iter()
-                .any(|a| a.path == name && a.what != What::Directory)
-        };
         let mut position = 0;
-        for entry in &self.entries {
-            if !selection.takes(&entry.name, entry.directory) || replaced(&entry.name) {
-                continue;
-            }
+        for entry in self.taken(selection, added) {
             if position != entry.start {
                 from.seek(SeekFrom::Start(entry.start))?;
             }
@@ -173,6 +165,46 @@ impl RootTar {
         }
         let mut out = builder.into_inner().with_context(doing)?;
         out.flush().with_context(doing)
+    }
+
+    /// The entries of the tree that stay: those that `selection` takes and `added` does not replace.
+    fn taken<'a>(
+        &'a self,
+        selection: &'a Selection,
+        added: &'a [Added],
+    ) -> impl Iterator<Item = &'a Entry> {
+        let replaced = |name: &str| {
+            added
+                .iter()
+                .any(|a| a.path == name && a.what != What::Directory)
+        };
+        let entries = self.entries.iter();
+        entries.filter(move |entry| {
+            selection.takes(&entry.name, entry.directory) && !replaced(&entry.name)
+        })
+    }
+
+    /// What [`RootTar::rewrite`] writes below `prefix`, which ends with `/`: the paths below it,
+    /// and whether each is a directory.
+    pub fn written(
+        &self,
+        prefix: &str,
+        selection: &Selection,
+        added: &[Added],
+    ) -> Vec<(String, bool)> {
+        let missing = self.missing_directories(added);
+        let taken = self.taken(selection, added);
+        let taken = taken.map(|entry| (entry.name.as_str(), entry.directory));
+        let more = added
+            .iter()
+            .map(|it| (it.path.as_str(), it.what == What::Directory));
+        let missing = missing.iter().map(|path| (path.as_str(), true));
+        let all = taken.chain(more).chain(missing);
+        let below = all.filter_map(|(path, directory)| {
+            let path = path.strip_prefix(prefix)?;
+            Some((path.to_owned(), directory))
+        });
+        below.collect()
     }
 
     /// Directories above added files that neither the tree nor `added` has.
@@ -304,6 +336,18 @@ mod tests {
         assert_eq!(out.read(&long).expect("read"), b"deep");
         assert!(out.read("usr/drop/a").is_err());
         assert!(out.below("new/dir").eq(["new/dir", "new/dir/file"]));
+        let mut written = base.written("new/", &selection, &added);
+        written.sort();
+        let expected = [("dir", true), ("dir/file", false)];
+        assert!(
+            written
+                .iter()
+                .map(|(path, is)| (path.as_str(), *is))
+                .eq(expected)
+        );
+        let written = base.written("usr/", &selection, &added);
+        assert!(written.contains(&("replace".to_owned(), false)));
+        assert!(written.iter().all(|(path, _)| path != "drop/a"));
     }
 
     #[test]

@@ -37,9 +37,9 @@ impl Opened {
         Output(self.root.join("build"))
     }
 
-    /// The ISO of the fleet's release.
-    pub(crate) fn iso(&self) -> PathBuf {
-        let (fleet, version) = (&self.fleet.name, &self.fleet.release.version);
+    /// The ISO of a release of the fleet.
+    pub(crate) fn iso(&self, version: &str) -> PathBuf {
+        let fleet = &self.fleet.name;
         self.output().0.join(format!("domus-{fleet}-{version}.iso"))
     }
 }

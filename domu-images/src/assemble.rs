@@ -13,7 +13,9 @@ use domus_build::progress::{Progress, step};
 use domus_build::roottar::{self, RootTar};
 use domus_build::toolroot::ToolRoot;
 use domus_build::{EPOCH, kernel, pack};
+use domus_model::contents::EtcList;
 use domus_model::fleet::{Debian, Recipe};
+use domus_model::lock::Sha256;
 use domus_model::manifest::{IMAGE_MANIFEST, INITRD, ImageManifest, KERNEL, ROOT};
 use domus_model::names::ImageRef;
 use domus_system::atomic::PendingDir;
@@ -21,28 +23,28 @@ use domus_system::digest;
 
 use crate::recipe;
 
-/// A built image.
+/// A built image, kept among the steps of builds.
 #[derive(Debug, Clone)]
 pub struct Built {
-    /// Its directory: manifest, root, kernel, initramfs.
-    pub dir: PathBuf,
+    kept: PathBuf,
     /// Its manifest.
     pub manifest: ImageManifest,
-    /// Whether the directory already held exactly this.
-    pub unchanged: bool,
+    /// The digest of the manifest's file, by which the image is locked.
+    pub digest: Sha256,
+    /// What it has in `/etc`.
+    pub etc: EtcList,
 }
 
-/// Builds the image of `recipe` into `to`, a directory that is replaced as a whole. `fleet_dir`:
-/// the repository, whose `images/` holds the recipe's files.
+/// Builds the image of `recipe`. `fleet_dir`: the repository, whose `images/` holds the recipe's
+/// files.
 ///
 /// # Errors
-/// A step fails; `to` is then as it was.
+/// A step fails.
 pub fn build(
     recipe: &Recipe,
     debian: &Debian,
     mirror: Option<&str>,
     fleet_dir: &Path,
-    to: &Path,
     progress: &dyn Progress,
 ) -> Result<Built> {
     let (cache, programs) = (Cache::open()?, Programs::find()?);
@@ -79,7 +81,8 @@ pub fn build(
         };
         made.write(&image, &bootstrap.suite, &key, out)
     })?;
-    deliver(&kept, to)
+    let tree = RootTar::open(&tar.path)?;
+    Built::open(kept, pack::etc(&tree, &recipe::SELECTION, &added))
 }
 
 /// What an image is assembled from.
@@ -159,36 +162,40 @@ fn recipe_files(
     Ok(Some((archive, digest)))
 }
 
-/// Copies the kept image to where the operator wants it, unless exactly it is there already.
-fn deliver(kept: &Path, to: &Path) -> Result<Built> {
-    let text = fs::read(kept.join(IMAGE_MANIFEST)).context("reading the kept manifest")?;
-    let manifest: ImageManifest = serde_json::from_slice(&text).context("reading the manifest")?;
-    let whole = manifest.files.iter().all(|(name, entry)| {
-        to.join(name)
-            .metadata()
-            .is_ok_and(|meta| meta.len() == entry.size)
-    });
-    if whole && fs::read(to.join(IMAGE_MANIFEST)).is_ok_and(|old| old == text) {
-        return Ok(Built {
-            dir: to.to_owned(),
-            manifest,
-            unchanged: true,
+impl Built {
+    fn open(kept: PathBuf, etc: EtcList) -> Result<Self> {
+        let text = fs::read(kept.join(IMAGE_MANIFEST)).context("reading the kept manifest")?;
+        Ok(Self {
+            manifest: serde_json::from_slice(&text).context("reading the manifest")?,
+            digest: Sha256::from_hex(&digest::of_bytes(&text))?,
+            etc,
+            kept,
+        })
+    }
+
+    /// Copies it to the directory `to`, which is replaced as a whole unless exactly it is there
+    /// already; whether it was.
+    ///
+    /// # Errors
+    /// The disk is full; `to` is then as it was.
+    pub fn deliver(&self, to: &Path) -> Result<bool> {
+        let (kept, files) = (&self.kept, &self.manifest.files);
+        let whole = files.iter().all(|(name, entry)| {
+            to.join(name)
+                .metadata()
+                .is_ok_and(|meta| meta.len() == entry.size)
         });
+        let old = digest::of_file(&to.join(IMAGE_MANIFEST));
+        if whole && old.is_ok_and(|old| old == self.digest.hex()) {
+            return Ok(true);
+        }
+        let pending = PendingDir::new(to)?;
+        for name in files.keys().map(String::as_str).chain([IMAGE_MANIFEST]) {
+            let (from, into) = (kept.join(name), pending.path().join(name));
+            fs::copy(&from, &into)
+                .with_context(|| format!("writing {}", to.join(name).display()))?;
+        }
+        pending.commit()?;
+        Ok(false)
     }
-    let pending = PendingDir::new(to)?;
-    for name in manifest
-        .files
-        .keys()
-        .map(String::as_str)
-        .chain([IMAGE_MANIFEST])
-    {
-        let (from, into) = (kept.join(name), pending.path().join(name));
-        fs::copy(&from, &into).with_context(|| format!("writing {}", to.join(name).display()))?;
-    }
-    pending.commit()?;
-    Ok(Built {
-        dir: to.to_owned(),
-        manifest,
-        unchanged: false,
-    })
 }

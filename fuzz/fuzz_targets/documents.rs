@@ -7,13 +7,14 @@ use domus_model::files::Files;
 use domus_model::load::check;
 use libfuzzer_sys::fuzz_target;
 
-const PATHS: [&str; 6] = [
+const PATHS: [&str; 7] = [
     "domus.toml",
     "pservers/alpha/host.toml",
     "pservers/alpha/domUs/web.toml",
     "images/base.toml",
     "global/hosts",
     "global/etc.toml",
+    "domus.lock",
 ];
 
 fuzz_target!(|data: &[u8]| {

@@ -15,7 +15,9 @@ use domus_build::roottar::RootTar;
 use domus_build::toolroot::ToolRoot;
 use domus_build::{EPOCH, pack};
 use domus_model::boot::ReleaseIdentity;
+use domus_model::contents::EtcList;
 use domus_model::fleet::Fleet;
+use domus_model::lock::Sha256;
 use domus_model::manifest::{FileEntry, Payload, ReleaseManifest};
 use domus_system::atomic::Pending;
 use domus_system::digest;
@@ -26,26 +28,26 @@ const ISO: &str = "domus.iso";
 const BIOS_IMAGE: &str = "BOOT/BIOS.IMG";
 const CPU_MAP: &str = "usr/share/libvirt/cpu_map/index.xml";
 
-/// A built ISO.
+/// A built ISO, kept among the steps of builds.
 #[derive(Debug, Clone)]
 pub struct Built {
-    /// The file.
-    pub path: PathBuf,
+    kept: PathBuf,
     /// Its manifest.
     pub manifest: ReleaseManifest,
-    /// Whether the file was already exactly this.
-    pub unchanged: bool,
+    /// The release's id, by which it is locked.
+    pub digest: Sha256,
+    /// What dom0 has in `/etc`.
+    pub etc: EtcList,
 }
 
-/// Builds the release of `fleet`, which says this of itself, as the ISO `to`.
+/// Builds the ISO of the release of `fleet`, which says this of itself.
 ///
 /// # Errors
-/// A step fails; `to` is then as it was.
+/// A step fails.
 pub fn build(
     fleet: &Fleet,
     mirror: Option<&str>,
     release: &ReleaseIdentity,
-    to: &Path,
     progress: &dyn Progress,
 ) -> Result<Built> {
     let (cache, programs) = (Cache::open()?, Programs::find()?);
@@ -104,7 +106,10 @@ pub fn build(
         };
         parts.write(&identity, &payload_of, out, progress)
     })?;
-    deliver(&kept, to)
+    let tree = RootTar::open(&debian.path)?;
+    // Of what is added its paths count.
+    let added = contents::added(&agent, &hotplug, "");
+    Built::open(&kept, pack::etc(&tree, &contents::SELECTION, &added))
 }
 
 fn make_root(tree: &RootTar, added: &[Added], tools: &ToolRoot, out: &Path) -> Result<()> {
@@ -218,26 +223,33 @@ fn list(staging: &Path) -> Result<BTreeMap<String, FileEntry>> {
     Ok(files)
 }
 
-/// Copies the kept ISO to where the operator wants it, unless exactly it is there already.
-fn deliver(kept: &Path, to: &Path) -> Result<Built> {
-    let kept = kept.join(ISO);
-    let manifest = verify::manifest(&kept)?;
-    let same_size = to
-        .metadata()
-        .is_ok_and(|meta| kept.metadata().is_ok_and(|kept| kept.len() == meta.len()));
-    if same_size && digest::of_file(to)? == digest::of_file(&kept)? {
-        return Ok(Built {
-            path: to.to_owned(),
+impl Built {
+    fn open(kept: &Path, etc: EtcList) -> Result<Self> {
+        let kept = kept.join(ISO);
+        let manifest = verify::manifest(&kept)?;
+        Ok(Self {
+            digest: Sha256::from_hex(&manifest.id)?,
             manifest,
-            unchanged: true,
-        });
+            etc,
+            kept,
+        })
     }
-    let pending = Pending::new(to)?;
-    fs::copy(&kept, pending.temporary()).with_context(|| format!("writing {}", to.display()))?;
-    pending.commit(0o644)?;
-    Ok(Built {
-        path: to.to_owned(),
-        manifest,
-        unchanged: false,
-    })
+
+    /// Copies it to the file `to`, unless exactly it is there already; whether it was.
+    ///
+    /// # Errors
+    /// The disk is full; `to` is then as it was.
+    pub fn deliver(&self, to: &Path) -> Result<bool> {
+        let kept = &self.kept;
+        let same_size = to
+            .metadata()
+            .is_ok_and(|meta| kept.metadata().is_ok_and(|kept| kept.len() == meta.len()));
+        if same_size && digest::of_file(to)? == digest::of_file(kept)? {
+            return Ok(true);
+        }
+        let pending = Pending::new(to)?;
+        fs::copy(kept, pending.temporary()).with_context(|| format!("writing {}", to.display()))?;
+        pending.commit(0o644)?;
+        Ok(false)
+    }
 }

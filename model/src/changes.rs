@@ -13,6 +13,7 @@ pub use differences::Difference;
 
 use crate::files::Digest;
 use crate::fleet::{Fleet, Host};
+use crate::lock::LOCK;
 use crate::names::Name;
 use differences::differences;
 use domu::gone;
@@ -132,7 +133,8 @@ pub fn changes(from: Side<'_>, to: Side<'_>, observed: &Observed) -> Changes {
     let mut steps = Vec::new();
     match (from.host, to.host) {
         (Some(before), Some(after)) => {
-            fleet_steps(from.fleet, to.fleet, &mut steps);
+            fleet_steps(from.fleet, to.fleet, after, &mut steps);
+            relocked(from, to, &mut steps);
             host_steps(before, after, &mut steps);
             steps.extend(view::steps(
                 &Subject::Host,
@@ -205,9 +207,14 @@ fn conflict(path: &str, rule: impact::Rule, observed: &Observed) -> impact::Rule
     (rule.0, Some(reason))
 }
 
-fn fleet_steps(from: &Fleet, to: &Fleet, steps: &mut Vec<Step>) {
+fn fleet_steps(from: &Fleet, to: &Fleet, host: &Host, steps: &mut Vec<Step>) {
+    let boots_it = host.release == to.release.version;
     for difference in differences(&json(from), &json(to)) {
         let path: Vec<&str> = difference.path.iter().map(String::as_str).collect();
+        // What the fleet's release is made of is nothing to a host that keeps to another.
+        if !boots_it && matches!(path[..], ["release", ..] | ["debian", "suite"]) {
+            continue;
+        }
         let Some((impact, reason)) = of_fleet(&path).filter(|_| path[0] != "hosts") else {
             continue;
         };
@@ -217,6 +224,24 @@ fn fleet_steps(from: &Fleet, to: &Fleet, steps: &mut Vec<Step>) {
             what: words(&difference, &setting(&path)),
             source: Some("domus.toml".to_owned()),
             reason,
+        });
+    }
+}
+
+/// The version of the host's release stands for another one than it did.
+fn relocked(from: Side<'_>, to: Side<'_>, steps: &mut Vec<Step>) {
+    let versions = [from, to].map(|side| side.host.map(|host| &host.release));
+    let [Some(version), Some(same)] = versions else {
+        return;
+    };
+    let [from, to] = [from, to].map(|side| side.fleet.locked.releases.get(version));
+    if version == same && from.is_some() && to.is_some() && from != to {
+        steps.push(Step {
+            impact: Impact::HostReboot,
+            subject: Subject::Host,
+            what: format!("release {version} is another one"),
+            source: Some(LOCK.to_owned()),
+            reason: None,
         });
     }
 }

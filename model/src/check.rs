@@ -13,6 +13,8 @@ mod moved;
 mod names;
 mod networks;
 mod order;
+mod release;
+mod removals;
 mod secrets;
 mod spare;
 mod trust;
@@ -34,6 +36,7 @@ pub(crate) fn prove_shared(shared: &Shared<'_>, notes: &mut Vec<Diagnostic>) {
     hosts::prove_shared(shared, notes);
     layers::prove_shared(shared, notes);
     trust::prove(shared, notes);
+    removals::prove_shared(shared, notes);
 }
 
 /// Notes what the documents of one host fail to prove.
@@ -41,11 +44,13 @@ pub(crate) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<D
     names::prove_host(shared, docs, notes);
     networks::prove(docs, notes);
     images::prove(shared, docs, notes);
+    release::prove(shared, docs, notes);
     hosts::prove_host(shared, docs, notes);
     memory::prove(shared, docs, notes);
     disks::prove(docs, notes);
     order::prove(docs, notes);
     layers::prove_host(docs, notes);
+    removals::prove_host(shared, docs, notes);
     secrets::prove(shared, docs, notes);
 }
 

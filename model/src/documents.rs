@@ -9,6 +9,7 @@ mod forms;
 mod host;
 mod hosts;
 mod layer;
+mod lock;
 mod notes;
 mod parse;
 mod place;
@@ -25,6 +26,7 @@ pub(crate) use domus::{ConfigDoc, FleetDoc};
 pub(crate) use host::{HostDoc, HostSettings, MachineDoc, NetworkDoc, Written};
 pub(crate) use hosts::HostsDoc;
 pub(crate) use layer::LayerDoc;
+pub(crate) use lock::{LockDoc, read as read_lock};
 pub(crate) use parse::Doc;
 pub(crate) use place::At;
 pub(crate) use recipe::{RecipeDoc, UserDoc};
@@ -58,13 +60,14 @@ pub(crate) mod takes {
 }
 
 /// The kinds of documents: what editors call their schema, and their keys.
-pub(crate) fn describe() -> [(&'static str, Keys); 6] {
+pub(crate) fn describe() -> [(&'static str, Keys); 7] {
     let domus = table::Table::describe(true, |table| drop(FleetDoc::read(table)));
     let host = table::Table::describe(false, |table| drop(HostDoc::read(table)));
     let domu = table::Table::describe(false, |table| drop(DomUDoc::read(table)));
     let etc = table::Table::describe(true, |table| drop(etc::EtcDoc::read(table)));
     let image = table::Table::describe(true, |table| drop(RecipeDoc::read(table)));
     let trust = table::Table::describe(true, |table| drop(trust::TrustDoc::read(table)));
+    let lock = table::Table::describe(true, |table| drop(LockDoc::read(table)));
     [
         ("domus", domus),
         ("host", host),
@@ -72,5 +75,6 @@ pub(crate) fn describe() -> [(&'static str, Keys); 6] {
         ("etc", etc),
         ("image", image),
         ("trust", trust),
+        ("lock", lock),
     ]
 }

@@ -93,3 +93,62 @@ fn common(fleet: &Name, kind: &str, name: &Name, has_hosts: bool) -> Vec<Rendere
     }
     files
 }
+
+/// Where Domus may generate a file; what ends with `-` stands for all that begins with it.
+const GENERATED: [&str; 7] = [
+    "fstab",
+    "hostname",
+    "hosts",
+    "machine-id",
+    "systemd/network/50-domus-",
+    "systemd/system/domus-pull.timer",
+    "systemd/system/timers.target.wants/domus-pull.timer",
+];
+
+/// Whether Domus may generate `path` for some host or domU, or something in that directory.
+pub(crate) fn may_generate(path: &str) -> bool {
+    let below = format!("{path}/");
+    GENERATED.iter().any(|generated| {
+        *generated == path
+            || generated.starts_with(&below)
+            || generated.ends_with('-') && path.starts_with(generated)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::Files;
+    use crate::load::load;
+
+    #[test]
+    fn all_that_is_generated_is_known() {
+        let mut files = Files::new();
+        let domus = "version = 1\nfleet = \"small\"\nconfig.remote = \"file:///x\"";
+        files.insert("domus.toml", domus.into());
+        let host = "version = 1\nmachine = { serial = \"A\", memory = \"2GiB\" }\n\
+                    networks.lan.ports = [\"eno1\"]";
+        files.insert("pservers/alpha/host.toml", host.into());
+        let domu = "version = 1\nimage = \"base@1\"\n[[disk]]\nname = \"data\"\n\
+                    size = \"1GiB\"\nmount = \"/srv\"";
+        files.insert("pservers/alpha/domUs/web.toml", domu.into());
+        files.insert("images/base.toml", "version = 1\nrevision = 1".into());
+        let fleet = load(&files).expect("a fleet");
+        let alpha = &fleet.hosts["alpha"];
+        let guest = GuestConfig::new(&fleet.name, &alpha.domus["web"], "");
+        let all = [for_host(&fleet, alpha, true), for_guest(&guest, true)];
+        let all: Vec<RenderedFile> = all.into_iter().flatten().collect();
+        assert!(all.len() > 9, "{all:?}");
+        for file in all {
+            assert!(may_generate(&file.path), "{}", file.path);
+        }
+        for (path, expected) in [
+            ("systemd/system/timers.target.wants", true),
+            ("systemd/network/50-domus-lan.network", true),
+            ("systemd/network/10-lan.network", false),
+            ("host", false),
+        ] {
+            assert_eq!(may_generate(path), expected, "{path}");
+        }
+    }
+}

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Where a file in `/etc` comes from: which layer gives it, and what it hides.
 
+use crate::contents::{Entry, EtcList};
 use crate::etc;
 use crate::fleet::{DomU, Fleet, Host};
 use crate::guest::GuestConfig;
 use crate::layers::{Body, Layer, above};
-use crate::names::Name;
 use crate::rendered::{Contents, RenderedFile};
 use crate::table::table;
 use serde::Serialize;
@@ -15,8 +15,10 @@ use serde::Serialize;
 pub struct Explanation {
     /// The path, relative to `/etc`.
     pub path: String,
-    /// What layers say, the highest first; the image, below all, is not known here.
+    /// What layers say, the highest first, and last the image.
     pub says: Vec<Say>,
+    /// Whether it is known what the image has.
+    pub knows_image: bool,
     /// Of a directory: the files that layers give in it, each with the name of the layer.
     pub inside: Vec<(String, String)>,
 }
@@ -83,7 +85,9 @@ impl Explanation {
     /// For people: what layers of `name` say, the one that is seen first, and the image below
     /// them. `changed`: the last change of a source; `None` of what is not committed.
     pub fn render(&self, name: &str, changed: impl Fn(&str) -> Option<Changed>) -> String {
-        let Self { path, says, inside } = self;
+        let Self {
+            path, says, inside, ..
+        } = self;
         let mut text = format!("/etc/{path} of {name}\n");
         let rows = says.iter().map(|say| {
             let word = match &say.what {
@@ -108,8 +112,8 @@ impl Explanation {
             } = changed;
             vec![say.layer.clone(), word, source, commit, day, author]
         });
-        let image = ["image".to_owned(), "file, if it has one".to_owned()];
-        let image = inside.is_empty().then(|| image.to_vec());
+        let image = [IMAGE.to_owned(), "file, if it has one".to_owned()];
+        let image = (inside.is_empty() && !self.knows_image).then(|| image.to_vec());
         let rows: Vec<Vec<String>> = rows.chain(image).collect();
         if !rows.is_empty() {
             let header = ["layer", "gives", "source", "commit", "date", "author"];
@@ -130,6 +134,7 @@ impl Explanation {
         match self.says.first().map(|say| &say.what) {
             Some(What::Removed { .. }) => "\nIt is not seen: the first one removes it.\n",
             Some(_) => "\nThe first one is seen; it hides those below it.\n",
+            None if self.knows_image => "\nNeither the image nor a layer has it.\n",
             None => "\nNo layer has a say in it.\n",
         }
         .to_owned()
@@ -138,16 +143,47 @@ impl Explanation {
 
 /// Explains a path of a host. `has_hosts`: whether the commit has `global/hosts`.
 pub fn host(fleet: &Fleet, host: &Host, has_hosts: bool, path: &str) -> Explanation {
-    explain(&etc::for_host(fleet, host, has_hosts), &host.layers, path)
+    let image = Image::find(fleet, &host.release);
+    let generated = etc::for_host(fleet, host, has_hosts);
+    explain(image, &generated, &host.layers, path)
 }
 
 /// Explains a path of a domU.
-pub fn domu(fleet: &Name, domu: &DomU, has_hosts: bool, path: &str) -> Explanation {
-    let guest = GuestConfig::new(fleet, domu, "");
-    explain(&etc::for_guest(&guest, has_hosts), &domu.layers, path)
+pub fn domu(fleet: &Fleet, domu: &DomU, has_hosts: bool, path: &str) -> Explanation {
+    let image = Image::find(fleet, &domu.image.to_string());
+    let guest = GuestConfig::new(&fleet.name, domu, "");
+    explain(
+        image,
+        &etc::for_guest(&guest, has_hosts),
+        &domu.layers,
+        path,
+    )
 }
 
-fn explain(generated: &[RenderedFile], layers: &[Layer], path: &str) -> Explanation {
+/// What lies below all layers, where that is known.
+struct Image<'f> {
+    /// The document that says what it has.
+    source: String,
+    list: &'f EtcList,
+}
+
+/// What the image is called beside the names of layers.
+const IMAGE: &str = "image";
+
+impl<'f> Image<'f> {
+    fn find(fleet: &'f Fleet, name: &str) -> Option<Self> {
+        let list = fleet.lists.get(name)?;
+        let source = EtcList::path(name);
+        Some(Self { source, list })
+    }
+}
+
+fn explain(
+    image: Option<Image<'_>>,
+    generated: &[RenderedFile],
+    layers: &[Layer],
+    path: &str,
+) -> Explanation {
     let mut says = Vec::new();
     let mut inside: Vec<(String, String)> = Vec::new();
     let below = format!("{path}/");
@@ -197,10 +233,28 @@ fn explain(generated: &[RenderedFile], layers: &[Layer], path: &str) -> Explanat
             source: None,
         });
     }
+    let is_hidden = |say: &Say| matches!(say.what, What::Removed { .. });
+    let hidden = says.iter().any(is_hidden);
+    if let Some(image) = &image {
+        let files = image.list.files_below(path).filter(|_| !hidden);
+        for file in files {
+            if inside.iter().all(|(known, _)| known != file) {
+                inside.push((file.to_owned(), IMAGE.to_owned()));
+            }
+        }
+        if image.list.get(path) == Some(Entry::File) {
+            says.push(Say {
+                layer: IMAGE.to_owned(),
+                what: What::File,
+                source: Some(image.source.clone()),
+            });
+        }
+    }
     inside.sort();
     Explanation {
         path: path.to_owned(),
         says,
+        knows_image: image.is_some(),
         inside,
     }
 }
@@ -244,7 +298,12 @@ mod tests {
             layer("alpha", &["motd", "a/z"], &[]),
         ];
         let generated = [RenderedFile::new("hostname", "alpha\n")];
-        let explanation = explain(&generated, &layers, path);
+        let list = EtcList::parse("a/\na/x\nissue\npasswd\nssh/\nssh/moduli\n").expect("a list");
+        let image = Image {
+            source: "locked/1.etc".to_owned(),
+            list: &list,
+        };
+        let explanation = explain(Some(image), &generated, &layers, path);
         let says = explanation.says.iter().map(|say| {
             let source = say.source.as_deref().unwrap_or("-");
             format!("{} {} {source}", say.layer, say.what.word())
@@ -262,8 +321,13 @@ mod tests {
             "global file global/etc/motd",
         ];
         assert_eq!(lines("motd"), motd);
-        assert_eq!(lines("issue"), ["global removed global/etc.toml"]);
-        let x = ["@web file @web/etc/a/x", "global file global/etc/a/x"];
+        let issue = ["global removed global/etc.toml", "image file locked/1.etc"];
+        assert_eq!(lines("issue"), issue);
+        let x = [
+            "@web file @web/etc/a/x",
+            "global file global/etc/a/x",
+            "image file locked/1.etc",
+        ];
         assert_eq!(lines("a/x"), x);
         assert_eq!(
             lines("a/y"),
@@ -274,7 +338,9 @@ mod tests {
             ["@web removed @web/etc.toml", "a/x of @web", "a/z of alpha"]
         );
         assert_eq!(lines("hostname"), ["generated generated -"]);
-        assert_eq!(lines("passwd"), [""; 0]);
+        assert_eq!(lines("passwd"), ["image file locked/1.etc"]);
+        assert_eq!(lines("ssh"), ["ssh/moduli of image"]);
+        assert_eq!(lines("shadow"), [""; 0]);
     }
 
     #[test]

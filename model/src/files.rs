@@ -2,6 +2,8 @@
 //! The files of a repository that say something: documents with their content, and the names of
 //! those that layers lay over `/etc`.
 
+use crate::contents::{EtcList, LISTS};
+use crate::lock::LOCK;
 use crate::trust;
 use sha2::Digest as _;
 use sha2::Sha256;
@@ -176,7 +178,7 @@ impl Files {
         let parts: Vec<&str> = path.split('/').collect();
         let is_document = |name: &str| name.ends_with(".toml") && !name.starts_with('.');
         match parts[..] {
-            ["domus.toml" | trust::DOCUMENT | trust::SIGNATURES] => true,
+            ["domus.toml" | LOCK | trust::DOCUMENT | trust::SIGNATURES] => true,
             ["global", "hosts" | "etc.toml"] => true,
             [trust::EARLIER, file] => file.ends_with(".toml") || file.ends_with(".sig"),
             ["pservers", host, "host.toml"] => !host.starts_with('.'),
@@ -188,6 +190,7 @@ impl Files {
                     && is_document(file)
             }
             ["images", file] => is_document(file),
+            [LISTS, _] => EtcList::name_of(path).is_some(),
             _ => Self::lists(path) && (path.ends_with(TEMPLATE) || path.ends_with(SECRET)),
         }
     }
@@ -274,6 +277,7 @@ mod tests {
             "trust.sig",
             "trust/1.toml",
             "trust/1.sig",
+            "domus.lock",
             "pservers/alpha/host.toml",
             "pservers/alpha/domUs/web.toml",
             "pservers/alpha/domus/web.toml",
@@ -283,6 +287,7 @@ mod tests {
             "vservers/web/etc.toml",
             "vservers/web/etc/deep/down/x.conf.tmpl",
             "images/web.toml",
+            "locked/web@7.etc",
             "global/hosts",
             "global/etc.toml",
             "global/etc/.x.tmpl",
@@ -291,6 +296,7 @@ mod tests {
             "",
             "other.toml",
             "domus.toml/x",
+            "global/domus.lock",
             "pservers/host.toml",
             "pservers/.alpha/host.toml",
             "pservers/alpha/etc/x.toml",
@@ -298,6 +304,7 @@ mod tests {
             "pservers/alpha/domUs/web.toml~",
             "pservers/alpha/domUs/deep/web.toml",
             "images/web/x.toml",
+            "locked/web@7",
             "/domus.toml",
             "global/x.tmpl",
             "vservers/etc/x.tmpl",

@@ -3,7 +3,9 @@
 //! Only `load` makes one; whoever holds one need check nothing again. As JSON its settings have
 //! the names that documents have for them.
 
+use crate::contents::EtcList;
 use crate::layers::Layer;
+use crate::lock::Lock;
 use crate::names::{ImageRef, Name};
 use crate::secrets::{Recipient, SshKey};
 use crate::units::{Interval, Mac, Size};
@@ -33,6 +35,11 @@ pub struct Fleet {
     pub hosts: BTreeMap<Name, Host>,
     /// The recipes of domU images.
     pub images: BTreeMap<Name, Recipe>,
+    /// What the names of images and releases stand for.
+    pub locked: Lock,
+    /// What images and releases have in `/etc`, by their names, as far as that is known.
+    #[serde(skip)]
+    pub lists: BTreeMap<String, EtcList>,
 }
 
 /// What a dom0 ISO is made of.
@@ -43,6 +50,8 @@ pub struct Release {
     pub version: String,
     /// The most memory dom0 can have: what Xen gives it at boot. A host may balloon it down.
     pub dom0_memory: Size,
+    /// The least serial of a target that its hosts take.
+    pub least_serial: u32,
     /// Debian packages in dom0 beyond those Domus needs.
     pub packages: Vec<String>,
 }
@@ -128,6 +137,8 @@ pub struct Host {
     pub name: Name,
     /// Its groups, the first the most general.
     pub groups: Vec<Name>,
+    /// The version of the release that it boots.
+    pub release: String,
     /// How it is recognised, and what it has.
     pub machine: Machine,
     /// What dom0 has of it.

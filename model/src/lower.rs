@@ -8,7 +8,9 @@ mod recipe;
 pub(crate) use host::host;
 pub(crate) use layers::{Layers, layers};
 
-use crate::documents::{At, ConfigDoc, DomUSettings, FleetDoc, HostSettings, Shared, VarsDoc};
+use crate::documents::{
+    At, ConfigDoc, DomUSettings, FleetDoc, HostSettings, LockDoc, Shared, VarsDoc,
+};
 use crate::fleet::{Config, Debian, Fleet, Follow, Group, Release, Vars};
 use crate::units::{Interval, Size};
 use std::collections::BTreeMap;
@@ -50,6 +52,8 @@ pub(crate) fn fleet(shared: &Shared<'_>) -> Option<Fleet> {
         images: images
             .map(|image| image.map(|image| (image.name.clone(), image)))
             .collect::<Option<_>>()?,
+        lists: shared.lists.clone(),
+        locked: shared.lock.as_ref().map(LockDoc::lock).unwrap_or_default(),
     })
 }
 
@@ -63,10 +67,10 @@ fn config(doc: &ConfigDoc) -> Option<Config> {
 }
 
 fn release(doc: &FleetDoc) -> Release {
-    let version = value(&doc.release.version);
     Release {
-        version: version.unwrap_or_else(|| RELEASE_VERSION.to_owned()),
+        version: release_version(doc),
         dom0_memory: dom0_ceiling(doc),
+        least_serial: value(&doc.release.least_serial).unwrap_or(0),
         packages: values(&doc.release.packages),
     }
 }
@@ -76,6 +80,17 @@ fn debian(doc: &FleetDoc) -> Debian {
         suite: value(&doc.debian.suite).unwrap_or_else(|| SUITE.to_owned()),
         mirror: value(&doc.debian.mirror),
     }
+}
+
+/// The version of the fleet's release.
+pub(crate) fn release_version(doc: &FleetDoc) -> String {
+    let version = value(&doc.release.version);
+    version.unwrap_or_else(|| RELEASE_VERSION.to_owned())
+}
+
+/// The version of the release that a host boots.
+pub(crate) fn host_release(host: &HostSettings, doc: &FleetDoc) -> String {
+    value(&host.release).unwrap_or_else(|| release_version(doc))
 }
 
 /// What Xen gives dom0 at boot.

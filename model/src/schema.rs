@@ -3,6 +3,7 @@
 //! themselves, so that neither knows a key that the other does not.
 
 use crate::documents::{Key, Keys, Shape, describe};
+use crate::lock::LOCK;
 use serde_json::{Map, Value, json};
 
 /// The dialect of the schemas.
@@ -11,7 +12,7 @@ const DIALECT: &str = "http://json-schema.org/draft-07/schema#";
 /// A kind of document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schema {
-    /// What the kind is called: `domus`, `host`, `domU`, `etc`, `image` or `trust`.
+    /// What the kind is called: `domus`, `host`, `domU`, `etc`, `image`, `trust` or `lock`.
     pub name: &'static str,
     /// The documents of this kind, as a pattern of paths in the repository.
     pub paths: &'static str,
@@ -28,6 +29,7 @@ pub fn schemas() -> Vec<Schema> {
             "etc" => ("**/etc.toml", "What git does not keep of files in etc/"),
             "image" => ("images/*.toml", "The recipe of a domU image"),
             "trust" => ("trust.toml", "Who may sign what"),
+            "lock" => (LOCK, "What the names of images and releases stand for"),
             _ => ("domus.toml", "The fleet"),
         };
         let mut schema = table(&keys);
@@ -76,6 +78,11 @@ fn shape(shape: &Shape) -> Map<String, Value> {
             "type": "object",
             "propertyNames": self::shape(name),
             "additionalProperties": table(keys),
+        }),
+        Shape::NamedTexts(name, text) => json!({
+            "type": "object",
+            "propertyNames": self::shape(name),
+            "additionalProperties": self::shape(text),
         }),
         Shape::Vars => {
             let scalar = json!({"type": ["string", "integer", "boolean"]});

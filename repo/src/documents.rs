@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
+use domus_model::contents::LISTS;
 use domus_model::files::{BlobId, Documents, Files, Leaf, LeafKind};
+use domus_model::trust;
 use git2::{ObjectType, Oid, Tree, TreeEntry};
 
 use crate::Repo;
@@ -134,7 +136,7 @@ impl CommitDocuments {
         self.add_below(
             &root,
             "",
-            |name| ["global", "images", "trust"].contains(&name),
+            |name| ["global", "images", trust::EARLIER, LISTS].contains(&name),
             &mut documents,
         )?;
         for entry in &root {

@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use domus_model::files::Files;
 use domus_model::load::groups_of;
+use domus_model::lock::LOCK;
 use domus_model::names::Name;
 use git2::{ObjectType, Tree};
 
@@ -60,7 +61,7 @@ impl<'a> Export<'a> {
     }
 
     /// Writes the slice of `host` below `to`, laid out as in the repository: `domus.toml`,
-    /// `images/*.toml`, `global/`, its groups', `pservers/HOST/` and `vservers/` of its domUs.
+    /// `domus.lock`, `images/*.toml`, `global/`, its groups', `pservers/HOST/` and `vservers/` of its domUs.
     ///
     /// # Errors
     /// The commit has no such host, a path is refused, or RAM runs out.
@@ -68,6 +69,7 @@ impl<'a> Export<'a> {
         self.require_host(host)?;
         let host_dir = format!("pservers/{host}");
         self.path("domus.toml", to)?;
+        self.path(LOCK, to)?;
         self.path("global", to)?;
         self.path(&host_dir, to)?;
         for group in self.groups(&host_dir)? {

@@ -42,11 +42,10 @@ impl Repo {
             .with_context(doing)?;
         let hosts: Vec<String> = target.hosts.iter().map(ToString::to_string).collect();
         let message = format!(
-            "target {}: {} -> {} on release {}\n",
+            "target {}: {} -> {}\n",
             target.serial,
             hosts.join(","),
-            domus_model::status::short(&target.commit),
-            target.release
+            domus_model::status::short(&target.commit)
         );
         let parents: Vec<_> = parents.iter().collect();
         let id = match sign {

@@ -11,11 +11,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
+use domus_model::contents::LISTS;
 use domus_model::diagnostic::Diagnostic;
 use domus_model::files::{BlobId, Documents, Files, Leaf, LeafKind};
 use domus_model::fleet::{Fleet, Host};
 use domus_model::load::load_slice;
 use domus_model::names::Name;
+use domus_model::trust;
 
 use crate::digest;
 
@@ -91,7 +93,8 @@ pub fn read_shared(root: &Path) -> Result<Documents> {
     read_directory(root, "", &mut documents)?;
     read_directory(root, "global/", &mut documents)?;
     read_directory(root, "images/", &mut documents)?;
-    read_directory(root, "trust/", &mut documents)?;
+    read_directory(root, &format!("{}/", trust::EARLIER), &mut documents)?;
+    read_directory(root, &format!("{LISTS}/"), &mut documents)?;
     read_etc(root, "global/", &mut documents)?;
     for group in list(&root.join("groups"))? {
         let group = format!("groups/{group}/");

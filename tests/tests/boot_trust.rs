@@ -34,10 +34,12 @@ impl Stage {
             "domus.toml",
             "\n[config]\nremote = \"https://git.example.net/fleet.git\"\n",
         );
+        let version = "version     = \"1\"\n";
+        let least = format!("{version}least-serial = 1\n");
+        fleet.change("domus.toml", version, &least);
         fleet.sign();
         let first = fleet.commit();
         fleet.domus(&["publish", "--no-push"]).exits(0);
-        // Built before the second target: the least serial is 1.
         let built = fleet.domus(&["iso", "build"]).exits(0);
         assert!(!built.stdout.contains("unsigned"), "{built:?}");
         let release = Release::of(&fleet, boot.path());

@@ -83,7 +83,27 @@ fn an_image_is_built_once_and_its_manifest_is_true() {
     let report = fleet.domus(&[IMAGE, &["--json"]].concat()).exits(0).json();
     assert_eq!(report["unchanged"], true);
     assert_eq!((inode("root.img"), inode("manifest.json")), before);
-    assert_eq!(fleet.git(&["status", "--porcelain"]), "");
+    assert_eq!(
+        fleet.git(&["status", "--porcelain"]),
+        "?? domus.lock\n?? locked/",
+        "what the name stands for"
+    );
+    let digest = digest::of_file(&dir.join("manifest.json")).expect("a digest");
+    let list = fs::read_to_string(fleet.dir.join("locked/base@1.etc")).expect("a list");
+    for path in ["cron.daily/apt-compat", "pam.d/", "systemd/system/"] {
+        assert!(list.lines().any(|line| line == path), "{path}: {list}");
+    }
+    let lock = || fs::read_to_string(fleet.dir.join("domus.lock")).expect("a lock");
+    assert!(lock().contains(&format!("\"base@1\" = \"sha256:{digest}\"")));
+
+    // A revision stands for one image.
+    let locked = lock().replace(&digest, &"0".repeat(64));
+    fs::write(fleet.dir.join("domus.lock"), &locked).expect("written");
+    let refused = fleet.domus(IMAGE).exits(3);
+    refused.complains(&["base@1 is locked to another digest", &digest, "--relock"]);
+    assert_eq!(lock(), locked);
+    fleet.domus(&[IMAGE, &["--relock"]].concat()).exits(0);
+    assert!(lock().contains(&digest));
 }
 
 #[test]
@@ -142,6 +162,16 @@ fn an_iso_is_built_once_and_its_manifest_is_true() {
     let again = fleet.domus(ISO).exits(0).stdout;
     assert!(again.contains("   unsigned   unchanged   "), "{again}");
     assert_eq!(inode(), before);
+
+    let id = manifest["id"].as_str().expect("an id");
+    let lock = || fs::read_to_string(fleet.dir.join("domus.lock")).expect("a lock");
+    assert!(lock().contains(&format!("[releases]\n\"1\" = \"sha256:{id}\"")));
+    let locked = lock().replace(id, &"0".repeat(64));
+    fs::write(fleet.dir.join("domus.lock"), &locked).expect("written");
+    let refused = fleet.domus(ISO).exits(3);
+    refused.complains(&["release 1 is locked to another digest", id, "--relock"]);
+    fleet.domus(&[ISO, &["--relock"]].concat()).exits(0);
+    assert!(lock().contains(id));
 }
 
 /// A cache with nothing but the Debian trees and tools of this machine's: all else is made again.

@@ -55,6 +55,22 @@ fn a_file_is_explained() {
         "{said}"
     );
 
+    // With a list of what dom0 has, nothing has to be left open.
+    fleet.write(
+        "locked/1.etc",
+        "cron.daily/\ncron.daily/dpkg\nissue\nmotd\n",
+    );
+    let said = run(&fleet, &["explain", "alpha", "/etc/motd"], 0).stdout;
+    assert!(said.contains("image  file      locked/1.etc"), "{said}");
+    let said = run(&fleet, &["explain", "alpha", "/etc/passwd"], 0).stdout;
+    assert!(
+        said.contains("Neither the image nor a layer has it"),
+        "{said}"
+    );
+    let said = run(&fleet, &["explain", "alpha", "/etc/cron.daily"], 0).stdout;
+    assert!(said.contains("cron.daily/dpkg  image"), "{said}");
+    fs::remove_file(fleet.dir.join("locked/1.etc")).expect("removed");
+
     fs::remove_file(fleet.dir.join("pservers/alpha/etc/motd")).expect("removed");
     let report = json(&fleet, &["explain", "alpha", "etc/motd", "--json"], 0);
     assert_eq!(report["says"][0]["source"], "groups/web/etc/motd.tmpl");

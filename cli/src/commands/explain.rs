@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let has_hosts = files.shared.contains("global/hosts");
     let explanation = match machine.domu() {
-        Some(domu) => explain::domu(&fleet.name, domu, has_hosts, path),
+        Some(domu) => explain::domu(&fleet, domu, has_hosts, path),
         None => explain::host(&fleet, &machine.host, has_hosts, path),
     };
     let changes = changes(&tree, &explanation)?;

@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use domus_iso::rehearse::Images;
+use domus_model::lock::Sha256;
 use domus_model::names::{ImageRef, Name};
 use domus_system::interrupt;
 use serde::Serialize;
 
+use crate::locked::{WorkLock, enter};
 use crate::opened::Opened;
 use crate::progress::Terminal;
 
@@ -36,6 +38,9 @@ struct Build {
     /// Debian mirror; without one, the fleet's or mmdebstrap's own
     #[arg(long, env = "DOMUS_MIRROR")]
     mirror: Option<String>,
+    /// Replace what domus.lock says of this revision, if it is another image
+    #[arg(long)]
+    relock: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -58,31 +63,38 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         name: recipe.name.clone(),
         revision: recipe.revision,
     };
+    let building = || format!("building the image {image}");
     let built = domus_images::build(
         recipe,
         &opened.fleet.debian,
         args.mirror.as_deref(),
         &opened.root,
-        &opened.output().dir(&image),
         &Terminal::default(),
     )
-    .with_context(|| format!("building the image {image}"))?;
+    .with_context(building)?;
+    let mut work = WorkLock::open(&opened.root)?;
+    let (images, relock) = (&mut work.lock.images, args.relock);
+    let raise = format!("raise `revision` in images/{}.toml", image.name);
+    if let Err(refusal) = enter(images, image.clone(), built.digest, relock, "image", &raise) {
+        eprintln!("{refusal}");
+        return Ok(ExitCode::from(3));
+    }
+    let dir = opened.output().dir(&image);
+    let unchanged = built.deliver(&dir).with_context(building)?;
+    work.write(&image, &built.etc)?;
     let size: u64 = built.manifest.files.values().map(|entry| entry.size).sum();
     if args.json {
         let report = Report {
-            dir: &built.dir,
-            unchanged: built.unchanged,
+            dir: &dir,
+            unchanged,
+            digest: built.digest,
             manifest: &built.manifest,
         };
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        let state = if built.unchanged {
-            "unchanged"
-        } else {
-            "built"
-        };
+        let state = if unchanged { "unchanged" } else { "built" };
         let packages = built.manifest.packages.len();
-        let (mib, dir) = (size >> 20, built.dir.display());
+        let (mib, dir) = (size >> 20, dir.display());
         println!("{image}   {state}   {mib} MiB   {packages} packages   {dir}");
     }
     Ok(ExitCode::SUCCESS)
@@ -92,5 +104,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 struct Report<'a> {
     dir: &'a PathBuf,
     unchanged: bool,
+    /// What domus.lock has for it.
+    digest: Sha256,
     manifest: &'a domus_model::manifest::ImageManifest,
 }

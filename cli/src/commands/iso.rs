@@ -9,10 +9,11 @@ use anyhow::{Context, Result};
 use domus_model::boot::ReleaseIdentity;
 use domus_model::manifest::ReleaseManifest;
 use domus_model::trust;
-use domus_repo::Repo;
+use domus_repo::{Repo, TARGETS_REF};
 use domus_system::interrupt;
 use serde::Serialize;
 
+use crate::locked::{WorkLock, enter};
 use crate::opened::Opened;
 use crate::progress::Terminal;
 
@@ -46,6 +47,9 @@ struct Build {
     /// Debian mirror; without one, the fleet's or mmdebstrap's own
     #[arg(long, env = "DOMUS_MIRROR")]
     mirror: Option<String>,
+    /// Replace what domus.lock says of this version, if it is another release
+    #[arg(long)]
+    relock: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -71,6 +75,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
 fn build(args: &Build) -> Result<ExitCode> {
     interrupt::catch().context("preparing for Ctrl-C")?;
     let opened = Opened::at(&args.dir)?;
+    let version = opened.fleet.release.version.clone();
     let Some(release) = release(&opened, args.unsigned)? else {
         eprintln!(
             "refused: there is no trust.toml, so the release would not know whose commits its \
@@ -79,31 +84,42 @@ fn build(args: &Build) -> Result<ExitCode> {
         );
         return Ok(ExitCode::from(3));
     };
-    let to = args.output.clone().unwrap_or_else(|| opened.iso());
+    let to = args.output.clone();
+    let to = to.unwrap_or_else(|| opened.iso(&version));
     let progress = Terminal::default();
-    let built = domus_iso::build(
-        &opened.fleet,
-        args.mirror.as_deref(),
-        &release,
-        &to,
-        &progress,
-    )
-    .context("building the ISO")?;
-    let size = built.path.metadata().map_or(0, |meta| meta.len());
+    let building = "building the ISO";
+    let mirror = args.mirror.as_deref();
+    let built = domus_iso::build(&opened.fleet, mirror, &release, &progress).context(building)?;
+    let mut work = WorkLock::open(&opened.root)?;
+    if !work.lock.releases.contains_key(&version) && !args.unsigned {
+        warn_of_old_targets(&opened.root, release.least_serial);
+    }
+    let (releases, relock) = (&mut work.lock.releases, args.relock);
+    let raise = "raise [release] version in domus.toml";
+    if let Err(refusal) = enter(
+        releases,
+        version.clone(),
+        built.digest,
+        relock,
+        "release",
+        raise,
+    ) {
+        eprintln!("{refusal}");
+        return Ok(ExitCode::from(3));
+    }
+    let unchanged = built.deliver(&to).context(building)?;
+    work.write(version, &built.etc)?;
+    let size = to.metadata().map_or(0, |meta| meta.len());
     if args.json {
         let report = Report {
-            path: &built.path,
+            path: &to,
             size,
-            unchanged: built.unchanged,
+            unchanged,
             manifest: &built.manifest,
         };
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        let state = if built.unchanged {
-            "unchanged"
-        } else {
-            "built"
-        };
+        let state = if unchanged { "unchanged" } else { "built" };
         println!(
             "{}   {state}   {} MiB   {}",
             title(&built.manifest),
@@ -130,26 +146,25 @@ fn release(opened: &Opened, unsigned: bool) -> Result<Option<ReleaseIdentity>> {
         version: opened.fleet.release.version.clone(),
         unsigned,
         least_serial: match &trust {
-            Some(_) => newest_target(&opened.root)?,
+            Some(_) => opened.fleet.release.least_serial,
             None => 0,
         },
         trust,
     }))
 }
 
-/// The serial of the newest target that the repository knows of: no host that this release
-/// installs goes back behind it.
-fn newest_target(root: &Path) -> Result<u32> {
-    let Ok(repo) = Repo::discover(root) else {
-        return Ok(0);
-    };
-    let Some(id) = repo.targets()? else {
-        return Ok(0);
-    };
-    Ok(repo
-        .statement(&id)?
-        .target
-        .map_or(0, |target| target.serial))
+/// Says if hosts that are installed with a new release would take targets that are long outdated.
+fn warn_of_old_targets(root: &Path, least: u32) {
+    let repo = Repo::discover(root).ok();
+    let newest = repo.and_then(|repo| repo.statement(TARGETS_REF).ok()?.target);
+    let newest = newest.map_or(0, |target| target.serial);
+    if newest > least {
+        eprintln!(
+            "warning: the newest target is {newest}, and a host that is installed with this new \
+             release would take any from {least} on; write least-serial = {newest} into [release] \
+             of domus.toml"
+        );
+    }
 }
 
 fn verify(args: &Verify) -> Result<ExitCode> {

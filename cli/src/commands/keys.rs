@@ -48,7 +48,7 @@ enum Command {
     Add(Add),
     /// Take a key out: nothing that it signed is taken any more
     Revoke {
-        /// Whose
+        /// Whose key it is
         name: Name,
         /// How many root keys must sign from now on
         #[arg(long, value_name = "N")]
@@ -56,7 +56,7 @@ enum Command {
     },
     /// Put another key in the place of somebody's
     Rotate {
-        /// Whose
+        /// Whose key it is
         name: Name,
         /// The public part of the new one
         public: PathBuf,
@@ -88,7 +88,7 @@ struct List {
 
 #[derive(Debug, clap::Args)]
 struct Add {
-    /// Whose
+    /// Whose key it is
     name: Name,
     /// The public part of the key
     public: PathBuf,

@@ -35,6 +35,9 @@ pub(crate) struct Args {
         default_value = "*"
     )]
     on: Vec<Selector>,
+    /// Only hosts that run this release take it: a version in domus.lock
+    #[arg(long, value_name = "VERSION")]
+    release: Option<String>,
     /// A directory of the fleet's repository, or one below it
     #[arg(short = 'C', long = "dir", default_value = ".")]
     dir: PathBuf,
@@ -81,14 +84,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let serial = before.as_ref().and_then(|it| it.target.as_ref());
     let serial = serial.map_or(0, |target| target.serial);
     let serial = serial.checked_add(1).context("there is no higher serial")?;
-    let release = fleet.release.version.clone();
-    let target = Target::new(
-        fleet.name.clone(),
-        serial,
-        args.on.clone(),
-        commit.id.clone(),
-        release,
-    );
+    let (name, hosts, id) = (fleet.name.clone(), args.on.clone(), commit.id.clone());
+    let mut target = Target::new(name, serial, hosts, id);
+    if let Some(version) = &args.release {
+        target.release_id = Some(locked(&fleet, version)?);
+        target.release = Some(version.clone());
+    }
     let trusted = match args.unsigned {
         true => None,
         false => Some(Trusted::find(args, &repo, &commit, before.as_ref())?),
@@ -137,13 +138,15 @@ impl Report<'_> {
             release,
             ..
         } = self.target;
+        let release = release.as_ref();
+        let release = release.map_or(String::new(), |it| format!(" on release {it}"));
         let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
         let signed = match &self.signed_by {
             Some(name) => format!("signed by {name}"),
             None => "signed by NOBODY".to_owned(),
         };
         println!(
-            "target {serial}   {} -> {} on release {release}   {:?}   {signed}",
+            "target {serial}   {} -> {}{release}   {:?}   {signed}",
             hosts.join(","),
             short(commit),
             self.summary
@@ -173,6 +176,17 @@ fn prove(args: &Args, commit: &Commit) -> Result<Fleet> {
             bail!("nothing was published: the fleet has {errors} error(s) at {commit}")
         }
     }
+}
+
+/// The id of a release that the commit's `domus.lock` names.
+fn locked(fleet: &Fleet, version: &str) -> Result<String> {
+    let releases = &fleet.locked.releases;
+    let known: Vec<&str> = releases.keys().map(String::as_str).collect();
+    let known = known.join(", ");
+    let locked = releases.get(version).with_context(|| {
+        format!("domus.lock of that commit has no release {version}; it has: {known}")
+    })?;
+    Ok(locked.hex())
 }
 
 /// Where hosts pull from, if it shall go there.

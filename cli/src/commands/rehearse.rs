@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// The fleet's repository, or a directory below it
     #[arg(long, short = 'C', default_value = ".")]
     dir: PathBuf,
-    /// The ISO; without one, that of the fleet's release in build/
+    /// The ISO; without one, that of the host's release in build/
     #[arg(long)]
     iso: Option<PathBuf>,
     /// Boot by UEFI (OVMF), from a USB stick unless --medium says otherwise
@@ -91,15 +91,22 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         root: root.clone(),
         fleet: fleet.clone(),
     };
-    let iso = args.iso.clone().unwrap_or_else(|| opened.iso());
+    let iso = args
+        .iso
+        .clone()
+        .unwrap_or_else(|| opened.iso(&host.release));
     ensure!(
         iso.is_file(),
-        "{} is not there: `domus iso build` makes it",
+        "{} is not there: `domus iso build` makes it, of a commit whose release it is",
         iso.display()
     );
     let manifest = domus_iso::verify(&iso)?.manifest;
     let repo = Repo::open(&root)?;
     let statement = statement(&repo, &fleet, host, &commit, manifest.payload.unsigned)?;
+    // An ISO that is named may be any; else it is the one that the commit means.
+    if args.iso.is_none() {
+        ensure_locked(&fleet, host, &iso, &manifest.id)?;
+    }
     let directory = args.output.clone();
     let directory =
         directory.unwrap_or_else(|| root.join("build/rehearse").join(host.name.as_str()));
@@ -163,6 +170,21 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Makes sure that the ISO is the release that the commit wants of the host, if the commit knows.
+fn ensure_locked(fleet: &Fleet, host: &Host, iso: &Path, id: &str) -> Result<()> {
+    let version = &host.release;
+    let Some(locked) = fleet.locked.releases.get(version) else {
+        return Ok(());
+    };
+    ensure!(
+        id == locked.hex(),
+        "the commit's domus.lock has release {version} as {locked}, and {} is sha256:{id}: \
+         build the ISO and commit domus.lock, or name it with --iso",
+        iso.display()
+    );
+    Ok(())
 }
 
 /// What says that the host shall run the commit: in a fleet whose hosts follow targets, one that

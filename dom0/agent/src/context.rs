@@ -102,6 +102,13 @@ impl Context {
         (version, self.record["release_id"].as_str())
     }
 
+    /// The release that the commit wants of this host, if another one booted it.
+    pub(crate) fn other_release(&self) -> Option<String> {
+        let runs = &self.identity.as_ref()?.version;
+        let wanted = &self.host.release;
+        (wanted != runs).then(|| wanted.clone())
+    }
+
     /// The domU `name`.
     ///
     /// # Errors

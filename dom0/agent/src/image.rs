@@ -5,10 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use domus_model::lock::Sha256;
 use domus_model::manifest::{IMAGE_MANIFEST, INITRD, ImageManifest, KERNEL, ROOT};
 use domus_model::names::ImageRef;
+use domus_system::digest;
 
 use crate::paths::Paths;
+use crate::verified::ensure_verified;
 
 /// An image that is all there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,14 +22,14 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Finds an image and makes sure that it is whole, by the sizes of its files: reading them to
-    /// compare digests would take longer than starting the domU.
+    /// Finds an image and makes sure that it is whole: by the sizes of its files, and if the commit
+    /// has `locked` its name, by their digests, too.
     ///
     /// # Errors
-    /// It is not there, or something of it is missing or has another size.
-    pub(crate) fn find(paths: &Paths, image: &ImageRef) -> Result<Self> {
+    /// It is not there or another, or something of it is missing or not what its manifest says.
+    pub(crate) fn find(paths: &Paths, image: &ImageRef, locked: Option<&Sha256>) -> Result<Self> {
         let dir = paths.image(image);
-        let manifest = read(&dir.join(IMAGE_MANIFEST)).with_context(|| {
+        let (text, manifest) = read(&dir.join(IMAGE_MANIFEST)).with_context(|| {
             let from = format!("`domus image build {}`", image.name);
             let dir = dir.display();
             format!("image {image} is not on this host (copy what {from} made to {dir}/)")
@@ -37,19 +40,42 @@ impl Image {
             "{}/ holds the image {is}, not {image}",
             dir.display()
         );
+        if let Some(locked) = locked {
+            ensure_locked(image, &text, locked, &dir)?;
+        }
         let file = |name| whole(&dir, &manifest, name);
         let found = || -> Result<Self> {
+            let files = [file(ROOT)?, file(KERNEL)?, file(INITRD)?];
+            if locked.is_some() {
+                ensure_verified(&paths.verified(image), &files)?;
+            }
+            let [root, kernel, initrd] = files.map(|(path, _)| path);
             Ok(Self {
-                root: file(ROOT)?,
-                kernel: file(KERNEL)?,
-                initrd: file(INITRD)?,
+                root,
+                kernel,
+                initrd,
             })
         };
         found().with_context(|| format!("image {image} is damaged: copy it to this host again"))
     }
 }
 
-fn read(path: &Path) -> Result<ImageManifest> {
+/// Makes sure that the manifest is the one that the commit means.
+fn ensure_locked(image: &ImageRef, manifest: &[u8], locked: &Sha256, dir: &Path) -> Result<()> {
+    let found = Sha256::from_hex(&digest::of_bytes(manifest))?;
+    ensure!(
+        found == *locked,
+        "image {image} on this host is another than the commit means: {}/{IMAGE_MANIFEST} is \
+         {found}, domus.lock says {locked}; copy the image that was built for this commit to this \
+         host, or commit the domus.lock that `domus image build {}` wrote for the one here",
+        dir.display(),
+        image.name
+    );
+    Ok(())
+}
+
+/// The manifest, and the bytes that it was read from.
+fn read(path: &Path) -> Result<(Vec<u8>, ImageManifest)> {
     let text = fs::read(path).with_context(|| path.display().to_string())?;
     let manifest: ImageManifest =
         serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
@@ -59,10 +85,11 @@ fn read(path: &Path) -> Result<ImageManifest> {
         "{}: has version {version}, this release knows 1",
         path.display()
     );
-    Ok(manifest)
+    Ok((text, manifest))
 }
 
-fn whole(dir: &Path, manifest: &ImageManifest, name: &str) -> Result<PathBuf> {
+/// A file of the image that has its size, and the digest that it should have.
+fn whole<'m>(dir: &Path, manifest: &'m ImageManifest, name: &str) -> Result<(PathBuf, &'m str)> {
     let path = dir.join(name);
     let entry = manifest
         .files
@@ -77,7 +104,7 @@ fn whole(dir: &Path, manifest: &ImageManifest, name: &str) -> Result<PathBuf> {
         "{} has {size} bytes instead of {wanted}",
         path.display()
     );
-    Ok(path)
+    Ok((path, &entry.sha256))
 }
 
 #[cfg(test)]
@@ -97,7 +124,7 @@ mod tests {
                 name.into(),
                 FileEntry {
                     size: name.len() as u64,
-                    sha256: "0".into(),
+                    sha256: digest::of_bytes(name),
                 },
             );
         }
@@ -120,7 +147,7 @@ mod tests {
         let refusal = || {
             format!(
                 "{:#}",
-                Image::find(&paths, &image("base@1")).expect_err("refused")
+                Image::find(&paths, &image("base@1"), None).expect_err("refused")
             )
         };
         let missing = refusal();
@@ -137,7 +164,7 @@ mod tests {
 
         fs::create_dir_all(&there).expect("mkdir");
         write(&there, "base@1");
-        let found = Image::find(&paths, &image("base@1")).expect("whole");
+        let found = Image::find(&paths, &image("base@1"), None).expect("whole");
         assert_eq!(found.kernel, there.join("vmlinux"));
 
         fs::write(there.join(ROOT), "short").expect("write");
@@ -155,5 +182,31 @@ mod tests {
             "{}",
             refusal()
         );
+    }
+
+    #[test]
+    fn a_locked_image_is_the_one_that_the_commit_means() {
+        let dir = tempfile::tempdir().expect("dir");
+        let paths = Paths::below(dir.path());
+        let there = dir.path().join("config/images/base@1");
+        fs::create_dir_all(&there).expect("mkdir");
+        write(&there, "base@1");
+        let manifest = digest::of_file(&there.join(IMAGE_MANIFEST)).expect("a digest");
+        let right = Sha256::from_hex(&manifest).expect("a digest");
+        let other = Sha256::from_hex(&"0".repeat(64)).expect("a digest");
+        let find = |locked| Image::find(&paths, &image("base@1"), Some(locked));
+        find(&right).expect("whole");
+        let refused = format!("{:#}", find(&other).expect_err("another"));
+        for part in [right.to_string(), other.to_string()] {
+            assert!(refused.contains(&part), "{refused}");
+        }
+        assert!(refused.contains("`domus image build base`"), "{refused}");
+
+        // Another content of the same size is seen only where digests count.
+        fs::write(there.join(ROOT), "ROOT.img").expect("write");
+        Image::find(&paths, &image("base@1"), None).expect("by size");
+        let refused = format!("{:#}", find(&right).expect_err("damaged"));
+        assert!(refused.contains("is damaged"), "{refused}");
+        assert!(refused.contains("root.img has the SHA-256"), "{refused}");
     }
 }

@@ -20,6 +20,7 @@ mod start;
 mod status;
 mod steps;
 mod stop;
+mod verified;
 mod volume;
 
 use std::fmt;

@@ -89,6 +89,11 @@ impl Paths {
         self.domus().join(name.as_str())
     }
 
+    /// Remembers which files of an image were read and found right.
+    pub(crate) fn verified(&self, image: &ImageRef) -> PathBuf {
+        self.ram().join("images").join(image.to_string())
+    }
+
     pub(crate) fn images(&self) -> PathBuf {
         self.at(IMAGES)
     }

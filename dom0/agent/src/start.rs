@@ -29,7 +29,8 @@ const XEN_LOG: &str = "/var/log/libvirt/libxl/libxl-driver.log";
 /// # Errors
 /// The image is not there, a volume cannot be had, a bridge is missing, or Xen refuses.
 pub(crate) fn start(context: &Context, hypervisor: &Hypervisor, domu: &DomU) -> Result<u32> {
-    let image = Image::find(&context.paths, &domu.image)?;
+    let locked = context.wanted.locked.images.get(&domu.image);
+    let image = Image::find(&context.paths, &domu.image, locked)?;
     let config = config_disk::write(context, domu)?;
     let pool = &context.host.storage.domus;
     let volumes = domu.disks.iter();

@@ -34,6 +34,8 @@ pub(crate) struct HostStatus {
     release: Option<String>,
     domus: Vec<DomuStatus>,
     strays: Vec<String>,
+    /// The release that the commit wants of this host, if it is another.
+    wanted_release: Option<String>,
     /// The commit that is booted next, if it is another.
     next: Option<String>,
     /// Why no new commit could be taken last time.
@@ -93,6 +95,7 @@ impl HostStatus {
             release: context.release.clone(),
             domus,
             strays,
+            wanted_release: context.other_release(),
             next: generations::next(context),
             pull_failure: Last::read(context).error,
             problems: context.problems.clone(),
@@ -119,18 +122,20 @@ impl HostStatus {
             false => render(&self.domus),
         };
         let strays = strays_line(&self.strays);
+        let other = self.wanted_release.as_ref();
+        let other = other.map(|it| format!("{host}: release {it} is wanted; boot its medium\n"));
         let next = self.next.as_deref().map(short);
         let next = next.map(|next| format!("{host}: {next} is booted next\n"));
         let pull = self.pull_failure.as_ref();
         let pull = pull.map(|reason| format!("{host}: no new commit was taken: {reason}\n"));
-        let [next, pull] = [next, pull].map(Option::unwrap_or_default);
+        let [other, next, pull] = [other, next, pull].map(Option::unwrap_or_default);
         let problems: String = self
             .problems
             .iter()
             .map(|it| format!("{host}: {it}\n"))
             .collect();
         format!(
-            "{host}   release {release}   commit {commit}   {statement}{follows}\n\n{domus}{strays}{next}{pull}{problems}"
+            "{host}   release {release}   commit {commit}   {statement}{follows}\n\n{domus}{strays}{other}{next}{pull}{problems}"
         )
     }
 }

@@ -135,6 +135,31 @@ fn one_that_cannot_start_does_not_hold_up_others_and_says_why() {
 }
 
 #[test]
+fn only_the_image_that_the_commit_means_is_started() {
+    root_only();
+    let host = Host::new(&[("db", ""), ("web", "")], "");
+    host.give_image();
+    let manifest = host.at("config/images/base@1/manifest.json");
+    let right = domus_system::digest::of_file(&manifest).expect("a digest");
+    let lock = |digest: &str| {
+        let text = format!("version = 1\n[images]\n\"base@1\" = \"sha256:{digest}\"\n");
+        host.write("run/domus/slice/domus.lock", &text);
+    };
+    let wrong = "0".repeat(64);
+    lock(&wrong);
+    let refused = host.run(&["apply"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    for part in ["image base@1 on this host is another", &right, &wrong] {
+        assert!(refused.stdout.contains(part), "{refused:?}");
+    }
+    assert_eq!(host.loops(), Vec::<PathBuf>::new());
+    lock(&right);
+    assert_eq!(host.run(&["apply"]).code, 0);
+    let noted = fs::read_to_string(host.at("run/domus/images/base@1")).expect("a note");
+    assert_eq!(noted.lines().count(), 3, "each file was read once: {noted}");
+}
+
+#[test]
 fn a_failed_attempt_leaves_no_loop_device() {
     root_only();
     let host = Host::new(&[("db", DISK)], "");

@@ -145,7 +145,7 @@ impl Signed {
     /// Publishes a commit, signed by somebody with the next serial.
     fn publish(&self, of: &str, commit: &str, hosts: &[&str]) -> String {
         let (before, serial) = self.newest.borrow().clone();
-        let target = self.target(of, commit, hosts, before.as_deref(), serial + 1, "1");
+        let target = self.target(of, commit, hosts, before.as_deref(), serial + 1, None);
         *self.newest.borrow_mut() = (Some(target.clone()), serial + 1);
         self.push(&target);
         target
@@ -158,12 +158,13 @@ impl Signed {
         hosts: &[&str],
         before: Option<&str>,
         serial: u32,
-        release: &str,
+        release: Option<&str>,
     ) -> String {
         let repo = Repo::open(&self.fleet.work).expect("open");
         let hosts = hosts.iter().map(|it| it.parse().expect("hosts")).collect();
         let fleet = "example".parse().expect("a name");
-        let target = Target::new(fleet, serial, hosts, commit.into(), release.into());
+        let mut target = Target::new(fleet, serial, hosts, commit.into());
+        target.release = release.map(str::to_owned);
         let chain = chain(&self.fleet.work);
         let new = NewTarget {
             target: &target,
@@ -334,13 +335,13 @@ fn a_stolen_key_is_revoked() {
     signed.takes(&third);
     let (before, serial) = signed.newest.borrow().clone();
     let evil = signed.web("bob", "192MiB");
-    let stolen = signed.target("bob", &evil, &["*"], before.as_deref(), serial + 1, "1");
+    let stolen = signed.target("bob", &evil, &["*"], before.as_deref(), serial + 1, None);
     signed.push(&stolen);
     signed.refused("which trust.toml (serial 3) does not have");
     // Nor with the trust of before, in which Bob has a say.
     signed.fleet.git(&["checkout", "-q", &second]);
     fs::remove_file(signed.fleet.work.join("trust/2.toml")).unwrap_or_default();
-    let stolen = signed.target("bob", &second, &["*"], before.as_deref(), serial + 1, "1");
+    let stolen = signed.target("bob", &second, &["*"], before.as_deref(), serial + 1, None);
     signed.push(&stolen);
     signed.refused("which trust.toml (serial 3) does not have");
     // Nor on the disk, where the host has seen the newer one.
@@ -390,7 +391,7 @@ fn an_old_target_is_not_taken_again_not_even_by_a_rebuilt_host() {
         signed.refused("was seen before");
     }
     // Another one with the same serial.
-    let twin = signed.target("alice", &second, &["*"], Some(&old), 3, "1");
+    let twin = signed.target("alice", &second, &["*"], Some(&old), 3, None);
     signed.push(&twin);
     signed.refused("two targets 3");
     // Targets that vanish, and a remote that does.
@@ -417,30 +418,30 @@ fn what_is_for_another_fleet_or_release_stays_out() {
     let second = signed.web("alice", "128MiB");
     let (before, serial) = signed.newest.borrow().clone();
     let before = before.as_deref();
-    let other = signed.target("alice", &second, &["*"], before, serial + 1, "2");
+    let other = signed.target("alice", &second, &["*"], before, serial + 1, Some("2"));
     signed.push(&other);
     signed.refused("is for the release 2");
     // Nobody signed the commit that it names; nobody signed the target.
     signed.fleet.set_web("160MiB");
     let unsigned = signed.fleet.commit("unsigned");
-    let target = signed.target("alice", &unsigned, &["*"], before, serial + 2, "1");
+    let target = signed.target("alice", &unsigned, &["*"], before, serial + 2, None);
     signed.push(&target);
     signed.refused("is signed by nobody");
     let stranger = signed.web("mallory", "160MiB");
-    let target = signed.target("alice", &stranger, &["*"], before, serial + 3, "1");
+    let target = signed.target("alice", &stranger, &["*"], before, serial + 3, None);
     signed.push(&target);
     signed.refused("does not have");
-    let target = signed.target("mallory", &second, &["*"], before, serial + 4, "1");
+    let target = signed.target("mallory", &second, &["*"], before, serial + 4, None);
     signed.push(&target);
     signed.refused("does not have");
     // Who only commits publishes nothing.
     let keys = [("alice", EVERYTHING), ("erin", &[Role::Commit])];
     signed.trust(1, &keys, &["alice"]);
     let third = signed.web("erin", "192MiB");
-    let target = signed.target("erin", &third, &["*"], before, serial + 5, "1");
+    let target = signed.target("erin", &third, &["*"], before, serial + 5, None);
     signed.push(&target);
     signed.refused("erin, who has not the role publish");
-    let target = signed.target("alice", &third, &["*"], before, serial + 6, "1");
+    let target = signed.target("alice", &third, &["*"], before, serial + 6, None);
     signed.push(&target);
     signed.takes(&third);
 }

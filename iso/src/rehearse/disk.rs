@@ -6,16 +6,18 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use domus_build::files::{self, Added, What};
 use domus_build::roottar;
 use domus_build::toolroot::ToolRoot;
 use domus_model::boot::HOST_KEY;
 use domus_model::fleet::{Backing, Disk, VolumePool};
+use domus_model::lock::Sha256;
 use domus_model::manifest::{IMAGE_MANIFEST, ImageManifest};
 use domus_model::marker::{MARKER_PATH, Marker};
 use domus_repo::Repo;
 use domus_system::atomic::Pending;
+use domus_system::digest;
 
 use super::Script;
 
@@ -87,6 +89,16 @@ fn images(script: &Script<'_>) -> Result<Vec<Added>> {
         })?;
         let parsed: ImageManifest = serde_json::from_slice(&text)
             .with_context(|| format!("reading {}", manifest.display()))?;
+        let locked = script.fleet.locked.images.get(image);
+        if let Some(locked) = locked.map(Sha256::hex) {
+            let built = digest::of_bytes(&text);
+            ensure!(
+                built == locked,
+                "the commit's domus.lock has {image} as sha256:{locked}, and {} is \
+                 sha256:{built}: build the image and commit domus.lock",
+                manifest.display()
+            );
+        }
         added.push(Added::directory(&format!("images/{image}")));
         for name in parsed
             .files

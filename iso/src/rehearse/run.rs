@@ -275,7 +275,7 @@ impl Session {
         };
         let rehearsal = Rehearsal {
             host: script.host.name.clone(),
-            release: script.fleet.release.version.clone(),
+            release: script.host.release.clone(),
             commit: script.commit.to_owned(),
             firmware: script.firmware,
             accelerator: accelerator.name().into(),

@@ -5,7 +5,8 @@ use super::differences::differences;
 use super::impact::of_domu;
 use super::words::{setting, words};
 use super::{Impact, Observed, Side, Step, Subject, json, view};
-use crate::fleet::{DomU, Host};
+use crate::fleet::{DomU, Fleet, Host};
+use crate::lock::LOCK;
 use crate::names::Name;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,6 +35,7 @@ pub(super) fn steps(from: Side<'_>, to: Side<'_>, observed: &Observed, steps: &m
                     let reason = format!("left there: {volumes}; copy first");
                     steps.push(recreated(after, what, &reason));
                 }
+                relocked(after, from.fleet, to.fleet, steps);
                 changed(before, after, steps);
             }
             (None, Some(after)) => steps.push(arrived(after, from.elsewhere.get(name))),
@@ -75,6 +77,22 @@ fn changed(from: &DomU, to: &DomU, steps: &mut Vec<Step>) {
     let reason = "a domU reads its layers when it starts";
     let rule = |_: &str| (Impact::DomuRestart, Some(reason.to_owned()));
     steps.extend(view::steps(&subject, &from.layers, &to.layers, rule));
+}
+
+/// The name of its image stands for other bytes than it did.
+fn relocked(domu: &DomU, from: &Fleet, to: &Fleet, steps: &mut Vec<Step>) {
+    let image = &domu.image;
+    let [from, to] = [from, to].map(|fleet| fleet.locked.images.get(image));
+    if from.is_some() && to.is_some() && from != to {
+        let (impact, reason) = of_domu(&["image"], None);
+        steps.push(Step {
+            impact,
+            subject: Subject::DomU(domu.name.clone()),
+            what: format!("image {image} is another one"),
+            source: Some(LOCK.to_owned()),
+            reason,
+        });
+    }
 }
 
 fn recreated(domu: &DomU, what: &str, reason: &str) -> Step {

@@ -16,6 +16,7 @@ fn rule(impact: Impact, reason: &str) -> Rule {
 pub(super) fn of_host(path: &[&str]) -> Rule {
     match path {
         ["name"] => rule(Impact::HostReboot, "its name is its identity"),
+        ["release"] => rule(Impact::HostReboot, "it boots another release"),
         ["machine", "memory"] => rule(Impact::Live, "only what check counts with"),
         ["machine", "key"] => rule(Impact::Live, "only whom secrets are encrypted for"),
         ["machine", ..] => rule(
@@ -36,12 +37,16 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
 pub(super) fn of_fleet(path: &[&str]) -> Option<Rule> {
     Some(match path {
         ["name"] => rule(Impact::HostReboot, "a release runs hosts of one fleet only"),
+        // What each host boots is seen in that.
+        ["release", "version"] => return None,
+        ["release", "least-serial"] => rule(Impact::Live, "only what a release that is built says"),
         ["release", ..] | ["debian", "suite"] => {
             rule(Impact::HostReboot, "it is another release: build its ISO")
         }
         ["config", ..] => rule(Impact::Live, "it counts when hosts look next"),
-        // What is built of them is named by each domU; who may open secrets is in the secrets.
-        ["debian" | "images" | "operators" | "groups", ..] => return None,
+        // What is built of them is named by each domU; who may open secrets is in the secrets;
+        // what names stand for matters where somebody runs it.
+        ["debian" | "images" | "operators" | "groups" | "locked", ..] => return None,
         _ => (Impact::HostReboot, None),
     })
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Proof: every image that a domU starts from is made by a recipe, in that revision.
+//! Proof: every image that a domU starts from is made by a recipe, in that revision, and locked if
+//! any is.
 
 use super::instead;
 use crate::diagnostic::Diagnostic;
@@ -30,6 +31,16 @@ pub(super) fn prove(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<Diagno
                 .see(&revision.place, "")
                 .help(format!("write image = \"{made}\""));
             notes.push(note);
+            continue;
+        }
+        let locked = shared.lock.iter().flat_map(|lock| &lock.images);
+        let mut locked = locked.map(|(image, _)| &image.value).peekable();
+        if locked.peek().is_some() && !locked.any(|locked| *locked == image.value) {
+            let note = image
+                .place
+                .warning(format!("{} is not locked", image.value));
+            let help = format!("run `domus image build {name}`, and commit domus.lock");
+            notes.push(note.help(help));
         }
     }
 }

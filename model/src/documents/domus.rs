@@ -30,6 +30,7 @@ pub(crate) struct FleetDoc {
 pub(crate) struct ReleaseDoc {
     pub(crate) version: Option<At<String>>,
     pub(crate) dom0_memory: Option<At<Size>>,
+    pub(crate) least_serial: Option<At<u32>>,
     pub(crate) packages: Vec<At<String>>,
 }
 
@@ -92,9 +93,11 @@ impl FleetDoc {
 impl ReleaseDoc {
     fn read(table: &Table<'_>) -> Self {
         let memory = "what Xen gives dom0 at boot: the most a host can leave it";
+        let least = "the least serial of a target that hosts of this release take";
         Self {
             version: table.read("version", "its version", &RELEASE_VERSION),
             dom0_memory: table.read("dom0-memory", memory, &MEMORY),
+            least_serial: table.number("least-serial", least, 0..=u32::MAX),
             packages: table.list("packages", "more Debian packages in dom0", &PACKAGE),
         }
     }

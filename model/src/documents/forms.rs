@@ -4,6 +4,7 @@
 use super::shape::Shape;
 use crate::bad_value::{BadValue, quoted};
 use crate::fleet::{Address, Kind};
+use crate::lock::Sha256;
 use crate::names::{ImageRef, Name};
 use crate::units::{Interval, Mac, Size};
 use ipnet::IpNet;
@@ -89,6 +90,12 @@ pub(super) const fn name(example: &'static str) -> Form<Name> {
 pub(super) const IMAGE: Form<ImageRef> = Form {
     example: "base@1",
     pattern: r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?@[1-9][0-9]*$",
+    parse: str::parse,
+};
+
+pub(super) const DIGEST: Form<Sha256> = Form {
+    example: "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    pattern: r"^sha256:[0-9a-f]{64}$",
     parse: str::parse,
 };
 

@@ -5,7 +5,7 @@ use super::domu::DomUSettings;
 use super::forms::{ADDRESS, GATEWAY, MAC, MEMORY, UUID, name, size};
 use super::place::At;
 use super::table::{Table, VarsDoc};
-use super::words::{DIRECTORY, INTERFACE, SERIAL, SSH_KEY, VOLUME_GROUP};
+use super::words::{DIRECTORY, INTERFACE, RELEASE_VERSION, SERIAL, SSH_KEY, VOLUME_GROUP};
 use crate::fleet::{Address, VolumePool};
 use crate::names::Name;
 use crate::secrets::SshKey;
@@ -25,6 +25,7 @@ pub(crate) struct HostDoc {
 /// What a host may take from a group or the fleet.
 #[derive(Debug)]
 pub(crate) struct HostSettings {
+    pub(crate) release: Option<At<String>>,
     pub(crate) machine: Option<MachineDoc>,
     pub(crate) dom0: Option<Dom0Doc>,
     pub(crate) pool: Option<VolumePool>,
@@ -83,7 +84,9 @@ impl HostSettings {
     pub(super) fn read(table: &Table<'_>) -> Self {
         let machine = "how the boot recognises this host, and what it has";
         let networks = "a bridge of this name, to which domUs' cards are joined";
+        let release = "the release that it boots, if not the fleet's";
         Self {
+            release: table.read("release", release, &RELEASE_VERSION),
             machine: table.table("machine", machine, MachineDoc::read),
             dom0: table.table("dom0", "what dom0 has of it", Dom0Doc::read),
             pool: table

@@ -33,6 +33,8 @@ pub(crate) enum Shape {
     Tables(Keys),
     /// A table of tables that have names for keys.
     Named(Box<Shape>, Keys),
+    /// A table of strings that have names for keys: the shapes of both.
+    NamedTexts(Box<Shape>, Box<Shape>),
     /// A table of variables.
     Vars,
 }

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The documents that all hosts share: the fleet's own, and the recipes of images.
 
+use super::lock;
 use super::parse::{self, Doc};
 use super::table::Layer;
-use super::{FleetDoc, HostsDoc, LayerDoc, RecipeDoc, VarsDoc, read_trust};
-use crate::diagnostic::Diagnostic;
+use super::{FleetDoc, HostsDoc, LayerDoc, LockDoc, RecipeDoc, VarsDoc, read_trust};
+use crate::contents::EtcList;
+use crate::diagnostic::{Diagnostic, Place};
 use crate::files::Documents;
+use crate::lock::LOCK;
 use crate::names::Name;
 use crate::trust::{self, Chain, Trust};
 use std::collections::BTreeMap;
@@ -28,6 +31,10 @@ pub(crate) struct Shared<'t> {
     pub(crate) images: BTreeMap<String, Doc<RecipeDoc>>,
     /// Who may sign what, if somebody has to.
     pub(crate) trust: Option<SignedTrust>,
+    /// What names stand for, if somebody has written that.
+    pub(crate) lock: Option<LockDoc>,
+    /// What images and releases have in `/etc`, by their names.
+    pub(crate) lists: BTreeMap<String, EtcList>,
 }
 
 /// `trust.toml`, and how it came to be.
@@ -74,6 +81,8 @@ impl<'t> Shared<'t> {
             groups: BTreeMap::new(),
             images: BTreeMap::new(),
             trust: None,
+            lock: None,
+            lists: BTreeMap::new(),
         };
         for group in files.directories("groups/") {
             let (name, directory) = (format!("@{group}"), format!("groups/{group}"));
@@ -93,6 +102,13 @@ impl<'t> Shared<'t> {
                     name: None,
                     body,
                 });
+            } else if &**path == LOCK {
+                shared.lock = lock::read(&file, content, notes);
+            } else if let Some(name) = EtcList::name_of(path) {
+                let list = list(&file, content).map_err(|problem| notes.push(problem));
+                shared
+                    .lists
+                    .extend(list.map(|list| (name.to_owned(), list)));
             } else if &**path == "global/hosts" {
                 let text = parse::text(&file, content).map_err(|problem| notes.push(problem));
                 shared.hosts = text.ok().map(|text| HostsDoc::read(&file, text, notes));
@@ -150,4 +166,20 @@ impl<'t> Shared<'t> {
         layers.extend(defaults.and_then(|defaults| defaults.below(part)));
         layers
     }
+}
+
+/// The list in the file at `path`.
+fn list(path: &Arc<str>, content: Result<&[u8], &str>) -> Result<EtcList, Diagnostic> {
+    let text = parse::text(path, content)?;
+    EtcList::parse(text).map_err(|number| {
+        let before = text.split_inclusive('\n').take(number);
+        let start: usize = before.map(str::len).sum();
+        let line = text[start..].lines().next().unwrap_or_default();
+        Place::new(
+            path,
+            start..start + line.len().max(1).min(text.len() - start),
+        )
+        .error("this line is no path below /etc, or not in order")
+        .help("delete this file, and build the image or ISO again, which writes it")
+    })
 }

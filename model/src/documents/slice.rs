@@ -103,6 +103,14 @@ impl HostDocs {
                 own.map_or(Vec::new(), |own| parse::trace(own, &below, DomUDoc::read))
             }
         };
+        let own = origins.iter().any(|origin| origin.setting == "release");
+        let release = shared
+            .fleet()
+            .and_then(|fleet| fleet.release.version.as_ref());
+        if let (None, false, Some(release)) = (domu, own, release) {
+            let (setting, place) = ("release".to_owned(), release.place.clone());
+            origins.push(Origin { setting, place });
+        }
         let docs = Self::read(shared, "", files, &BTreeMap::new(), &mut Vec::new());
         let of_host = docs.host.iter().filter_map(|doc| doc.body.as_ref());
         let of_host = of_host.map(|host| &host.vars);

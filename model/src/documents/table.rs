@@ -7,6 +7,7 @@
 //! where each value came from, and describes what there is to say.
 
 mod header;
+mod named;
 mod nested;
 mod vars;
 

@@ -2,7 +2,7 @@
 //! Hosts and their domUs.
 
 use super::layers::Layers;
-use super::{dom0_memory, domu_memory, value, values, vars};
+use super::{dom0_memory, domu_memory, host_release, value, values, vars};
 use crate::documents::{
     At, DiskDoc, Doc, DomUDoc, HostDocs, MachineDoc, NetworkDoc, Shared, VarsDoc, VifDoc, Written,
 };
@@ -33,6 +33,7 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> 
     let domus = domus.collect::<Option<Vec<DomU>>>()?.into_iter();
     Some(Host {
         name: doc.name.clone()?,
+        release: host_release(settings, fleet),
         machine: machine(settings.machine.as_ref()?)?,
         dom0: Dom0 {
             memory: dom0_memory(settings, fleet),

@@ -20,9 +20,10 @@ pub struct Target {
     pub hosts: Vec<Selector>,
     /// The commit, 40 hexadecimal digits.
     pub commit: String,
-    /// The version of the release.
-    pub release: String,
-    /// The release's id, where `domus.lock` has it.
+    /// The version of the release that they must run; without it, whichever they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// That release's id, where `domus.lock` has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release_id: Option<String>,
 }
@@ -50,20 +51,14 @@ impl Target {
     pub const LONGEST: usize = 64 << 10;
 
     /// What a publisher says.
-    pub fn new(
-        fleet: Name,
-        serial: u32,
-        hosts: Vec<Selector>,
-        commit: String,
-        release: String,
-    ) -> Self {
+    pub fn new(fleet: Name, serial: u32, hosts: Vec<Selector>, commit: String) -> Self {
         Self {
             version: 1,
             fleet,
             serial,
             hosts,
             commit,
-            release,
+            release: None,
             release_id: None,
         }
     }
@@ -116,15 +111,18 @@ impl Target {
         }
     }
 
-    /// Makes sure that it is for this release.
+    /// Makes sure that it is for this release, if for one.
     ///
     /// # Errors
     /// It is for another.
     pub fn ensure_release(&self, version: &str, id: Option<&str>) -> Result<(), TargetError> {
-        let is_other = self.release != version
+        let Some(release) = &self.release else {
+            return Ok(());
+        };
+        let is_other = release != version
             || matches!((self.release_id.as_deref(), id), (Some(a), Some(b)) if a != b);
         match is_other {
-            true => Err(TargetError::Release(self.release.clone())),
+            true => Err(TargetError::Release(release.clone())),
             false => Ok(()),
         }
     }

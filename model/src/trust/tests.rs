@@ -243,7 +243,9 @@ fn a_target_says_who_runs_what() {
     let commit = "8c1d02e0".repeat(5);
     let fleet: Name = "example".parse().expect("a name");
     let hosts = vec!["@web".parse().expect("a group")];
-    let target = Target::new(fleet.clone(), 12, hosts, commit, "2026.11".into());
+    let mut target = Target::new(fleet.clone(), 12, hosts, commit);
+    assert_eq!(target.ensure_release("2026.12", None), Ok(()));
+    target.release = Some("2026.11".into());
     let text = target.render();
     assert_eq!(Target::parse(text.as_bytes()), Ok(target.clone()));
 

@@ -13,6 +13,7 @@ use std::process::{Command, Output};
 use domus_model::etc::stable_uuid;
 use domus_model::fleet::Kind;
 use domus_model::report::{REPORT_NODE, Report};
+use domus_system::digest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -51,7 +52,7 @@ impl Host {
         host.write("run/domus/slice/pservers/alpha/host.toml", &document);
         host.write(
             "run/domus/slice/domus.toml",
-            "version = 1\nfleet = \"example\"\n",
+            "version = 1\nfleet = \"example\"\n[release]\nversion = \"7\"\n",
         );
         host.write(
             "run/domus/slice/images/base.toml",
@@ -119,7 +120,8 @@ impl Host {
         let mut files = serde_json::Map::new();
         for name in ["root.img", "vmlinux", "initrd.img"] {
             self.write(&format!("config/images/base@1/{name}"), &"x".repeat(8192));
-            files.insert(name.into(), json!({"size": 8192, "sha256": "0"}));
+            let sha256 = digest::of_bytes("x".repeat(8192));
+            files.insert(name.into(), json!({"size": 8192, "sha256": sha256}));
         }
         let manifest = json!({
             "version": 1, "image": "base@1", "suite": "trixie", "inputs": "0",
