@@ -6,7 +6,7 @@
 use crate::contents::EtcList;
 use crate::layers::Layer;
 use crate::lock::Lock;
-use crate::names::{ImageRef, Name};
+use crate::names::{Hosts, ImageRef, Name};
 use crate::secrets::{Recipient, SshKey};
 use crate::units::{Interval, Mac, Size};
 use ipnet::IpNet;
@@ -245,6 +245,9 @@ pub struct DomU {
     pub vcpus: u32,
     /// The domUs of this host that start before it. There are no cycles.
     pub after: Vec<Name>,
+    /// Where it may run besides the host that has it.
+    #[serde(rename = "may-run-on")]
+    pub may_run_on: Vec<Hosts>,
     /// Its network cards, in order.
     #[serde(rename = "network")]
     pub vifs: Vec<Vif>,

@@ -54,6 +54,7 @@ pub(super) fn of_fleet(path: &[&str]) -> Option<Rule> {
 pub(super) fn of_domu(path: &[&str], size: Option<Ordering>) -> Rule {
     match path {
         ["after"] => rule(Impact::Live, "it counts when it starts next"),
+        ["may-run-on"] => rule(Impact::Live, "nothing moves it by itself"),
         ["vars", ..] => (Impact::Live, None),
         ["memory"] => rule(
             Impact::DomuRestart,

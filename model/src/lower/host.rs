@@ -88,6 +88,7 @@ fn domu(fleet: Name, doc: &Doc<DomUDoc>, lower: &[&VarsDoc], layers: Vec<Layer>)
         memory: domu_memory(settings),
         vcpus: value(&settings.vcpus).unwrap_or(1),
         after: values(&settings.after),
+        may_run_on: values(&settings.may_run_on),
         vifs,
         disks,
         vars: vars(lower.iter().copied().chain([&domu.vars])),
