@@ -176,6 +176,8 @@ pub enum VolumePool {
 pub struct Network {
     /// The host's network interfaces that are joined to it.
     pub ports: Vec<String>,
+    /// The VLAN on these that it is; with none, it is what has no tag there.
+    pub vlan: Option<u16>,
     /// dom0's own address on it.
     pub address: Address,
     /// dom0's default gateway; only with a static address, and inside its subnet.

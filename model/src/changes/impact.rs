@@ -27,6 +27,10 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
         ["groups" | "vars", ..] => (Impact::Live, None),
         ["dom0", "memory"] => (Impact::Live, None),
         ["dom0", "vcpus"] => rule(Impact::Live, "no release applies it yet"),
+        ["networks", _, "vlan"] => rule(
+            Impact::HostReboot,
+            "an interface has the VLAN with which it was made",
+        ),
         ["networks", ..] => rule(Impact::Service, "systemd-networkd is reloaded"),
         ["storage", "domUs", ..] => rule(Impact::Live, "volumes stay where they are"),
         _ => (Impact::HostReboot, None),

@@ -63,6 +63,11 @@ fn machine(doc: &MachineDoc) -> Option<Machine> {
 fn network(doc: &NetworkDoc) -> Option<Network> {
     Some(Network {
         ports: values(&doc.ports),
+        vlan: match &doc.vlan {
+            Written::Absent => None,
+            Written::Refused => return None,
+            Written::Read(At { value, .. }) => Some(u16::try_from(*value).ok()?),
+        },
         address: match &doc.address {
             Written::Absent => Address::None,
             Written::Refused => return None,
