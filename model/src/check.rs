@@ -4,6 +4,7 @@
 //! compared when all hosts were seen.
 
 pub(crate) mod claims;
+mod devices;
 mod disks;
 mod hosts;
 mod images;
