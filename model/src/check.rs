@@ -4,6 +4,7 @@
 //! compared when all hosts were seen.
 
 pub(crate) mod claims;
+mod devices;
 mod disks;
 mod hosts;
 mod images;
@@ -15,6 +16,7 @@ mod networks;
 mod order;
 mod release;
 mod removals;
+mod roaming;
 mod secrets;
 mod spare;
 mod trust;
@@ -25,6 +27,7 @@ use crate::distance::meant;
 use crate::documents::{At, Doc, DomUDoc, HostDoc, HostDocs, Shared};
 pub use moved::Moved;
 pub(crate) use moved::prove as prove_moved;
+pub(crate) use roaming::Roaming;
 pub(crate) use spare::{Load, prove as prove_spare};
 use std::collections::BTreeMap;
 use std::fmt::Display;

@@ -6,7 +6,7 @@
 use crate::contents::EtcList;
 use crate::layers::Layer;
 use crate::lock::Lock;
-use crate::names::{ImageRef, Name};
+use crate::names::{Hosts, ImageRef, Name};
 use crate::secrets::{Recipient, SshKey};
 use crate::units::{Interval, Mac, Size};
 use ipnet::IpNet;
@@ -205,6 +205,8 @@ pub enum VolumePool {
 pub struct Network {
     /// The host's network interfaces that are joined to it.
     pub ports: Vec<String>,
+    /// The VLAN on these that it is; with none, it is what has no tag there.
+    pub vlan: Option<u16>,
     /// dom0's own address on it.
     pub address: Address,
     /// dom0's default gateway; only with a static address, and inside its subnet.
@@ -274,6 +276,9 @@ pub struct DomU {
     pub vcpus: u32,
     /// The domUs of this host that start before it. There are no cycles.
     pub after: Vec<Name>,
+    /// Where it may run besides the host that has it.
+    #[serde(rename = "may-run-on")]
+    pub may_run_on: Vec<Hosts>,
     /// Its network cards, in order.
     #[serde(rename = "network")]
     pub vifs: Vec<Vif>,

@@ -5,7 +5,7 @@ pub use crate::check::Moved;
 use crate::check::claims::Claims;
 pub use crate::documents::groups_of;
 
-use crate::check::{Load, prove_host, prove_moved, prove_shared, prove_spare};
+use crate::check::{Load, Roaming, prove_host, prove_moved, prove_shared, prove_spare};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::documents::{HostDocs, Shared};
 use crate::files::{Documents, Files};
@@ -142,6 +142,7 @@ pub struct Proof<'f> {
     elsewhere: HashMap<Diagnostic, (String, usize)>,
     claims: Claims,
     loads: Vec<Load>,
+    roaming: Roaming,
     counts: Counts,
 }
 
@@ -154,6 +155,7 @@ impl<'f> Proof<'f> {
             elsewhere: HashMap::new(),
             claims: Claims::default(),
             loads: Vec::new(),
+            roaming: Roaming::default(),
             counts: Counts::default(),
         }
     }
@@ -197,6 +199,7 @@ impl<'f> Proof<'f> {
         let layers = lower::layers(shared, &docs, &mut notes);
         self.claims.add(shared, &docs);
         self.loads.extend(Load::of(shared, &docs));
+        self.roaming.add(shared, &docs);
         self.counts.hosts += 1;
         self.counts.domus += docs.domus.len();
         let has_errors = notes.iter().any(Diagnostic::is_error);
@@ -217,6 +220,7 @@ impl<'f> Proof<'f> {
         }
         self.claims.join(other.claims);
         self.loads.extend(other.loads);
+        self.roaming.join(other.roaming);
         self.counts.hosts += other.counts.hosts;
         self.counts.domus += other.counts.domus;
     }
@@ -254,6 +258,7 @@ impl<'f> Proof<'f> {
             prove_moved(moved, &mut diagnostics);
             self.claims.prove_vservers(vservers, &mut diagnostics);
             prove_spare(shared, self.loads, &mut diagnostics);
+            self.roaming.prove(&mut diagnostics);
         }
         self.claims.conflicts(&mut diagnostics);
         let images = shared.images.len();

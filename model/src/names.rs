@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Names: of fleets, hosts, domUs, networks, disks and images.
 
+mod hosts;
 mod image_ref;
 mod name;
 
+pub use hosts::Hosts;
 pub use image_ref::ImageRef;
 pub use name::Name;

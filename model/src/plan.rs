@@ -71,6 +71,7 @@ mod tests {
             memory: "128MiB".parse().expect("size"),
             vcpus: 1,
             after,
+            may_run_on: Vec::new(),
             vifs: Vec::new(),
             disks: Vec::new(),
             vars: BTreeMap::new(),

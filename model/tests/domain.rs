@@ -23,6 +23,7 @@ fn domu(name: &str, kind: Kind, bridges: &[(&str, &str)]) -> DomU {
         memory: "128MiB".parse().expect("size"),
         vcpus: 2,
         after: Vec::new(),
+        may_run_on: Vec::new(),
         vifs: bridges.iter().map(vif).collect(),
         disks: Vec::new(),
         layers: Vec::new(),

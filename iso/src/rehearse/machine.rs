@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use domus_model::fleet::{Address, Host, Release};
+use domus_model::fleet::{Address, Host, Network, Release};
 use domus_model::rehearsal::{EVENT_PORT, Firmware};
 
 use super::Accelerator;
@@ -144,17 +144,31 @@ impl Machine<'_> {
         }
     }
 
+    /// The ports of the host, each once, with dom0's address on what has no tag there. Those with
+    /// VLANs alone come last: nobody answers there.
+    fn ports(&self) -> Vec<(&str, &Address)> {
+        let mut ports: Vec<(&str, &Address)> = Vec::new();
+        let mut networks: Vec<&Network> = self.host.networks.values().collect();
+        networks.sort_by_key(|network| network.vlan.is_some());
+        for network in networks {
+            let address = match network.vlan {
+                None => &network.address,
+                Some(_) => &Address::None,
+            };
+            for port in &network.ports {
+                if ports.iter().all(|(known, _)| known != port) {
+                    ports.push((port, address));
+                }
+            }
+        }
+        ports
+    }
+
     /// A card for each port that host.toml names as `enoN`; the first leads to dom0's SSH. None
     /// reaches anything outside this machine.
     fn networks(&self, line: &mut Line) {
-        let ports = self.host.networks.values().flat_map(|network| {
-            network
-                .ports
-                .iter()
-                .map(move |port| (port.as_str(), &network.address))
-        });
         let mut mac = self.host.machine.mac;
-        for (index, (port, address)) in ports.enumerate() {
+        for (index, (port, address)) in self.ports().into_iter().enumerate() {
             let mut net = format!("user,id=net{index},restrict=on");
             let mut guest = String::new();
             if let Address::Static(address) = address {

@@ -27,6 +27,10 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
         ["groups" | "vars", ..] => (Impact::Live, None),
         ["dom0", "memory"] => (Impact::Live, None),
         ["dom0", "vcpus"] => rule(Impact::Live, "no release applies it yet"),
+        ["networks", _, "vlan"] => rule(
+            Impact::HostReboot,
+            "an interface has the VLAN with which it was made",
+        ),
         ["networks", ..] => rule(Impact::Service, "systemd-networkd is reloaded"),
         ["storage", "domUs", ..] => rule(Impact::Live, "volumes stay where they are"),
         _ => (Impact::HostReboot, None),
@@ -55,6 +59,7 @@ pub(super) fn of_fleet(path: &[&str]) -> Option<Rule> {
 pub(super) fn of_domu(path: &[&str], size: Option<Ordering>) -> Rule {
     match path {
         ["after"] => rule(Impact::Live, "it counts when it starts next"),
+        ["may-run-on"] => rule(Impact::Live, "nothing moves it by itself"),
         ["vars", ..] => (Impact::Live, None),
         ["memory"] => rule(
             Impact::DomuRestart,

@@ -2,6 +2,7 @@
 //! Proof: what must be unique in the fleet is given once. Hosts are read one after another and
 //! forgotten; what each claims is kept, small, and compared at the end.
 
+use super::devices::identity;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::documents::{HostDocs, Shared, Written};
 use crate::etc::derived_mac;
@@ -26,7 +27,7 @@ pub(crate) enum Kind {
     Key,
     /// The UUID of a domU.
     DomUUuid,
-    /// A device that other hosts may see too.
+    /// A device: one of the fleet's, or of its host.
     Device,
     /// An address on a network.
     Address,
@@ -87,7 +88,8 @@ impl Claims {
                 .iter()
                 .filter_map(|disk| disk.device.as_ref())
             {
-                self.claim(Kind::Device, digest(&device.value), &device.place);
+                let device_of = identity(&docs.directory, &device.value);
+                self.claim(Kind::Device, digest(&device_of), &device.place);
             }
         }
         for (name, doc) in &docs.domus {

@@ -5,6 +5,7 @@
 use super::instead;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::documents::{HostDocs, Shared};
+use crate::names::Hosts;
 
 pub(super) fn prove_fleet(shared: &Shared<'_>, notes: &mut Vec<Diagnostic>) {
     if shared.fleet.is_none() {
@@ -25,13 +26,19 @@ pub(super) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<D
         return;
     };
     let known = || fleet.groups.iter().map(|(name, _)| name.value.as_str());
-    for group in &host.groups {
-        if known().all(|name| name != group.value.as_str()) {
-            let message = format!("the fleet has no group {}", group.value);
-            let write = format!("write [groups.{}] in domus.toml", group.value);
-            let others = instead(group.value.as_str(), known());
+    let own = host.groups.iter().map(|group| (&group.value, &group.place));
+    let named = docs.guests().flat_map(|it| &it.domu.settings.may_run_on);
+    let named = named.filter_map(|hosts| match &hosts.value {
+        Hosts::Group(group) => Some((group, &hosts.place)),
+        Hosts::One(_) => None,
+    });
+    for (group, place) in own.chain(named) {
+        if known().all(|name| name != group.as_str()) {
+            let message = format!("the fleet has no group {group}");
+            let write = format!("write [groups.{group}] in domus.toml");
+            let others = instead(group.as_str(), known());
             let help = others.map_or(write.clone(), |others| format!("{others}; or {write}"));
-            notes.push(group.place.error(message).help(help));
+            notes.push(place.error(message).help(help));
         }
     }
     super::distinct(host.groups.iter(), "the host is twice in", notes);

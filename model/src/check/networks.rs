@@ -7,10 +7,8 @@ use crate::diagnostic::Diagnostic;
 use crate::documents::{At, HostDocs, HostSettings, NetworkDoc, Written};
 use crate::fleet::Address;
 use crate::names::Name;
-use std::collections::BTreeMap;
-
-/// The longest name of a network interface in characters: the kernel's `IFNAMSIZ` less one.
-const LONGEST_INTERFACE: usize = 15;
+use crate::network::{LONGEST_INTERFACE, vlan_interface};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn prove(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
     let Some((_, host)) = docs.body() else {
@@ -19,6 +17,7 @@ pub(super) fn prove(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
     prove_ports(&host.settings, notes);
     for (name, network) in &host.settings.networks {
         prove_name(name, notes);
+        prove_vlan(name, network, notes);
         prove_gateway(name, network, notes);
     }
     prove_bridges(docs, &host.settings, notes);
@@ -34,21 +33,66 @@ fn prove_name(name: &At<Name>, notes: &mut Vec<Diagnostic>) {
     }
 }
 
+/// A VLAN needs ports, and interfaces of it on them, whose names have to fit.
+fn prove_vlan(name: &At<Name>, network: &NetworkDoc, notes: &mut Vec<Diagnostic>) {
+    let Written::Read(vlan) = &network.vlan else {
+        return;
+    };
+    let Some(last) = network.ports.len().checked_sub(1) else {
+        let message = format!("{} is a VLAN of no port", name.value);
+        let help = "write ports = [\"eno1\"] beside it, or take `vlan` out";
+        notes.push(vlan.place.error(message).help(help));
+        return;
+    };
+    let interface = vlan_interface(&name.value, last);
+    let longest = LONGEST_INTERFACE - (interface.len() - name.value.as_str().len());
+    if (longest + 1..=LONGEST_INTERFACE).contains(&name.value.as_str().len()) {
+        let message = format!("{} is too long for a network with a VLAN", name.value);
+        let help = format!(
+            "an interface would be called {interface}; Linux allows {LONGEST_INTERFACE} \
+             characters, so use at most {longest} here"
+        );
+        let note = name.place.error(message).help(help);
+        notes.push(note.see(&vlan.place, ""));
+    }
+}
+
 fn prove_ports(host: &HostSettings, notes: &mut Vec<Diagnostic>) {
-    let mut taken: BTreeMap<&str, &At<String>> = BTreeMap::new();
+    let mut taken: BTreeMap<(&str, Option<u32>), &At<String>> = BTreeMap::new();
+    let made = host.networks.iter().flat_map(|(name, network)| {
+        let vlans = 0..match network.vlan {
+            Written::Absent => 0,
+            _ => network.ports.len(),
+        };
+        let vlans = vlans.map(|index| vlan_interface(&name.value, index));
+        vlans.chain([name.value.to_string()])
+    });
+    let made: BTreeSet<String> = made.collect();
     for (name, network) in &host.networks {
+        let vlan = match &network.vlan {
+            Written::Absent => None,
+            Written::Read(vlan) => Some(vlan.value),
+            Written::Refused => continue,
+        };
         for port in &network.ports {
-            if let Some(other) = taken.insert(&port.value, port) {
-                let message = format!("{} cannot be a port twice", port.value);
-                let help = "an interface is a port of one bridge: keep one of the two";
+            if let Some(other) = taken.insert((&port.value, vlan), port) {
+                let (message, help) = match vlan {
+                    None => (
+                        format!("{} cannot be a port twice", port.value),
+                        "an interface is a port of one bridge, but for VLANs: keep one of the two",
+                    ),
+                    Some(vlan) => (
+                        format!("VLAN {vlan} of {} cannot be a port twice", port.value),
+                        "a VLAN of an interface is a port of one bridge: keep one of the two",
+                    ),
+                };
                 let note = port.place.error(message).help(help);
                 notes.push(note.see(&other.place, "here already"));
-            } else if host
-                .networks
-                .iter()
-                .any(|(other, _)| other.value.as_str() == port.value)
-            {
-                let message = format!("{} is a bridge, so no port of {}", port.value, name.value);
+            } else if made.contains(&port.value) {
+                let message = format!(
+                    "Domus makes {} itself, so it is no port of {}",
+                    port.value, name.value
+                );
                 let help = "write the names of network cards, or rename that network";
                 notes.push(port.place.error(message).help(help));
             }

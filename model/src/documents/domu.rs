@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `pservers/HOST/domUs/NAME.toml`: a guest.
 
-use super::forms::{IMAGE, KIND, MAC, MEMORY, UUID, name, size};
+use super::forms::{HOSTS, IMAGE, KIND, MAC, MEMORY, UUID, name, size};
 use super::place::At;
 use super::table::{Table, VarsDoc};
 use super::words::{DEVICE, MOUNT, VOLUME};
 use crate::fleet::Kind;
-use crate::names::{ImageRef, Name};
+use crate::names::{Hosts, ImageRef, Name};
 use crate::units::{Mac, Size};
 use uuid::Uuid;
 
@@ -26,6 +26,7 @@ pub(crate) struct DomUSettings {
     pub(crate) memory: Option<At<Size>>,
     pub(crate) vcpus: Option<At<u32>>,
     pub(crate) after: Vec<At<Name>>,
+    pub(crate) may_run_on: Vec<At<Hosts>>,
     pub(crate) vifs: Vec<VifDoc>,
     pub(crate) disks: Vec<DiskDoc>,
 }
@@ -70,6 +71,11 @@ impl DomUSettings {
                 "after",
                 "domUs of this host that start before it",
                 &name("db"),
+            ),
+            may_run_on: table.list(
+                "may-run-on",
+                "hosts, or all of @GROUP, on which it may run besides its own",
+                &HOSTS,
             ),
             vifs: table.tables("network", "a network card", VifDoc::read),
             disks: table.tables("disk", "a data disk", DiskDoc::read),

@@ -5,7 +5,7 @@ use super::shape::Shape;
 use crate::bad_value::{BadValue, quoted};
 use crate::fleet::{Address, Kind};
 use crate::lock::Sha256;
-use crate::names::{ImageRef, Name};
+use crate::names::{Hosts, ImageRef, Name};
 use crate::units::{Interval, Mac, Size};
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -86,6 +86,12 @@ pub(super) const fn name(example: &'static str) -> Form<Name> {
         parse: str::parse,
     }
 }
+
+pub(super) const HOSTS: Form<Hosts> = Form {
+    example: "@web",
+    pattern: r"^@?[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+    parse: str::parse,
+};
 
 pub(super) const IMAGE: Form<ImageRef> = Form {
     example: "base@1",

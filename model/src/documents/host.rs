@@ -53,6 +53,7 @@ pub(crate) struct Dom0Doc {
 #[derive(Debug)]
 pub(crate) struct NetworkDoc {
     pub(crate) ports: Vec<At<String>>,
+    pub(crate) vlan: Written<u32>,
     pub(crate) address: Written<Address>,
     pub(crate) gateway: Option<At<IpAddr>>,
 }
@@ -63,6 +64,17 @@ pub(crate) enum Written<T> {
     Absent,
     Refused,
     Read(At<T>),
+}
+
+impl<T> Written<T> {
+    /// What `read` is, the value of `key`.
+    fn of(table: &Table<'_>, key: &str, read: Option<At<T>>) -> Self {
+        match read {
+            Some(value) => Self::Read(value),
+            None if table.has(key) => Self::Refused,
+            None => Self::Absent,
+        }
+    }
 }
 
 /// Where volumes are if the host says nothing: on its config partition.
@@ -134,14 +146,11 @@ impl NetworkDoc {
     fn read(table: &Table<'_>) -> Self {
         let ports = "network interfaces of the host that are joined to it";
         let address = "dom0's own address: none, dhcp, or one with its prefix length";
-        let address = match table.read("address", address, &ADDRESS) {
-            Some(address) => Written::Read(address),
-            None if table.has("address") => Written::Refused,
-            None => Written::Absent,
-        };
+        let vlan = "the VLAN on its ports that it is, if not what has no tag there";
         Self {
             ports: table.list("ports", ports, &INTERFACE),
-            address,
+            vlan: Written::of(table, "vlan", table.number("vlan", vlan, 1..=4094)),
+            address: Written::of(table, "address", table.read("address", address, &ADDRESS)),
             gateway: table.read("gateway", "dom0's default gateway", &GATEWAY),
         }
     }

@@ -63,6 +63,11 @@ fn machine(doc: &MachineDoc) -> Option<Machine> {
 fn network(doc: &NetworkDoc) -> Option<Network> {
     Some(Network {
         ports: values(&doc.ports),
+        vlan: match &doc.vlan {
+            Written::Absent => None,
+            Written::Refused => return None,
+            Written::Read(At { value, .. }) => Some(u16::try_from(*value).ok()?),
+        },
         address: match &doc.address {
             Written::Absent => Address::None,
             Written::Refused => return None,
@@ -88,6 +93,7 @@ fn domu(fleet: Name, doc: &Doc<DomUDoc>, lower: &[&VarsDoc], layers: Vec<Layer>)
         memory: domu_memory(settings),
         vcpus: value(&settings.vcpus).unwrap_or(1),
         after: values(&settings.after),
+        may_run_on: values(&settings.may_run_on),
         vifs,
         disks,
         vars: vars(lower.iter().copied().chain([&domu.vars])),
