@@ -60,7 +60,7 @@ fn status_joins_what_should_run_with_what_was_seen() {
     host.report(1);
     let after = host.run(&["status"]);
     let expected = "\
-alpha   release 7 (3f9a0b1c2d3e)   commit 8c1d02e
+alpha   release 7 (3f9a0b1c2d3e)   commit 8c1d02e   signed by nobody
 
 domU  state    kind  memory  vcpus  MAC  image   commit   root
 db    stopped  pvh   96 MiB  1      -    base@1  -        -
