@@ -2,6 +2,7 @@
 //! `domus`: the operator's program.
 
 mod commands;
+mod index;
 mod machine;
 mod opened;
 mod progress;

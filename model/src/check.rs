@@ -22,7 +22,8 @@ use crate::distance::meant;
 use crate::documents::{At, Doc, DomUDoc, HostDoc, HostDocs, Shared};
 pub use moved::Moved;
 pub(crate) use moved::prove as prove_moved;
-pub(crate) use spare::{Load, prove as prove_spare};
+pub use spare::Load;
+pub(crate) use spare::prove as prove_spare;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 

@@ -128,6 +128,31 @@ impl Documents {
         Some(Sha256::digest(content).into())
     }
 
+    /// What identifies all of them: their paths, contents, and what layers hold.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = Sha256::new();
+        let mut field = |bytes: &[u8]| {
+            hasher.update((bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        for (path, content) in &self.contents {
+            field(path.as_bytes());
+            let (readable, bytes) = match content {
+                Ok(content) => (b"content", content.as_slice()),
+                Err(reason) => (b"refused", reason.as_bytes()),
+            };
+            field(readable);
+            field(bytes);
+        }
+        field(b"");
+        for (path, leaf) in &self.leaves {
+            field(path.as_bytes());
+            field(&[leaf.kind as u8]);
+            field(&leaf.id.0);
+        }
+        hasher.finalize().into()
+    }
+
     /// What the `etc/` of layers hold in and below a directory whose path ends with a slash.
     pub(crate) fn leaves<'d>(
         &'d self,

@@ -33,6 +33,7 @@ pub mod show;
 pub mod status;
 pub mod table;
 pub mod units;
+pub mod vouch;
 pub mod xl;
 
 pub use bad_value::BadValue;

@@ -11,6 +11,7 @@ use crate::documents::{HostDocs, Shared};
 use crate::files::{Documents, Files};
 use crate::fleet::{Fleet, Host};
 use crate::lower;
+use crate::vouch::{ClaimDigest, Seen, Vouched};
 use std::collections::{BTreeMap, HashMap};
 
 /// What `check` found.
@@ -142,6 +143,7 @@ pub struct Proof<'f> {
     elsewhere: HashMap<Diagnostic, (String, usize)>,
     claims: Claims,
     loads: Vec<Load>,
+    seen: Vec<Seen>,
     counts: Counts,
 }
 
@@ -154,6 +156,7 @@ impl<'f> Proof<'f> {
             elsewhere: HashMap::new(),
             claims: Claims::default(),
             loads: Vec::new(),
+            seen: Vec::new(),
             counts: Counts::default(),
         }
     }
@@ -199,6 +202,12 @@ impl<'f> Proof<'f> {
         self.loads.extend(Load::of(shared, &docs));
         self.counts.hosts += 1;
         self.counts.domus += docs.domus.len();
+        self.seen.push(Seen {
+            directory: directory.to_owned(),
+            domus: docs.domus.len(),
+            claims: self.claims.len(),
+            is_clean: notes.is_empty(),
+        });
         let has_errors = notes.iter().any(Diagnostic::is_error);
         for note in notes {
             match Files::host_of(note.order().0) {
@@ -215,10 +224,34 @@ impl<'f> Proof<'f> {
         for (note, (remark, hosts)) in other.elsewhere {
             self.add_elsewhere(note, remark, hosts);
         }
+        let base = self.claims.len();
         self.claims.join(other.claims);
         self.loads.extend(other.loads);
+        self.seen.extend(other.seen.into_iter().map(|seen| Seen {
+            claims: base + seen.claims,
+            ..seen
+        }));
         self.counts.hosts += other.counts.hosts;
         self.counts.domus += other.counts.domus;
+    }
+
+    /// Takes so many hosts with so many domUs as proved, for which another proof of the same frame
+    /// vouched, and of whose claims nobody who was added has one: see [`Proof::claimed`].
+    pub fn rely(&mut self, hosts: usize, domus: usize, loads: impl IntoIterator<Item = Load>) {
+        self.counts.hosts += hosts;
+        self.counts.domus += domus;
+        self.loads.extend(loads);
+    }
+
+    /// Digests of all that is claimed by the hosts that were added.
+    pub fn claimed(&self) -> impl Iterator<Item = ClaimDigest> {
+        self.claims.digests(0..self.claims.len())
+    }
+
+    /// The hosts that were added and have no problem: none of their own, and nothing that another
+    /// one that was added claims, too.
+    pub fn vouch(&self) -> Vouched {
+        Vouched::of(&self.seen, &self.claims, &self.loads)
     }
 
     fn note_elsewhere(&mut self, mut note: Diagnostic) {

@@ -3,6 +3,7 @@
 //! slice of it, carrying it to a config partition.
 
 mod carry;
+mod directories;
 mod documents;
 mod export;
 #[cfg(feature = "remotes")]
@@ -13,6 +14,7 @@ mod init;
 mod open;
 
 pub use carry::carry;
+pub use directories::{Beside, Directories, TreeId};
 pub use documents::CommitDocuments;
 pub use export::{Export, Slice};
 #[cfg(feature = "remotes")]
@@ -20,7 +22,7 @@ pub use fetch::Remote;
 pub use generations::Generation;
 pub use history::Change;
 pub use init::init_with_commit;
-pub use open::{Commit, Repo};
+pub use open::{Commit, Repo, take_objects_as_they_are};
 
 /// The ref that names the commit a host runs.
 pub const RUNNING_REF: &str = "refs/domus/running";

@@ -7,6 +7,8 @@ use crate::documents::{HostDocs, Shared, Written};
 use crate::etc::derived_mac;
 use crate::fleet::Address;
 use crate::units::Mac;
+use crate::vouch::ClaimDigest;
+use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -56,6 +58,11 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x9e5a_41c7_2f0b_4d38_b1a6_7c1d_80ee_3f5
 
 fn digest(text: &str) -> u128 {
     Uuid::new_v5(&NAMESPACE, text.as_bytes()).as_u128()
+}
+
+/// The claim of a domU of this name.
+pub(crate) fn domu(name: &str) -> ClaimDigest {
+    ClaimDigest::new(Kind::DomU as u8, digest(name))
 }
 
 impl Claims {
@@ -159,6 +166,17 @@ impl Claims {
                 document: base.saturating_add(claim.document),
                 ..claim
             }));
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// Digests of some of them, before they are put in order.
+    pub(crate) fn digests(&self, range: Range<usize>) -> impl Iterator<Item = ClaimDigest> {
+        let claims = self.claims[range].iter();
+        claims.map(|claim| ClaimDigest::new(claim.kind as u8, claim.key))
     }
 
     /// Puts them in order, as the proofs below need them.
