@@ -87,7 +87,7 @@ impl Tree {
         let Some(revision) = at else {
             return opened::find(dir).map(Self::Work);
         };
-        domus_repo::take_objects_as_they_are();
+        domus_repo::read_once();
         let repo = Repo::discover(dir)?;
         let id = repo.commit(revision)?.id;
         let repo = repo.path().to_owned();

@@ -197,19 +197,31 @@ impl Files {
 
     /// Whether the file at `path` is a document, so that its content is wanted.
     pub fn wants(path: &str) -> bool {
-        let parts: Vec<&str> = path.split('/').collect();
         let is_document = |name: &str| name.ends_with(".toml") && !name.starts_with('.');
-        match parts[..] {
-            ["domus.toml"] | ["global", "hosts" | "etc.toml"] => true,
-            ["pservers", host, "host.toml"] => !host.starts_with('.'),
-            ["pservers" | "vservers" | "groups", name, "etc.toml"] => !name.starts_with('.'),
-            ["pservers", host, directory, file] if directory != "etc" => {
+        match parts(path) {
+            [Some("domus.toml"), None, ..]
+            | [Some("global"), Some("hosts" | "etc.toml"), None, ..] => true,
+            [Some("pservers"), Some(host), Some("host.toml"), None, _] => !host.starts_with('.'),
+            [
+                Some("pservers" | "vservers" | "groups"),
+                Some(name),
+                Some("etc.toml"),
+                None,
+                _,
+            ] => !name.starts_with('.'),
+            [
+                Some("pservers"),
+                Some(host),
+                Some(directory),
+                Some(file),
+                None,
+            ] if directory != "etc" => {
                 // Other spellings are read too, so that `check` can say that they are wrong.
                 directory.eq_ignore_ascii_case("domUs")
                     && !host.starts_with('.')
                     && is_document(file)
             }
-            ["images", file] => is_document(file),
+            [Some("images"), Some(file), None, ..] => is_document(file),
             _ => Self::lists(path) && (path.ends_with(TEMPLATE) || path.ends_with(SECRET)),
         }
     }
@@ -276,6 +288,12 @@ impl Files {
             _ => &[],
         }
     }
+}
+
+/// The first parts of a path, and nothing where it has no more.
+pub(crate) fn parts(path: &str) -> [Option<&str>; 5] {
+    let mut parts = path.split('/');
+    std::array::from_fn(|_| parts.next())
 }
 
 /// The ending of a file in a layer that is encrypted.

@@ -272,8 +272,10 @@ impl CommitDocuments {
     /// Adds the documents that are directly in `tree`, the directory of that path.
     fn add(&self, tree: &Tree<'_>, directory: &str, documents: &mut Documents) -> Result<()> {
         let odb = self.repo.git.odb().context("opening git's objects")?;
+        let mut path = directory.to_owned();
         for entry in tree {
-            let path = format!("{directory}{}", String::from_utf8_lossy(entry.name_bytes()));
+            path.truncate(directory.len());
+            path.push_str(&String::from_utf8_lossy(entry.name_bytes()));
             if !Files::wants(&path) {
                 continue;
             }
@@ -284,17 +286,17 @@ impl CommitDocuments {
                 _ => "is no plain file",
             };
             if !unreadable.is_empty() {
-                documents.insert_unreadable(path, unreadable);
+                documents.insert_unreadable(&*path, unreadable);
                 continue;
             }
             let reading = || format!("reading {path}");
             let (size, _) = odb.read_header(entry.id()).with_context(reading)?;
             if size > Files::LONGEST {
-                documents.insert(path, vec![b'#'; Files::LONGEST + 1]);
+                documents.insert(&*path, vec![b'#'; Files::LONGEST + 1]);
                 continue;
             }
             let object = odb.read(entry.id()).with_context(reading)?;
-            documents.insert(path, object.data().to_vec());
+            documents.insert(&*path, object.data().to_vec());
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ pub use fetch::Remote;
 pub use generations::Generation;
 pub use history::Change;
 pub use init::init_with_commit;
-pub use open::{Commit, Repo, take_objects_as_they_are};
+pub use open::{Commit, Repo, read_once};
 
 /// The ref that names the commit a host runs.
 pub const RUNNING_REF: &str = "refs/domus/running";

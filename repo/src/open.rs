@@ -167,10 +167,11 @@ fn disable_owner_check() -> Result<()> {
         .map_err(|error| anyhow!("preparing libgit2: {error}"))
 }
 
-/// From now on, what is read from any repository is not compared with its name: half of the time
-/// that libgit2 takes for an object. git does the same; what a disk or a transfer breaks, zlib's
-/// checksums and git's own of packs find. Only for who reads and shows: whoever boots from a
-/// repository, or carries it elsewhere, compares.
-pub fn take_objects_as_they_are() {
+/// From now on objects are read as suits whoever reads each once and shows what he found: libgit2
+/// keeps none of them, and does not compare them with their names. git does not either; what a disk
+/// breaks, zlib's checksums find, and what a transfer breaks, git when it receives it. Whoever boots
+/// from a repository or carries it elsewhere compares.
+pub fn read_once() {
     git2::opts::strict_hash_verification(false);
+    git2::opts::enable_caching(false);
 }

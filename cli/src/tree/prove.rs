@@ -130,20 +130,24 @@ impl Reader {
         commit: &CommitDocuments,
         frame: &'f Frame<'f>,
     ) -> Result<Whole<'f>> {
+        let vservers = self.vservers()?;
         let mut proof = self.prove_hosts(frame, known.unknown())?;
         // Those that are known claim nothing twice among themselves: once is enough.
         let disputed = known.give_up(proof.claimed(), commit.hosts()?)?;
         proof.join(self.prove_hosts(frame, &disputed)?);
         index.renew(commit, Some(known), &proof);
         known.add_to(&mut proof)?;
-        Ok((proof, known.without_domu(self.vservers()?)?))
+        Ok((proof, known.without_domu(vservers)?))
     }
 
+    /// Proves all hosts.
     fn prove_all<'f>(&self, frame: &'f Frame<'f>) -> Result<Whole<'f>> {
-        Ok((self.prove_hosts(frame, &self.hosts()?)?, self.vservers()?))
+        let vservers = self.vservers()?;
+        Ok((self.prove_hosts(frame, &self.hosts()?)?, vservers))
     }
 
-    /// Proves these hosts, each core its part.
+    /// Proves these hosts, each core its part. `vservers` is listed before, or each domU's directory
+    /// is looked for from the commit down.
     fn prove_hosts<'f>(&self, frame: &'f Frame<'f>, hosts: &[String]) -> Result<Proof<'f>> {
         let next = AtomicUsize::new(0);
         let threads = thread::available_parallelism().map_or(1, usize::from);
