@@ -101,3 +101,55 @@ impl Vouched {
         vouched
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::Files;
+    use crate::load::{Frame, Proof};
+
+    /// A fleet in which each of these hosts has this text in `[machine]` and one domU.
+    fn files(hosts: &[(&str, &str)]) -> Files {
+        let mut files = Files::new();
+        files.insert("domus.toml", b"version = 1\nfleet = \"example\"\n".to_vec());
+        files.insert("images/base.toml", b"version = 1\nrevision = 1\n".to_vec());
+        for (host, machine) in hosts {
+            let text = format!("version = 1\n[machine]\nmemory = \"4GiB\"\n{machine}\n");
+            files.insert(format!("pservers/{host}/host.toml"), text.into_bytes());
+            let text = b"version = 1\nimage = \"base@1\"\n".to_vec();
+            files.insert(format!("pservers/{host}/domUs/of-{host}.toml"), text);
+        }
+        files
+    }
+
+    #[test]
+    fn only_clean_hosts_that_share_nothing_are_vouched_for() {
+        let files = files(&[
+            ("alpha", "serial = \"A\""),
+            ("beta", "serial = \"one\""),
+            ("gamma", "serial = \"one\""),
+            ("delta", "serial = \"D\"\nunknown = 1"),
+        ]);
+        let frame = Frame::read(&files.shared);
+        // Two proofs, joined: numbers of claims begin anew in each.
+        let mut proofs = [Proof::new(&frame), Proof::new(&frame)];
+        for (index, (host, documents)) in files.hosts.iter().enumerate() {
+            proofs[index % 2].add(host, documents, &files.vservers);
+        }
+        let [mut whole, other] = proofs;
+        whole.join(other);
+        let vouched = whole.vouch();
+        let hosts: Vec<(&str, usize)> = vouched
+            .hosts
+            .iter()
+            .map(|host| (host.directory.as_str(), host.domus))
+            .collect();
+        assert_eq!(hosts, [("alpha", 1)]);
+        assert_eq!(vouched.claims.len(), 2);
+        assert!(
+            vouched
+                .claims
+                .contains(&(ClaimDigest::of_domu("of-alpha"), 0))
+        );
+    }
+}
