@@ -9,13 +9,13 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, BufWriter};
+use std::io;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use domus_model::files::{Digest, Documents};
 use domus_model::load::Proof;
-use domus_model::vouch::{ClaimDigest, Vouched};
+use domus_model::vouch::{ClaimId, Vouched};
 use domus_repo::{Beside, CommitDocuments, Directories, TreeId};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
@@ -83,7 +83,7 @@ impl Index {
         let were = known.file.tables.vservers;
         if commit.tree_of("vservers")?.unwrap_or_default() != were {
             let were = commit.directories(some(were))?;
-            let changed = were.changed(commit.vservers()?).map(ClaimDigest::of_domu);
+            let changed = were.changed(commit.vservers()?).map(ClaimId::of_domu);
             let given_up = known.give_up(changed, hosts)?;
             known.unknown.extend(given_up);
         }
@@ -128,9 +128,9 @@ impl Index {
                 }
             }
             for claim in known.file.claims() {
-                let (digest, host) = claim?;
+                let (id, host) = claim?;
                 if let Some(place) = known.kept[host as usize] {
-                    claims.push((digest, u32::try_from(place)?));
+                    claims.push((id, u32::try_from(place)?));
                 }
             }
         }
@@ -142,7 +142,7 @@ impl Index {
             places.push(u32::try_from(place)?);
         }
         let new = vouched.claims.into_iter();
-        claims.extend(new.map(|(digest, host)| (digest, places[host])));
+        claims.extend(new.map(|(id, host)| (id, places[host])));
         // Both parts are in order already.
         claims.sort();
         if !loads.is_empty() {
@@ -155,7 +155,7 @@ impl Index {
         let directory = self.path.parent().context("finding the index")?;
         fs::create_dir_all(directory)?;
         let mut new = NamedTempFile::new_in(directory)?;
-        file::write(&mut BufWriter::new(&mut new), &self.key, tables, claims)?;
+        file::write(&mut new, &self.key, tables, claims)?;
         new.persist(&self.path)?;
         Ok(())
     }
@@ -171,10 +171,10 @@ impl Known {
     /// names.
     pub(crate) fn give_up(
         &mut self,
-        claims: impl Iterator<Item = ClaimDigest>,
+        claims: impl Iterator<Item = ClaimId>,
         hosts: &Directories,
     ) -> Result<Vec<String>> {
-        let mut claims: Vec<ClaimDigest> = claims.collect();
+        let mut claims: Vec<ClaimId> = claims.collect();
         claims.sort_unstable();
         let mut given_up = Vec::new();
         for (_, host) in self.file.find(&claims)? {
@@ -188,21 +188,17 @@ impl Known {
     /// Those of these directories in `vservers/` that belong to no domU of a host that is vouched
     /// for.
     pub(crate) fn without_domu(&self, directories: Vec<String>) -> Result<Vec<String>> {
-        let digests = directories.into_iter();
-        let digests = digests.map(|name| (ClaimDigest::of_domu(&name), name));
-        let mut left: BTreeMap<ClaimDigest, Vec<String>> = BTreeMap::new();
-        for (digest, name) in digests {
-            left.entry(digest).or_default().push(name);
-        }
-        let wanted: Vec<ClaimDigest> = left.keys().copied().collect();
-        for (digest, host) in self.file.find(&wanted)? {
+        let directories = directories.into_iter();
+        let mut left: BTreeMap<ClaimId, String> = directories
+            .map(|name| (ClaimId::of_domu(&name), name))
+            .collect();
+        let wanted: Vec<ClaimId> = left.keys().copied().collect();
+        for (id, host) in self.file.find(&wanted)? {
             if self.kept[host as usize].is_some() {
-                left.remove(&digest);
+                left.remove(&id);
             }
         }
-        let mut left: Vec<String> = left.into_values().flatten().collect();
-        left.sort();
-        Ok(left)
+        Ok(left.into_values().collect())
     }
 
     /// Adds the hosts that are vouched for to a proof of the others.

@@ -11,7 +11,7 @@ use crate::documents::{HostDocs, Shared};
 use crate::files::{Documents, Files};
 use crate::fleet::{Fleet, Host};
 use crate::lower;
-use crate::vouch::{ClaimDigest, Seen, Vouched};
+use crate::vouch::{ClaimId, Seen, Vouched};
 use std::collections::{BTreeMap, HashMap};
 
 /// What `check` found.
@@ -243,9 +243,9 @@ impl<'f> Proof<'f> {
         self.loads.extend(loads);
     }
 
-    /// Digests of all that is claimed by the hosts that were added.
-    pub fn claimed(&self) -> impl Iterator<Item = ClaimDigest> {
-        self.claims.digests(0..self.claims.len())
+    /// All that is claimed by the hosts that were added.
+    pub fn claimed(&self) -> impl Iterator<Item = ClaimId> {
+        self.claims.ids(0..self.claims.len())
     }
 
     /// The hosts that were added and have no problem: none of their own, and nothing that another

@@ -6,12 +6,18 @@ pub use crate::check::Load;
 use crate::check::claims::{self, Claims};
 use std::collections::{BTreeSet, HashMap};
 
-/// A digest of something that is unique in the fleet. One thing always has one digest. That two
-/// things have the same is possible: whoever meets a digest twice reads both documents.
+/// Something that is unique in the fleet: a name, an address, a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ClaimDigest(pub u64);
+pub struct ClaimId {
+    high: u64,
+    low: u64,
+    kind: u8,
+}
 
-impl ClaimDigest {
+impl ClaimId {
+    /// How many bytes it has.
+    pub const LENGTH: usize = 17;
+
     /// That a domU has this name.
     pub fn of_domu(name: &str) -> Self {
         claims::domu(name)
@@ -19,17 +25,27 @@ impl ClaimDigest {
 
     pub(crate) fn new(kind: u8, key: u128) -> Self {
         let [high, low] = [(key >> 64) as u64, key as u64];
-        Self(mix(mix(high ^ (u64::from(kind) << 56)) ^ low))
+        Self { high, low, kind }
     }
-}
 
-/// The last step of MurmurHash3: every bit of the result depends on every bit.
-fn mix(mut bits: u64) -> u64 {
-    bits ^= bits >> 33;
-    bits = bits.wrapping_mul(0xff51_afd7_ed55_8ccd);
-    bits ^= bits >> 33;
-    bits = bits.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    bits ^ (bits >> 33)
+    /// As bytes.
+    pub fn to_bytes(self) -> [u8; Self::LENGTH] {
+        let mut bytes = [self.kind; Self::LENGTH];
+        bytes[..8].copy_from_slice(&self.high.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.low.to_le_bytes());
+        bytes
+    }
+
+    /// From the bytes that it was.
+    pub fn from_bytes(bytes: [u8; Self::LENGTH]) -> Self {
+        let [key @ .., kind] = bytes;
+        let key = u128::from_le_bytes(key);
+        Self {
+            high: key as u64,
+            low: (key >> 64) as u64,
+            kind,
+        }
+    }
 }
 
 /// Hosts that have no problem.
@@ -38,7 +54,7 @@ pub struct Vouched {
     /// The hosts.
     pub hosts: Vec<VouchedHost>,
     /// What they claim, in order and each once; and which of `hosts` does.
-    pub claims: Vec<(ClaimDigest, usize)>,
+    pub claims: Vec<(ClaimId, usize)>,
 }
 
 /// A host that has no problem.
@@ -70,10 +86,10 @@ impl Vouched {
         let starts = [0].into_iter().chain(seen.iter().map(|seen| seen.claims));
         let claims = seen.iter().zip(starts).enumerate();
         let claims = claims.flat_map(|(number, (seen, start))| {
-            let digests = all.digests(start..seen.claims);
-            digests.map(move |digest| (digest, number))
+            let ids = all.ids(start..seen.claims);
+            ids.map(move |id| (id, number))
         });
-        let mut claims: Vec<(ClaimDigest, usize)> = claims.collect();
+        let mut claims: Vec<(ClaimId, usize)> = claims.collect();
         claims.sort_unstable();
         let twice = claims
             .chunk_by(|a, b| a.0 == b.0)
@@ -96,7 +112,7 @@ impl Vouched {
             }
         }
         let claims = claims.into_iter();
-        let claims = claims.filter_map(|(digest, number)| Some((digest, numbers[number]?)));
+        let claims = claims.filter_map(|(id, number)| Some((id, numbers[number]?)));
         vouched.claims = claims.collect();
         vouched
     }
@@ -123,6 +139,13 @@ mod tests {
     }
 
     #[test]
+    fn claims_are_what_they_were_as_bytes() {
+        let id = ClaimId::new(7, 0x0123_4567_89ab_cdef_0011_2233_4455_6677);
+        assert_eq!(ClaimId::from_bytes(id.to_bytes()), id);
+        assert_eq!(id.to_bytes()[16], 7);
+    }
+
+    #[test]
     fn only_clean_hosts_that_share_nothing_are_vouched_for() {
         let files = files(&[
             ("alpha", "serial = \"A\""),
@@ -146,10 +169,6 @@ mod tests {
             .collect();
         assert_eq!(hosts, [("alpha", 1)]);
         assert_eq!(vouched.claims.len(), 2);
-        assert!(
-            vouched
-                .claims
-                .contains(&(ClaimDigest::of_domu("of-alpha"), 0))
-        );
+        assert!(vouched.claims.contains(&(ClaimId::of_domu("of-alpha"), 0)));
     }
 }

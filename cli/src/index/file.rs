@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The file of an index: what was proved of the hosts in one tree `pservers`.
 //!
-//! A header, a table of hosts, the loads of groups, and blocks of claims in order of their digests.
+//! A header, a table of hosts, the loads of groups, and blocks of claims in order.
 //! Every part has its SHA-256 in a part before it, so that only what is needed is read, and nothing
 //! that was damaged is taken.
 
@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use domus_model::files::Digest;
-use domus_model::vouch::{ClaimDigest, Load};
+use domus_model::vouch::{ClaimId, Load};
 use domus_repo::TreeId;
 use sha2::{Digest as _, Sha256};
 
@@ -23,14 +23,14 @@ const MAGIC: &[u8; 16] = b"domus index\0\0\0\0\x01";
 /// of the tables and of all that.
 const HEADER: usize = 16 + 32 + 32 + 20 + 20 + 3 * 8 + 32 + 32;
 
-/// Bytes of a claim: its digest, and which host's it is.
-const CLAIM: usize = 8 + 4;
+/// Bytes of a claim: what is claimed, and which host's it is.
+const CLAIM: usize = ClaimId::LENGTH + 4;
 
 /// Claims of a block: as many as a page holds.
 const BLOCK: usize = 4096 / CLAIM;
 
-/// Bytes that the table of blocks has for each: the first digest in it, and its SHA-256.
-const BLOCK_ROW: usize = 8 + 32;
+/// Bytes that the table of blocks has for each: the first claim in it, and its SHA-256.
+const BLOCK_ROW: usize = ClaimId::LENGTH + 32;
 
 /// What stands for the number of domUs of a host that nobody vouches for.
 const UNKNOWN: u32 = u32::MAX;
@@ -72,7 +72,7 @@ impl Tables {
 }
 
 /// A claim, and the place of its host in the table.
-pub(crate) type Claim = (ClaimDigest, u32);
+pub(crate) type Claim = (ClaimId, u32);
 
 /// An open index.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ pub(crate) struct IndexFile {
 
 #[derive(Debug)]
 struct Block {
-    first: u64,
+    first: ClaimId,
     digest: Digest,
 }
 
@@ -119,7 +119,7 @@ impl IndexFile {
         let of_hosts = of_hosts.map(|domus| domus.filter(|domus| *domus != UNKNOWN));
         let hosts = of_hosts.collect();
         let of_blocks = (0..blocks).map(|_| {
-            let first = u64::from_le_bytes(fields.array()?);
+            let first = ClaimId::from_bytes(fields.array()?);
             let digest = fields.array()?;
             Ok(Block { first, digest })
         });
@@ -147,12 +147,12 @@ impl IndexFile {
     }
 
     /// Which hosts have these claims, which are in order: the claims found, each with its host.
-    pub(crate) fn find(&self, wanted: &[ClaimDigest]) -> Result<Vec<Claim>> {
+    pub(crate) fn find(&self, wanted: &[ClaimId]) -> Result<Vec<Claim>> {
         let mut found = Vec::new();
         let mut read: Option<(usize, Vec<Claim>)> = None;
-        for digest in wanted {
+        for id in wanted {
             // A claim is there once, so it is in the last block that begins with it or before it.
-            let after = self.blocks.partition_point(|block| block.first <= digest.0);
+            let after = self.blocks.partition_point(|block| block.first <= *id);
             let Some(index) = after.checked_sub(1) else {
                 continue;
             };
@@ -160,7 +160,7 @@ impl IndexFile {
                 Some((known, claims)) if known == index => claims,
                 _ => self.block(index)?,
             };
-            if let Ok(at) = claims.binary_search_by_key(digest, |claim| claim.0) {
+            if let Ok(at) = claims.binary_search_by_key(id, |claim| claim.0) {
                 found.push(claims[at]);
             }
             read = Some((index, claims));
@@ -176,12 +176,10 @@ impl IndexFile {
         ensure!(sha256(&bytes) == self.blocks[index].digest, "it is damaged");
         let claims = bytes.chunks_exact(CLAIM).map(|claim| {
             let mut fields = Fields(claim);
-            let digest = ClaimDigest(u64::from_le_bytes(fields.array()?));
+            let id = ClaimId::from_bytes(fields.array()?);
             let host = u32::from_le_bytes(fields.array()?);
             let is_known = self.tables.hosts.get(host as usize);
-            is_known
-                .map(|_| (digest, host))
-                .context("a host is missing")
+            is_known.map(|_| (id, host)).context("a host is missing")
         });
         claims.collect()
     }
@@ -198,11 +196,11 @@ pub(crate) fn write(
     let mut rows = Vec::new();
     for of_block in claims.chunks(BLOCK) {
         let start = blocks.len();
-        for (digest, host) in of_block {
-            blocks.extend_from_slice(&digest.0.to_le_bytes());
+        for (id, host) in of_block {
+            blocks.extend_from_slice(&id.to_bytes());
             blocks.extend_from_slice(&host.to_le_bytes());
         }
-        rows.extend_from_slice(&of_block[0].0.0.to_le_bytes());
+        rows.extend_from_slice(&of_block[0].0.to_bytes());
         rows.extend_from_slice(&sha256(&blocks[start..]));
     }
     let hosts = tables.hosts.iter();

@@ -7,7 +7,7 @@ use crate::documents::{HostDocs, Shared, Written};
 use crate::etc::derived_mac;
 use crate::fleet::Address;
 use crate::units::Mac;
-use crate::vouch::ClaimDigest;
+use crate::vouch::ClaimId;
 use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -61,8 +61,8 @@ fn digest(text: &str) -> u128 {
 }
 
 /// The claim of a domU of this name.
-pub(crate) fn domu(name: &str) -> ClaimDigest {
-    ClaimDigest::new(Kind::DomU as u8, digest(name))
+pub(crate) fn domu(name: &str) -> ClaimId {
+    ClaimId::new(Kind::DomU as u8, digest(name))
 }
 
 impl Claims {
@@ -173,10 +173,10 @@ impl Claims {
         self.claims.len()
     }
 
-    /// Digests of some of them, before they are put in order.
-    pub(crate) fn digests(&self, range: Range<usize>) -> impl Iterator<Item = ClaimDigest> {
+    /// What some of them claim, before they are put in order.
+    pub(crate) fn ids(&self, range: Range<usize>) -> impl Iterator<Item = ClaimId> {
         let claims = self.claims[range].iter();
-        claims.map(|claim| ClaimDigest::new(claim.kind as u8, claim.key))
+        claims.map(|claim| ClaimId::new(claim.kind as u8, claim.key))
     }
 
     /// Puts them in order, as the proofs below need them.
