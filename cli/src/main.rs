@@ -2,6 +2,7 @@
 //! `domus`: the operator's program.
 
 mod commands;
+mod index;
 mod locked;
 mod machine;
 mod opened;

@@ -1,25 +1,21 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! A fleet's documents, read host by host: those of a work tree or of a commit. A large fleet is
-//! proved by several threads and never in memory as a whole.
+//! A fleet's documents, read host by host: those of a work tree or of a commit.
+
+mod prove;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use domus_model::diagnostic::Diagnostic;
 use domus_model::files::{Documents, Files};
 use domus_model::fleet::Fleet;
-use domus_model::load::{Counts, Frame, Moved, Proof, Scope};
+use domus_model::load::{Counts, Frame, Proof};
 use domus_model::status::short;
-use domus_repo::{CommitDocuments, Repo};
+use domus_repo::{CommitDocuments, Directories, Repo};
 use domus_system::documents;
 
 use crate::opened;
-
-/// How many hosts a thread takes at a time: neighbours, as git packs them close to each other.
-const SHARE: usize = 64;
 
 /// Where the documents of a fleet are.
 #[derive(Debug, Clone)]
@@ -92,6 +88,7 @@ impl Tree {
         let Some(revision) = at else {
             return opened::find(dir).map(Self::Work);
         };
+        domus_repo::read_once();
         let repo = Repo::discover(dir)?;
         let id = repo.commit(revision)?.id;
         let repo = repo.path().to_owned();
@@ -124,92 +121,6 @@ impl Tree {
         Ok(reader.hosts()?.into_iter().find(has))
     }
 
-    /// Proves the fleet.
-    ///
-    /// # Errors
-    /// Its documents cannot be read.
-    pub(crate) fn prove(&self) -> Result<Proved> {
-        let reader = self.reader()?;
-        let shared = reader.shared()?;
-        let frame = Frame::read(&shared);
-        let hosts = reader.hosts()?;
-        let next = AtomicUsize::new(0);
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        let threads = threads.min(hosts.len().div_ceil(SHARE)).max(1);
-        let readers = (1..threads).map(|_| reader.again());
-        let readers = readers.collect::<Result<Vec<Reader>>>()?;
-        let proofs = thread::scope(|scope| {
-            let (frame, hosts, next) = (&frame, &hosts, &next);
-            let spawn = |reader: Reader| scope.spawn(move || reader.prove(frame, hosts, next));
-            let others: Vec<_> = readers.into_iter().map(spawn).collect();
-            let mut proofs = vec![reader.prove(frame, hosts, next)];
-            for other in others {
-                let proof = other.join();
-                proofs.push(proof.unwrap_or_else(|_| Err(anyhow!("a thread of the proof died"))));
-            }
-            proofs
-        });
-        let mut whole = Proof::new(&frame);
-        for proof in proofs {
-            whole.join(proof?);
-        }
-        let (vservers, moved) = (&reader.vservers()?, &self.moved(&reader)?);
-        let (diagnostics, counts) = whole.finish(Scope::Fleet { vservers, moved });
-        let has_errors = opened::has_errors(&diagnostics);
-        Ok(Proved {
-            fleet: frame.fleet().filter(|_| !has_errors),
-            files: reader.concerned(shared.clone(), &diagnostics)?,
-            diagnostics,
-            counts,
-        })
-    }
-
-    /// The domUs that are on another host than they were: before the commit, or in the last one.
-    fn moved(&self, reader: &Reader) -> Result<Vec<Moved>> {
-        let Some(before) = self.before() else {
-            return Ok(Vec::new());
-        };
-        let before = before.reader()?;
-        let (mut gone, mut come) = (BTreeMap::new(), BTreeMap::new());
-        let hosts: BTreeSet<String> = before.hosts()?.into_iter().chain(reader.hosts()?).collect();
-        for host in hosts.iter().filter(|host| !reader.has_same(&before, host)) {
-            let [was, is] = [before.domus(host)?, reader.domus(host)?];
-            gone.extend(was.difference(&is).map(|domu| (domu.clone(), host)));
-            come.extend(is.difference(&was).map(|domu| (domu.clone(), host)));
-        }
-        let mut moved = Vec::new();
-        for (domu, from) in gone {
-            if let Some(to) = come.get(&domu) {
-                moved.push(Moved {
-                    volumes: before.volumes(from, &domu)?,
-                    from: from.clone(),
-                    to: (*to).clone(),
-                    domu,
-                });
-            }
-        }
-        Ok(moved)
-    }
-
-    /// What this one is compared with: the last commit, or the one before it; `None` if git has
-    /// nothing.
-    fn before(&self) -> Option<Self> {
-        let (repo, id) = match self {
-            Self::Work(root) => {
-                let repo = Repo::open(root).ok()?;
-                let id = repo.commit("HEAD").ok()?.id;
-                (repo, id)
-            }
-            Self::Commit { repo, id } => {
-                let repo = Repo::discover(repo).ok()?;
-                let id = repo.parent(id).ok()??;
-                (repo, id)
-            }
-        };
-        let repo = repo.path().to_owned();
-        Some(Self::Commit { repo, id })
-    }
-
     fn reader(&self) -> Result<Reader> {
         Ok(match self {
             Self::Work(root) => Reader::Work(root.clone()),
@@ -227,29 +138,6 @@ impl Reader {
             Self::Work(root) => Self::Work(root.clone()),
             Self::Commit(commit) => Self::Commit(Box::new(commit.again()?)),
         })
-    }
-
-    /// One thread's part of the proof: takes shares of the hosts until all are taken.
-    fn prove<'f>(
-        &self,
-        frame: &'f Frame<'f>,
-        hosts: &[String],
-        next: &AtomicUsize,
-    ) -> Result<Proof<'f>> {
-        let mut proof = Proof::new(frame);
-        loop {
-            let start = next.fetch_add(SHARE, Ordering::Relaxed);
-            let Some(rest) = hosts.get(start..).filter(|rest| !rest.is_empty()) else {
-                return Ok(proof);
-            };
-            for host in &rest[..rest.len().min(SHARE)] {
-                let documents = self.host(host)?;
-                if documents.is_empty() {
-                    continue;
-                }
-                proof.add(host, &documents, &self.vservers_of(&documents)?);
-            }
-        }
     }
 
     /// The documents of domUs' own directories, for the domUs of a host.
@@ -270,14 +158,6 @@ impl Reader {
             Self::Work(root) => documents::list_domus(root, host)?.into_iter().collect(),
             Self::Commit(commit) => commit.domus(host)?.into_iter().collect(),
         })
-    }
-
-    /// Whether git knows that a host's directory is the same there.
-    fn has_same(&self, other: &Self, host: &str) -> bool {
-        match (self, other) {
-            (Self::Commit(own), Self::Commit(other)) => own.host_id(host) == other.host_id(host),
-            _ => false,
-        }
     }
 
     /// The volumes of a domU; none if its host has errors.
@@ -304,7 +184,7 @@ impl Reader {
     fn vservers(&self) -> Result<Vec<String>> {
         match self {
             Self::Work(root) => documents::list_vservers(root),
-            Self::Commit(commit) => commit.vservers(),
+            Self::Commit(commit) => Ok(strings(commit.vservers()?)),
         }
     }
 
@@ -326,7 +206,7 @@ impl Reader {
     fn hosts(&self) -> Result<Vec<String>> {
         match self {
             Self::Work(root) => documents::list_hosts(root),
-            Self::Commit(commit) => commit.hosts(),
+            Self::Commit(commit) => Ok(strings(commit.hosts()?)),
         }
     }
 
@@ -356,4 +236,8 @@ impl Reader {
         }
         Ok(files)
     }
+}
+
+fn strings(directories: &Directories) -> Vec<String> {
+    directories.names().map(str::to_owned).collect()
 }

@@ -28,7 +28,8 @@ use crate::documents::{At, Doc, DomUDoc, HostDoc, HostDocs, Shared};
 pub use moved::Moved;
 pub(crate) use moved::prove as prove_moved;
 pub(crate) use roaming::Roaming;
-pub(crate) use spare::{Load, prove as prove_spare};
+pub use spare::Load;
+pub(crate) use spare::prove as prove_spare;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 

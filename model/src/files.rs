@@ -131,6 +131,31 @@ impl Documents {
         Some(Sha256::digest(content).into())
     }
 
+    /// What identifies all of them: their paths, contents, and what layers hold.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = Sha256::new();
+        let mut field = |bytes: &[u8]| {
+            hasher.update((bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        for (path, content) in &self.contents {
+            field(path.as_bytes());
+            let (readable, bytes) = match content {
+                Ok(content) => (b"content", content.as_slice()),
+                Err(reason) => (b"refused", reason.as_bytes()),
+            };
+            field(readable);
+            field(bytes);
+        }
+        field(b"");
+        for (path, leaf) in &self.leaves {
+            field(path.as_bytes());
+            field(&[leaf.kind as u8]);
+            field(&leaf.id.0);
+        }
+        hasher.finalize().into()
+    }
+
     /// What the `etc/` of layers hold in and below a directory whose path ends with a slash.
     pub(crate) fn leaves<'d>(
         &'d self,
@@ -175,22 +200,39 @@ impl Files {
 
     /// Whether the file at `path` is a document, so that its content is wanted.
     pub fn wants(path: &str) -> bool {
-        let parts: Vec<&str> = path.split('/').collect();
         let is_document = |name: &str| name.ends_with(".toml") && !name.starts_with('.');
-        match parts[..] {
-            ["domus.toml" | LOCK | trust::DOCUMENT | trust::SIGNATURES] => true,
-            ["global", "hosts" | "etc.toml"] => true,
-            [trust::EARLIER, file] => file.ends_with(".toml") || file.ends_with(".sig"),
-            ["pservers", host, "host.toml"] => !host.starts_with('.'),
-            ["pservers" | "vservers" | "groups", name, "etc.toml"] => !name.starts_with('.'),
-            ["pservers", host, directory, file] if directory != "etc" => {
+        match parts(path) {
+            [
+                Some("domus.toml" | LOCK | trust::DOCUMENT | trust::SIGNATURES),
+                None,
+                ..,
+            ]
+            | [Some("global"), Some("hosts" | "etc.toml"), None, ..] => true,
+            [Some(trust::EARLIER), Some(file), None, ..] => {
+                file.ends_with(".toml") || file.ends_with(".sig")
+            }
+            [Some("pservers"), Some(host), Some("host.toml"), None, _] => !host.starts_with('.'),
+            [
+                Some("pservers" | "vservers" | "groups"),
+                Some(name),
+                Some("etc.toml"),
+                None,
+                _,
+            ] => !name.starts_with('.'),
+            [
+                Some("pservers"),
+                Some(host),
+                Some(directory),
+                Some(file),
+                None,
+            ] if directory != "etc" => {
                 // Other spellings are read too, so that `check` can say that they are wrong.
                 directory.eq_ignore_ascii_case("domUs")
                     && !host.starts_with('.')
                     && is_document(file)
             }
-            ["images", file] => is_document(file),
-            [LISTS, _] => EtcList::name_of(path).is_some(),
+            [Some("images"), Some(file), None, ..] => is_document(file),
+            [Some(LISTS), Some(_), None, ..] => EtcList::name_of(path).is_some(),
             _ => Self::lists(path) && (path.ends_with(TEMPLATE) || path.ends_with(SECRET)),
         }
     }
@@ -257,6 +299,12 @@ impl Files {
             _ => &[],
         }
     }
+}
+
+/// The first parts of a path, and nothing where it has no more.
+pub(crate) fn parts(path: &str) -> [Option<&str>; 5] {
+    let mut parts = path.split('/');
+    std::array::from_fn(|_| parts.next())
 }
 
 /// The ending of a file in a layer that is encrypted.

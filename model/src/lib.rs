@@ -37,6 +37,7 @@ pub mod status;
 pub mod table;
 pub mod trust;
 pub mod units;
+pub mod vouch;
 pub mod xl;
 
 pub use bad_value::BadValue;

@@ -11,6 +11,7 @@ use crate::documents::{HostDocs, Shared};
 use crate::files::{Documents, Files};
 use crate::fleet::{Fleet, Host};
 use crate::lower;
+use crate::vouch::{ClaimId, Seen, Vouched};
 use std::collections::{BTreeMap, HashMap};
 
 /// What `check` found.
@@ -143,6 +144,7 @@ pub struct Proof<'f> {
     claims: Claims,
     loads: Vec<Load>,
     roaming: Roaming,
+    seen: Vec<Seen>,
     counts: Counts,
 }
 
@@ -156,6 +158,7 @@ impl<'f> Proof<'f> {
             claims: Claims::default(),
             loads: Vec::new(),
             roaming: Roaming::default(),
+            seen: Vec::new(),
             counts: Counts::default(),
         }
     }
@@ -199,9 +202,16 @@ impl<'f> Proof<'f> {
         let layers = lower::layers(shared, &docs, &mut notes);
         self.claims.add(shared, &docs);
         self.loads.extend(Load::of(shared, &docs));
-        self.roaming.add(shared, &docs);
+        let roams = self.roaming.add(shared, &docs);
         self.counts.hosts += 1;
         self.counts.domus += docs.domus.len();
+        self.seen.push(Seen {
+            directory: directory.to_owned(),
+            domus: docs.domus.len(),
+            claims: self.claims.len(),
+            // What it may run on are others, which may change while it does not.
+            is_clean: notes.is_empty() && !roams,
+        });
         let has_errors = notes.iter().any(Diagnostic::is_error);
         for note in notes {
             match Files::host_of(note.order().0) {
@@ -218,11 +228,40 @@ impl<'f> Proof<'f> {
         for (note, (remark, hosts)) in other.elsewhere {
             self.add_elsewhere(note, remark, hosts);
         }
+        let base = self.claims.len();
         self.claims.join(other.claims);
         self.loads.extend(other.loads);
         self.roaming.join(other.roaming);
+        self.seen.extend(other.seen.into_iter().map(|seen| Seen {
+            claims: base + seen.claims,
+            ..seen
+        }));
         self.counts.hosts += other.counts.hosts;
         self.counts.domus += other.counts.domus;
+    }
+
+    /// Takes so many hosts with so many domUs as proved, for which another proof of the same frame
+    /// vouched, and of whose claims nobody who was added has one: see [`Proof::claimed`].
+    pub fn rely(&mut self, hosts: usize, domus: usize, loads: impl IntoIterator<Item = Load>) {
+        self.counts.hosts += hosts;
+        self.counts.domus += domus;
+        self.loads.extend(loads);
+    }
+
+    /// Whether a domU of these hosts may run on others, so that none may be left out.
+    pub fn roams(&self) -> bool {
+        self.roaming.has_guests()
+    }
+
+    /// All that is claimed by the hosts that were added.
+    pub fn claimed(&self) -> impl Iterator<Item = ClaimId> {
+        self.claims.ids(0..self.claims.len())
+    }
+
+    /// The hosts that were added and have no problem: none of their own, and nothing that another
+    /// one that was added claims, too.
+    pub fn vouch(&self) -> Vouched {
+        Vouched::of(&self.seen, &self.claims, &self.loads)
     }
 
     fn note_elsewhere(&mut self, mut note: Diagnostic) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The documents of a commit, host by host: a large fleet is never in memory as a whole.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -12,6 +11,7 @@ use domus_model::trust;
 use git2::{ObjectType, Oid, Tree, TreeEntry};
 
 use crate::Repo;
+use crate::directories::{Directories, TreeId};
 use crate::open::{LINK, PROGRAM};
 
 /// The documents of one commit.
@@ -25,23 +25,20 @@ pub struct CommitDocuments {
 struct Roots {
     /// The commit's own tree.
     root: Oid,
-    /// Its directories of hosts and domUs, once somebody asked for all: for a large fleet the most
-    /// of what is kept, so threads share them.
-    listed: OnceLock<Listed>,
-}
-
-/// Trees by the names of their directories.
-#[derive(Debug)]
-struct Listed {
-    hosts: BTreeMap<String, Oid>,
-    vservers: BTreeMap<String, Oid>,
+    /// Its directories of hosts and of domUs, once somebody asked for all: for a large fleet the
+    /// most of what is kept, so threads share them.
+    hosts: OnceLock<Directories>,
+    vservers: OnceLock<Directories>,
 }
 
 impl CommitDocuments {
     pub(crate) fn new(repo: Repo, commit: &str) -> Result<Self> {
         let root = repo.tree(commit)?.id();
-        let listed = OnceLock::new();
-        let roots = Arc::new(Roots { root, listed });
+        let roots = Arc::new(Roots {
+            root,
+            hosts: OnceLock::new(),
+            vservers: OnceLock::new(),
+        });
         Ok(Self { repo, roots })
     }
 
@@ -55,48 +52,69 @@ impl CommitDocuments {
         Ok(Self { repo, roots })
     }
 
-    /// The names of the directories of hosts, in order.
+    /// Where the commit is.
+    pub fn repo(&self) -> &Repo {
+        &self.repo
+    }
+
+    /// The directories of hosts.
     ///
     /// # Errors
     /// Objects are missing or damaged.
-    pub fn hosts(&self) -> Result<Vec<String>> {
-        Ok(self.listed()?.hosts.keys().cloned().collect())
+    pub fn hosts(&self) -> Result<&Directories> {
+        self.listed(&self.roots.hosts, "pservers")
     }
 
-    fn listed(&self) -> Result<&Listed> {
-        if let Some(listed) = self.roots.listed.get() {
+    /// The directories of domUs, in `vservers/`.
+    ///
+    /// # Errors
+    /// Objects are missing or damaged.
+    pub fn vservers(&self) -> Result<&Directories> {
+        self.listed(&self.roots.vservers, "vservers")
+    }
+
+    fn listed<'l>(&self, kept: &'l OnceLock<Directories>, name: &str) -> Result<&'l Directories> {
+        if let Some(listed) = kept.get() {
             return Ok(listed);
         }
-        let inside = |name: &str| match self.directory(name, None) {
-            Some(id) => Ok(directories(&self.tree(id, name)?)),
-            None => anyhow::Ok(BTreeMap::new()),
-        };
-        let listed = Listed {
-            hosts: inside("pservers")?,
-            vservers: inside("vservers")?,
-        };
-        Ok(self.roots.listed.get_or_init(|| listed))
+        let listed = self.directories(self.tree_of(name)?)?;
+        Ok(kept.get_or_init(|| listed))
     }
 
-    /// The tree of the directory `parent`, or of the one called `name` in it.
-    fn directory(&self, parent: &str, name: Option<&str>) -> Option<Oid> {
-        if let (Some(name), Some(listed)) = (name, self.roots.listed.get()) {
-            let known = match parent {
-                "pservers" => &listed.hosts,
-                _ => &listed.vservers,
-            };
-            return known.get(name).copied();
+    /// What git calls the directory `name` of the commit: another, if anything in it is another.
+    ///
+    /// # Errors
+    /// Objects are missing or damaged.
+    pub fn tree_of(&self, name: &str) -> Result<Option<TreeId>> {
+        let root = self.tree(self.roots.root, "the commit's tree")?;
+        let entry = root.get_name(name).filter(is_tree);
+        Ok(entry.map(|entry| id_of(&entry)))
+    }
+
+    /// The directories in a tree; none in one that is not there.
+    ///
+    /// # Errors
+    /// Objects are missing or damaged.
+    pub fn directories(&self, tree: Option<TreeId>) -> Result<Directories> {
+        let Some(tree) = tree else {
+            return Ok(Directories::default());
+        };
+        let id = Oid::from_bytes(&tree).context("reading a tree's id")?;
+        Ok(Directories::of(&self.tree(id, "a tree of directories")?))
+    }
+
+    /// The tree of the directory called `name` in `parent`.
+    fn directory(&self, parent: &str, name: &str) -> Option<Oid> {
+        let listed = match parent {
+            "pservers" => self.roots.hosts.get(),
+            _ => self.roots.vservers.get(),
+        };
+        if let Some(listed) = listed {
+            return listed.get(name);
         }
         let root = self.repo.git.find_tree(self.roots.root).ok()?;
-        let path = name.map_or(parent.to_owned(), |name| format!("{parent}/{name}"));
-        let entry = root.get_path(Path::new(&path)).ok()?;
+        let entry = root.get_path(&Path::new(parent).join(name)).ok()?;
         is_tree(&entry).then(|| entry.id())
-    }
-
-    /// What git calls the directory of a host: another, if anything in it is another.
-    pub fn host_id(&self, host: &str) -> Option<String> {
-        self.directory("pservers", Some(host))
-            .map(|id| id.to_string())
     }
 
     /// The names of the domUs of a host, by their documents.
@@ -104,7 +122,7 @@ impl CommitDocuments {
     /// # Errors
     /// Objects are missing or damaged.
     pub fn domus(&self, host: &str) -> Result<Vec<String>> {
-        let Some(id) = self.directory("pservers", Some(host)) else {
+        let Some(id) = self.directory("pservers", host) else {
             return Ok(Vec::new());
         };
         let tree = self.tree(id, host)?;
@@ -146,7 +164,8 @@ impl CommitDocuments {
                     self.add_etc(&global, "global/", &mut documents)?;
                 }
                 Ok("groups") if is_tree(&entry) => {
-                    for (name, id) in directories(&self.tree(entry.id(), "groups/")?) {
+                    let groups = self.directories(Some(id_of(&entry)))?;
+                    for (name, id) in groups.iter() {
                         let directory = format!("groups/{name}/");
                         let tree = self.tree(id, &directory)?;
                         self.add(&tree, &directory, &mut documents)?;
@@ -165,7 +184,7 @@ impl CommitDocuments {
     /// Objects are missing or damaged.
     pub fn host(&self, name: &str) -> Result<Documents> {
         let mut documents = Documents::new();
-        if let Some(id) = self.directory("pservers", Some(name)) {
+        if let Some(id) = self.directory("pservers", name) {
             let directory = format!("pservers/{name}/");
             let tree = self.tree(id, &directory)?;
             self.add(&tree, &directory, &mut documents)?;
@@ -177,21 +196,13 @@ impl CommitDocuments {
         Ok(documents)
     }
 
-    /// The names of the directories in `vservers/`, in order.
-    ///
-    /// # Errors
-    /// Objects are missing or damaged.
-    pub fn vservers(&self) -> Result<Vec<String>> {
-        Ok(self.listed()?.vservers.keys().cloned().collect())
-    }
-
     /// The documents in the directory of a domU in `vservers/`, which may be none.
     ///
     /// # Errors
     /// Objects are missing or damaged.
     pub fn vserver(&self, name: &str) -> Result<Documents> {
         let mut documents = Documents::new();
-        if let Some(id) = self.directory("vservers", Some(name)) {
+        if let Some(id) = self.directory("vservers", name) {
             let directory = format!("vservers/{name}/");
             let tree = self.tree(id, &directory)?;
             self.add(&tree, &directory, &mut documents)?;
@@ -236,8 +247,7 @@ impl CommitDocuments {
                 (Some(ObjectType::Blob), _) => LeafKind::File,
                 _ => LeafKind::Other,
             };
-            let mut id = BlobId([0; 20]);
-            id.0.copy_from_slice(entry.id().as_bytes());
+            let id = BlobId(id_of(&entry));
             documents.insert_leaf(format!("{directory}{name}"), Leaf { kind, id });
         }
         Ok(())
@@ -264,8 +274,10 @@ impl CommitDocuments {
     /// Adds the documents that are directly in `tree`, the directory of that path.
     fn add(&self, tree: &Tree<'_>, directory: &str, documents: &mut Documents) -> Result<()> {
         let odb = self.repo.git.odb().context("opening git's objects")?;
+        let mut path = directory.to_owned();
         for entry in tree {
-            let path = format!("{directory}{}", String::from_utf8_lossy(entry.name_bytes()));
+            path.truncate(directory.len());
+            path.push_str(&String::from_utf8_lossy(entry.name_bytes()));
             if !Files::wants(&path) {
                 continue;
             }
@@ -276,17 +288,17 @@ impl CommitDocuments {
                 _ => "is no plain file",
             };
             if !unreadable.is_empty() {
-                documents.insert_unreadable(path, unreadable);
+                documents.insert_unreadable(&*path, unreadable);
                 continue;
             }
             let reading = || format!("reading {path}");
             let (size, _) = odb.read_header(entry.id()).with_context(reading)?;
             if size > Files::LONGEST {
-                documents.insert(path, vec![b'#'; Files::LONGEST + 1]);
+                documents.insert(&*path, vec![b'#'; Files::LONGEST + 1]);
                 continue;
             }
             let object = odb.read(entry.id()).with_context(reading)?;
-            documents.insert(path, object.data().to_vec());
+            documents.insert(&*path, object.data().to_vec());
         }
         Ok(())
     }
@@ -297,12 +309,10 @@ impl CommitDocuments {
     }
 }
 
-/// The directories in `tree` by name. A name that is no UTF-8 is shown as what it is like, and
-/// refused as a name.
-fn directories(tree: &Tree<'_>) -> BTreeMap<String, Oid> {
-    let name = |entry: &TreeEntry<'_>| String::from_utf8_lossy(entry.name_bytes()).into_owned();
-    let trees = tree.iter().filter(is_tree);
-    trees.map(|entry| (name(&entry), entry.id())).collect()
+fn id_of(entry: &TreeEntry<'_>) -> TreeId {
+    let mut id = TreeId::default();
+    id.copy_from_slice(entry.id().as_bytes());
+    id
 }
 
 fn is_tree(entry: &TreeEntry<'_>) -> bool {

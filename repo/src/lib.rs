@@ -4,6 +4,7 @@
 
 mod carry;
 mod choose;
+mod directories;
 mod documents;
 mod export;
 #[cfg(feature = "remotes")]
@@ -18,6 +19,7 @@ mod statement;
 
 pub use carry::carry;
 pub use choose::Chosen;
+pub use directories::{Beside, Directories, TreeId};
 pub use documents::CommitDocuments;
 pub use export::{Export, Slice};
 #[cfg(feature = "remotes")]
@@ -26,7 +28,7 @@ pub use generations::Generation;
 pub use history::Change;
 pub use init::init_with_commit;
 pub use judge::{Judge, SEEN_REF};
-pub use open::{Commit, Repo};
+pub use open::{Commit, Repo, read_once};
 pub use publish::{NewTarget, Sign};
 pub use statement::{Statement, TARGETS_REF};
 

@@ -129,6 +129,11 @@ impl Repo {
         &self.path
     }
 
+    /// Where what belongs to all its work trees is.
+    pub fn common_path(&self) -> &Path {
+        self.git.commondir()
+    }
+
     /// All documents of a commit.
     ///
     /// # Errors
@@ -137,15 +142,15 @@ impl Repo {
         let documents = self.into_documents(commit)?;
         let mut files = Files::new();
         files.shared = documents.shared()?;
-        for host in documents.hosts()? {
-            let of_host = documents.host(&host)?;
+        for host in documents.hosts()?.names() {
+            let of_host = documents.host(host)?;
             if !of_host.is_empty() {
-                files.hosts.insert(host, of_host);
+                files.hosts.insert(host.to_owned(), of_host);
             }
         }
-        for domu in documents.vservers()? {
-            let of_domu = documents.vserver(&domu)?;
-            files.vservers.insert(domu, of_domu);
+        for domu in documents.vservers()?.names() {
+            let of_domu = documents.vserver(domu)?;
+            files.vservers.insert(domu.to_owned(), of_domu);
         }
         Ok(files)
     }
@@ -183,4 +188,13 @@ fn disable_owner_check() -> Result<()> {
     // the flag is only ever set to this value.
     unsafe { git2::opts::set_verify_owner_validation(false) }
         .map_err(|error| anyhow!("preparing libgit2: {error}"))
+}
+
+/// From now on objects are read as suits whoever reads each once and shows what he found: libgit2
+/// keeps none of them, and does not compare them with their names. git does not either; what a disk
+/// breaks, zlib's checksums find, and what a transfer breaks, git when it receives it. Whoever boots
+/// from a repository or carries it elsewhere compares.
+pub fn read_once() {
+    git2::opts::strict_hash_verification(false);
+    git2::opts::enable_caching(false);
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
-# The benchmarks of a large fleet: proving a commit beside the floors that git and a parser set,
-# planning one host, pulling one commit on one host over ssh. Prints tables for docs/benchmarks.md; nothing
-# here passes or fails. Run it on a machine that does nothing else.
+# The benchmarks of a large fleet: proving a commit beside the floors that git and a parser set, proving
+# and planning after one changed file, pulling one commit on one host over ssh. Prints tables for
+# docs/benchmarks.md; nothing here passes or fails. Run it on a machine that does nothing else.
 #
 #   tests/bench/fleet.sh [HOSTS]     without a number: 10000 hosts, ten domUs each
 set -euo pipefail
@@ -35,6 +35,21 @@ measure() {
               label, wall[3], wall[1], wall[5], cpu[3], rss / 1024 }'
 }
 
+# change REPO HOST MEMORY: a commit on HEAD in which the first domU of the host has so much.
+change() {
+    local in=(git -C "$1" -c user.name=bench -c user.email=bench@example.net) path name domu id
+    domu=$("${in[@]}" ls-tree --name-only "HEAD:pservers/$2/domUs" | head -1)
+    id=$("${in[@]}" show "HEAD:pservers/$2/domUs/$domu" | sed "s/^memory = .*/memory = \"$3\"/" |
+        "${in[@]}" hash-object -w --stdin)
+    for name in "pservers/$2/domUs/$domu" "pservers/$2/domUs" "pservers/$2" pservers; do
+        path=HEAD:$(dirname "/$name" | cut -c2-)
+        id=$("${in[@]}" ls-tree "$path" | awk -F'\t' -v name="$(basename "$name")" -v id="$id" '
+            $2 == name { split($1, was, " "); $0 = was[1] " " was[2] " " id "\t" name } { print }' |
+            "${in[@]}" mktree)
+    done
+    "${in[@]}" update-ref HEAD "$("${in[@]}" commit-tree -p HEAD -m 'one file' "$id")"
+}
+
 echo '| what | seconds | range | CPU seconds | memory |'
 echo '|---|---|---|---|---|'
 measure '`git cat-file --batch --buffer`' \
@@ -42,9 +57,15 @@ measure '`git cat-file --batch --buffer`' \
 measure '`json.loads`, line by line' python3 -c "
 import json
 for line in open('$fleet.json'): json.loads(line)"
-measure '`domus check --at HEAD`' "$domus" check "$fleet" --at HEAD
+measure '`domus check --at HEAD`, no index' \
+    bash -c "rm -rf '$fleet/.git/domus'; exec '$domus' check '$fleet' --at HEAD"
+
+# One file more: the index is the one that the last check left.
 host=$(git -C "$fleet" ls-tree --name-only HEAD:pservers | sed -n "$((hosts / 2))p")
-measure '`domus plan HOST`, cold' "$domus" plan "$host" --from HEAD --to HEAD -C "$fleet"
+change "$fleet" "$host" 640MiB
+measure '`domus check --at HEAD`, one file changed' "$domus" check "$fleet" --at HEAD
+measure '`domus plan HOST`, one file changed' bash -c \
+    "'$domus' plan '$host' --from HEAD~1 --to HEAD -C '$fleet' || [ \$? = 2 ]"
 
 # A host that was booted on the commit, and one commit more on the server.
 root=$work/root
@@ -79,15 +100,6 @@ printf '\n[config]\nremote = "ssh://root@127.0.0.1:%s%s"\nfollow = "%s"\nhost-ke
 printf '{"name":"%s","commit":"%s","release":{"fleet":"%s","version":"1","unsigned":true}}' \
     "$host" "$first" "$(sed -n 's/^fleet *= *"\(.*\)"/\1/p' "$root/run/domus/slice/domus.toml")" \
     >"$root/run/domus/boot.json"
-export GIT_INDEX_FILE=$work/index GIT_AUTHOR_NAME=bench GIT_AUTHOR_EMAIL=bench@example.net \
-    GIT_COMMITTER_NAME=bench GIT_COMMITTER_EMAIL=bench@example.net
-path=$(git -C "$fleet" ls-tree -r --name-only HEAD "pservers/$host/domUs/" | head -1)
-blob=$( { git -C "$fleet" show "HEAD:$path"; echo '# changed'; } |
-    git -C "$work/server.git" hash-object -w --stdin)
-git -C "$work/server.git" read-tree HEAD
-git -C "$work/server.git" update-index --cacheinfo "100644,$blob,$path"
-next=$(git -C "$work/server.git" commit-tree -p HEAD -m 'one file' "$(git -C "$work/server.git" write-tree)")
-git -C "$work/server.git" update-ref HEAD "$next"
-unset GIT_INDEX_FILE
+change "$work/server.git" "$host" 768MiB
 /usr/bin/time -f '| `domus-dom0 pull` of one commit | %e | | %U + %S | %M KiB |' \
     env DOMUS_ROOT="$root" "$agent" pull 2>&1 | tail -1

@@ -8,6 +8,8 @@ use crate::documents::{HostDocs, Shared, Written};
 use crate::etc::derived_mac;
 use crate::fleet::Address;
 use crate::units::Mac;
+use crate::vouch::ClaimId;
+use std::ops::Range;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -57,6 +59,11 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x9e5a_41c7_2f0b_4d38_b1a6_7c1d_80ee_3f5
 
 fn digest(text: &str) -> u128 {
     Uuid::new_v5(&NAMESPACE, text.as_bytes()).as_u128()
+}
+
+/// The claim of a domU of this name.
+pub(crate) fn domu(name: &str) -> ClaimId {
+    ClaimId::new(Kind::DomU as u8, digest(name))
 }
 
 impl Claims {
@@ -161,6 +168,17 @@ impl Claims {
                 document: base.saturating_add(claim.document),
                 ..claim
             }));
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// What some of them claim, before they are put in order.
+    pub(crate) fn ids(&self, range: Range<usize>) -> impl Iterator<Item = ClaimId> {
+        let claims = self.claims[range].iter();
+        claims.map(|claim| ClaimId::new(claim.kind as u8, claim.key))
     }
 
     /// Puts them in order, as the proofs below need them.

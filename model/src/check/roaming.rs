@@ -34,8 +34,14 @@ pub(crate) struct Roaming {
 }
 
 impl Roaming {
-    /// Adds a host and its domUs.
-    pub(crate) fn add(&mut self, shared: &Shared<'_>, docs: &HostDocs) {
+    /// Whether there is a domU that may run on more than one host.
+    pub(crate) fn has_guests(&self) -> bool {
+        !self.guests.is_empty()
+    }
+
+    /// Adds a host and its domUs, and says whether one of these may run elsewhere.
+    pub(crate) fn add(&mut self, shared: &Shared<'_>, docs: &HostDocs) -> bool {
+        let before = self.guests.len();
         let last = self.hosts.last().and_then(|seen| seen.outfit.clone());
         self.hosts.push(Seen::of(shared, docs, last));
         for guest in docs.guests() {
@@ -62,6 +68,7 @@ impl Roaming {
                 secrets: secrets.collect(),
             });
         }
+        self.guests.len() > before
     }
 
     /// Both together.

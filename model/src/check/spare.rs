@@ -6,14 +6,16 @@ use crate::documents::{HostDocs, Shared};
 use crate::lower;
 use crate::names::Name;
 use crate::units::Size;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What a host of a group carries, and could carry, in MiB.
-#[derive(Debug, Clone)]
-pub(crate) struct Load {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
     /// The group.
-    pub(crate) group: Name,
-    host: String,
+    group: Name,
+    /// The host.
+    pub(crate) host: String,
     /// What is left beside dom0 and its own domUs.
     free: u64,
     /// Its domUs.

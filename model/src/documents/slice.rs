@@ -6,7 +6,7 @@ use super::parse::{self, Doc};
 use super::table::Layer;
 use super::{DomUDoc, HostDoc, LayerDoc, Shared};
 use crate::diagnostic::{Diagnostic, Place};
-use crate::files::Documents;
+use crate::files::{Documents, parts};
 use crate::names::Name;
 use crate::show::Origin;
 use std::collections::BTreeMap;
@@ -167,16 +167,16 @@ fn parse_all<'t>(
     let mut domus = BTreeMap::new();
     for (path, content) in files.iter() {
         let file = Arc::clone(path);
-        match path.split('/').collect::<Vec<_>>()[..] {
-            [_, _, "host.toml"] => {
+        match parts(path) {
+            [_, _, Some("host.toml"), None, _] => {
                 let entries = parse::parse(&file, content, notes);
                 host = Some(Parsed { file, entries });
             }
-            [_, _, "domUs", name] => {
+            [_, _, Some("domUs"), Some(name), None] => {
                 let entries = parse::parse(&file, content, notes);
                 domus.insert(parse::stem(name).to_owned(), Parsed { file, entries });
             }
-            [_, _, directory, _] if directory != "etc" => {
+            [_, _, Some(directory), Some(_), None] if directory != "etc" => {
                 let message = format!("this file is in {directory}/, where nobody looks for it");
                 let note = Place::whole(file).error(message);
                 notes.push(note.help("call the directory domUs"));
