@@ -62,6 +62,7 @@ fn config(doc: &ConfigDoc) -> Option<Config> {
         branch: value(&doc.branch).unwrap_or_else(|| BRANCH.to_owned()),
         every: value(&doc.every).unwrap_or(EVERY),
         host_key: value(&doc.host_key),
+        apply: value(&doc.apply).unwrap_or_default(),
     })
 }
 
