@@ -15,6 +15,8 @@ pub mod link;
 pub mod loopdev;
 pub mod machine;
 pub mod mount;
+pub mod overlay;
 pub mod program;
 pub mod secret;
+pub mod upper;
 pub mod xenstore;

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Mounts, by the kernel's file-descriptor interface, so that an error carries the kernel's words.
 
+mod replace;
+pub mod table;
+
+pub use replace::{Replaced, bind_in_place};
+
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -10,8 +15,8 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_bind_recursive, mount_move,
-    move_mount, unmount,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_bind, mount_bind_recursive,
+    mount_move, move_mount, unmount,
 };
 
 /// What to mount: a file system type, its source, options and attributes.
@@ -110,10 +115,7 @@ impl<'a> Mount<'a> {
             format!("mounting {kind} {source} on {}", target.display())
         };
         fs::create_dir_all(target).with_context(doing)?;
-        let context = fsopen(self.kind, FsOpenFlags::FSOPEN_CLOEXEC)
-            .with_context(|| format!("{}: this kernel has no {}", doing(), self.kind))?;
-        let mounted = self.configure(&context).map_err(|e| explain(&context, e));
-        let mounted = mounted.with_context(doing)?;
+        let mounted = self.detached().with_context(doing)?;
         move_mount(
             mounted.as_fd(),
             "",
@@ -122,6 +124,23 @@ impl<'a> Mount<'a> {
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
         )
         .with_context(doing)
+    }
+
+    /// Mounts it nowhere yet.
+    fn detached(&self) -> Result<OwnedFd> {
+        let context = fsopen(self.kind, FsOpenFlags::FSOPEN_CLOEXEC)
+            .with_context(|| format!("this kernel has no {}", self.kind))?;
+        self.configure(&context).map_err(|e| explain(&context, e))
+    }
+
+    /// Whether the kernel refuses it because somebody has it mounted already, anywhere.
+    ///
+    /// # Errors
+    /// The kernel has no such file system.
+    pub(crate) fn is_busy(&self) -> Result<bool> {
+        let context = fsopen(self.kind, FsOpenFlags::FSOPEN_CLOEXEC)
+            .with_context(|| format!("this kernel has no {}", self.kind))?;
+        Ok(matches!(self.configure(&context), Err(Errno::BUSY)))
     }
 
     fn configure(&self, context: &OwnedFd) -> Result<OwnedFd, Errno> {
@@ -191,6 +210,21 @@ impl Mounted {
     /// As [`Mount::at`].
     pub fn new(mount: &Mount<'_>, target: &Path) -> Result<Self> {
         mount.at(target)?;
+        Ok(Self {
+            target: target.to_owned(),
+        })
+    }
+
+    /// Makes `source` visible at `target` until the value is dropped, without mounts below it.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn bound(source: &Path, target: &Path) -> Result<Self> {
+        let doing = || format!("binding {} to {}", source.display(), target.display());
+        fs::create_dir_all(target).with_context(doing)?;
+        // What somebody left there who was killed.
+        while unmount(target, UnmountFlags::DETACH).is_ok() {}
+        mount_bind(source, target).with_context(doing)?;
         Ok(Self {
             target: target.to_owned(),
         })
