@@ -88,7 +88,7 @@ pub struct Verdict {
 }
 
 /// A layer of `/etc` and how many files it gives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Composed {
     /// Its name: `image`, `generated`, `global`, `@GROUP`, the host's or domU's name.
     pub name: String,

@@ -4,7 +4,7 @@
 mod replace;
 pub mod table;
 
-pub use replace::{Replaced, bind_in_place};
+pub use replace::{Bare, Replaced, bind_in_place};
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,8 +15,8 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_bind, mount_bind_recursive,
-    mount_move, move_mount, unmount,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_bind_recursive, mount_move,
+    move_mount, unmount,
 };
 
 /// What to mount: a file system type, its source, options and attributes.
@@ -210,21 +210,6 @@ impl Mounted {
     /// As [`Mount::at`].
     pub fn new(mount: &Mount<'_>, target: &Path) -> Result<Self> {
         mount.at(target)?;
-        Ok(Self {
-            target: target.to_owned(),
-        })
-    }
-
-    /// Makes `source` visible at `target` until the value is dropped, without mounts below it.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub fn bound(source: &Path, target: &Path) -> Result<Self> {
-        let doing = || format!("binding {} to {}", source.display(), target.display());
-        fs::create_dir_all(target).with_context(doing)?;
-        // What somebody left there who was killed.
-        while unmount(target, UnmountFlags::DETACH).is_ok() {}
-        mount_bind(source, target).with_context(doing)?;
         Ok(Self {
             target: target.to_owned(),
         })

@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result};
 use domus_model::status::short;
 use domus_model::table::table;
-use domus_repo::{Generation, RUNNING_REF, Repo};
+use domus_repo::{Generation, Repo};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -16,6 +16,8 @@ pub(crate) struct Generations {
     host: String,
     /// The commit that was booted.
     booted: String,
+    /// The commit that runs: that one, or one that was taken since.
+    applied: String,
     /// All of them; `running` is what is booted next.
     generations: Vec<Generation>,
 }
@@ -28,7 +30,8 @@ impl Generations {
     pub(crate) fn find(context: &Context) -> Result<Self> {
         Ok(Self {
             host: context.host.name.to_string(),
-            booted: context.commit.clone(),
+            booted: context.booted.clone(),
+            applied: context.commit.clone(),
             generations: Repo::open(&context.paths.repo())?.generations()?,
         })
     }
@@ -41,11 +44,12 @@ impl Generations {
     /// For people: the newest first.
     pub(crate) fn render(&self) -> String {
         let rows = self.generations.iter().rev().map(|it| {
-            let is_booted = it.commit.id == self.booted;
+            let runs = it.commit.id == self.applied;
             let states = [
-                (is_booted && it.running, "runs"),
-                (is_booted && !it.running, "runs until the next boot"),
-                (!is_booted && it.running, "is booted next"),
+                (runs && it.running, "runs"),
+                (runs && !it.running, "runs until the next boot"),
+                (!runs && it.running, "is booted next"),
+                (!runs && it.commit.id == self.booted, "was booted"),
                 (it.good, "came up"),
             ];
             let states = states
@@ -66,24 +70,17 @@ impl Generations {
     }
 }
 
-/// Notes that everything of the booted commit came up. That this cannot be noted stops nothing.
+/// Notes that everything of the commit that was booted came up. That this cannot be noted stops nothing.
 pub(crate) fn mark_good(context: &Context) {
     if !context.paths.repo().is_dir() {
         return;
     }
     let marked = context
         .repository()
-        .and_then(|(_lock, repo)| repo.mark_good(&context.commit));
+        .and_then(|(_lock, repo)| repo.mark_good(&context.booted));
     if let Err(error) = marked {
         warn(&error);
     }
-}
-
-/// The commit that is booted next, if it is another than was booted.
-pub(crate) fn next(context: &Context) -> Option<String> {
-    let repo = Repo::open(&context.paths.repo()).ok()?;
-    let next = repo.commit(RUNNING_REF).ok()?.id;
-    (next != context.commit).then_some(next)
 }
 
 /// Goes back to the generation `number`, or to the one before that which is booted next.

@@ -1,15 +1,60 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Puts a mount in the place of another: whoever looks sees the one or the other, never neither.
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
 
-use super::Mount;
+use super::{Mount, Mounted};
+
+/// A directory with what its own file system has in it, whatever is mounted on that.
+#[derive(Debug)]
+pub struct Bare {
+    tree: OwnedFd,
+}
+
+impl Bare {
+    /// Of `directory`.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn of(directory: &Path) -> Result<Self> {
+        let tree = clone_of(directory);
+        let tree = tree.with_context(|| format!("looking beneath {}", directory.display()))?;
+        Ok(Self { tree })
+    }
+
+    /// Where this process sees it.
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.tree.as_raw_fd()).into()
+    }
+
+    /// Makes it visible at `target` until the value is dropped.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn show(self, target: &Path) -> Result<Mounted> {
+        let doing = || format!("mounting what is beneath at {}", target.display());
+        fs::create_dir_all(target).with_context(doing)?;
+        // What somebody left there who was killed.
+        while unmount(target, UnmountFlags::DETACH).is_ok() {}
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        move_mount(self.tree.as_fd(), "", CWD, target, flags).with_context(doing)?;
+        Ok(Mounted {
+            target: target.to_owned(),
+        })
+    }
+}
+
+fn clone_of(directory: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, directory, flags)
+}
 
 /// What became of the mount that was there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +83,7 @@ impl Mount<'_> {
 /// The kernel refuses.
 pub fn bind_in_place(source: &Path, target: &Path) -> Result<Replaced> {
     let doing = || format!("binding {} to {}", source.display(), target.display());
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(CWD, source, flags).with_context(doing)?;
+    let tree = clone_of(source).with_context(doing)?;
     put(tree.as_fd(), target).with_context(doing)
 }
 

@@ -97,7 +97,7 @@ impl Host {
     /// Lets domains with these names and UUIDs run.
     pub(crate) fn runs_as(&self, domains: &[(&str, Uuid)]) {
         let domain = |(name, uuid): &(&str, Uuid)| {
-            let os = "<memory unit='MiB'>64</memory><os><type>hvm</type></os>";
+            let os = "<memory unit='MiB'>96</memory><os><type>hvm</type></os>";
             format!("<domain type='test'><name>{name}</name><uuid>{uuid}</uuid>{os}</domain>")
         };
         let domains: String = domains.iter().map(domain).collect();

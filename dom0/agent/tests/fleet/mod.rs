@@ -19,13 +19,16 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
+    /// `REMOTE` in `config` is the server, and nothing is applied by itself; `LIVE` is the server
+    /// alone.
     pub(crate) fn new(config: &str) -> Self {
         let host = Host::new(&[("web", "")], "");
         let (work, server) = (host.at("work"), host.at("server.git"));
         let slice = host.at("run/domus/slice");
         run("cp", &["-r", &text(&slice), &text(&work)]);
         let remote = format!("remote = \"file://{}\"", server.display());
-        let config = config.replace("REMOTE", &remote);
+        let config = config.replace("REMOTE", &format!("{remote}\napply = \"manual\""));
+        let config = config.replace("LIVE", &remote);
         let domus = format!("version = 1\nfleet = \"example\"\n{config}");
         fs::write(work.join("domus.toml"), domus).expect("written");
         let fleet = Self { host, work };

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Taking a commit while the host runs: `/etc`, `/config`, and what is run so that services see it.
+//! Whoever is killed in between leaves a host that works, and does it again.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result};
+use domus_model::boot::composed;
+use domus_model::changes::{Changes, Deed, Now, Observed, in_order, live};
+use domus_model::etc;
+use domus_model::fleet::Policy;
+use domus_model::names::Name;
+use domus_repo::{Export, RUNNING_REF, Repo};
+use domus_system::atomic::{PendingDir, TEMPORARY};
+use domus_system::program::Program;
+use serde::Serialize;
+use tempfile::TempDir;
+
+use crate::Refused;
+use crate::context::Context;
+use crate::etc as own;
+use crate::notes::{Notes, one_line};
+use crate::taken::Taken;
+use crate::warn;
+
+/// Something that was run in dom0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Ran {
+    /// The command line.
+    pub(crate) command: String,
+    /// Why it failed, if it did.
+    pub(crate) failure: Option<String>,
+}
+
+/// The commit that the host boots next, if that is another than `context` is at.
+///
+/// # Errors
+/// The repository is damaged.
+pub(crate) fn booted_next(context: &Context) -> Result<Option<String>> {
+    if !context.paths.repo().is_dir() {
+        return Ok(None);
+    }
+    let commit = Repo::open(&context.paths.repo())?.commit(RUNNING_REF)?.id;
+    Ok(Some(commit).filter(|commit| *commit != context.commit))
+}
+
+/// The commit to take: that one, if it may be taken.
+///
+/// # Errors
+/// The repository is damaged, or the commit is refused.
+pub(crate) fn next(context: &Context) -> Result<Option<String>> {
+    let next = booted_next(context)?;
+    if let (Some(commit), false) = (&next, context.unsigned) {
+        let text = "this release runs signed commits only, and signatures of commits cannot be \
+                    verified yet";
+        return Err(Refused(format!("{commit} is not taken: {text}")).into());
+    }
+    Ok(next)
+}
+
+/// What the commit that the host boots next says of taking it, if there is another.
+///
+/// # Errors
+/// As [`next`] and [`export`].
+pub(crate) fn policy(context: &Context) -> Result<Option<Policy>> {
+    let Some(commit) = next(context)? else {
+        return Ok(None);
+    };
+    let slice = TempDir::new_in(context.paths.ram()).context("making a directory in RAM")?;
+    let next = export(context, &commit, slice.path())?;
+    Ok(Some(
+        next.wanted
+            .config
+            .map(|config| config.apply)
+            .unwrap_or_default(),
+    ))
+}
+
+/// The host at `commit`, its part of which is exported to `slice` and proved.
+///
+/// # Errors
+/// The commit does not prove, or RAM is full.
+pub(crate) fn export(context: &Context, commit: &str, slice: &Path) -> Result<Context> {
+    let repo = Repo::open(&context.paths.repo())?;
+    Export::new(&repo, commit)?.slice(&context.host.name, slice)?;
+    context.at(commit, slice)
+}
+
+/// As [`export`], to where it stays as long as something runs from it.
+///
+/// # Errors
+/// As [`export`].
+pub(crate) fn keep(context: &Context, commit: &str) -> Result<Context> {
+    let known = context.at_known(commit);
+    if known.is_ok() {
+        return known;
+    }
+    let pending = PendingDir::new(&context.paths.commits().join(commit))?;
+    export(context, commit, pending.path())?;
+    pending.commit()?;
+    context.at_known(commit)
+}
+
+/// All that differs between what runs and what `next` wants. `running`: the domUs that run.
+///
+/// # Errors
+/// A commit that something runs from cannot be read.
+pub(crate) fn changes(
+    context: &Context,
+    next: &Context,
+    running: &BTreeSet<Name>,
+    observed: &Observed,
+) -> Result<Changes> {
+    let booted = context.at_known(&context.booted)?;
+    let mut started: Vec<(Context, BTreeSet<Name>)> = Vec::new();
+    for name in running {
+        let commit = started_from(context, name);
+        match started.iter_mut().find(|(from, _)| from.commit == commit) {
+            Some((_, names)) => drop(names.insert(name.clone())),
+            None => started.push((context.at_known(&commit)?, [name.clone()].into())),
+        }
+    }
+    let started = started.iter();
+    let now = Now {
+        booted: booted.side(),
+        applied: context.side(),
+        started: started
+            .map(|(from, names)| (from.side(), names.clone()))
+            .collect(),
+    };
+    Ok(live(&now, next.side(), observed))
+}
+
+/// The commit that a domU was started from. One without a note was started by whoever made none,
+/// which was at boot.
+fn started_from(context: &Context, name: &Name) -> String {
+    let commit = Notes::on(&context.paths, name).commit();
+    commit.unwrap_or_else(|| context.booted.clone())
+}
+
+/// Puts `/etc` and `/config` of `next` in place of those of `context`, and writes down what is to
+/// be run then.
+///
+/// # Errors
+/// Something cannot be composed, mounted or written.
+pub(crate) fn take(
+    context: &Context,
+    next: &Context,
+    changes: &Changes,
+    force: bool,
+) -> Result<Taken> {
+    let none = BTreeSet::new();
+    let overruled = if force { &changes.conflicts } else { &none };
+    let doing = || format!("taking {} live", next.commit);
+    let problems = own::replace(next, overruled).with_context(doing)?;
+    own::bind_config(next).with_context(doing)?;
+    let has_hosts = next.slice.join("global/hosts").is_file();
+    let generated = etc::for_host(&next.wanted, &next.host, has_hosts);
+    let left = context.taken.iter().flat_map(|taken| taken.left.clone());
+    let kept = changes.conflicts.difference(overruled).cloned();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let taken = Taken {
+        commit: next.commit.clone(),
+        at: since.map_or(0, |since| since.as_secs()),
+        layers: composed(&generated, &next.host.layers),
+        problems,
+        kept: kept.collect(),
+        left: in_order(left.chain(changes.deeds())),
+    };
+    taken.write(&context.paths)?;
+    Ok(taken)
+}
+
+/// Runs what is to be run, each whatever became of those before it, and writes down what failed.
+///
+/// # Errors
+/// The record cannot be written.
+pub(crate) fn run(context: &Context, taken: &mut Taken) -> Result<Vec<Ran>> {
+    let (mut ran, mut failed) = (Vec::new(), Vec::new());
+    for deed in std::mem::take(&mut taken.left) {
+        let result = done(&deed);
+        ran.push(Ran {
+            command: deed.to_string(),
+            failure: result.as_ref().err().map(one_line),
+        });
+        if result.is_err() {
+            failed.push(deed);
+        }
+    }
+    taken.left = failed;
+    taken.write(&context.paths)?;
+    Ok(ran)
+}
+
+fn done(deed: &Deed) -> Result<()> {
+    let command = deed.command();
+    Program::new(command[0]).args(&command[1..]).run()
+}
+
+/// Removes what is in RAM of commits that nothing runs from any more. What cannot be removed costs
+/// RAM and holds up nobody. `running`: the domUs that run.
+pub(crate) fn clear(context: &Context, running: &BTreeSet<Name>) {
+    let used: BTreeSet<String> = running
+        .iter()
+        .map(|name| started_from(context, name))
+        .chain([context.commit.clone()])
+        .collect();
+    let entries = fs::read_dir(context.paths.commits()).into_iter().flatten();
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(TEMPORARY) || !used.contains(&name) {
+            let removed = fs::remove_dir_all(entry.path());
+            let path = entry.path();
+            if let Err(error) = removed.with_context(|| format!("removing {}", path.display())) {
+                warn(&error);
+            }
+        }
+    }
+    if let Err(error) = own::clear(&context.paths) {
+        warn(&error.context("removing what a former /etc was made of"));
+    }
+}
