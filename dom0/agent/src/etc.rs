@@ -113,9 +113,12 @@ pub(crate) fn replace(next: &Context, overruled: &BTreeSet<String>) -> Result<Ve
     lower.push(shown.join("etc"));
     let overlay = Overlay::new(lower, &image, &ram)?;
     now.over(&root).carry(overlay.upper(), &seen, overruled)?;
-    // An overlay takes only what is mounted somewhere.
-    let _shown = root.show(&shown)?;
-    if overlay.mount().replace(&target)? == Replaced::Beneath {
+    // An overlay takes only what is mounted somewhere, and needs that no more once it is made.
+    let prepared = {
+        let _shown = root.show(&shown)?;
+        overlay.mount().prepare()?
+    };
+    if prepared.replace(&target)? == Replaced::Beneath {
         let error = anyhow!("this kernel cannot take the old /etc away: it stays beneath");
         warn(&error.context("RAM that it has is free after the next boot"));
     }

@@ -208,9 +208,10 @@ pub(crate) fn differences(
 ) -> Result<Changes> {
     let mut running = BTreeSet::new();
     for name in domains.running.keys().filter_map(|name| name.parse().ok()) {
-        // Whoever was started from no commit is none of ours.
-        let is_known = Notes::on(&context.paths, &name).commit().is_some();
-        if is_known || next.host.domus.contains_key(&name) {
+        // Whoever was started from no commit, and is in none, is none of ours.
+        let is_started = Notes::on(&context.paths, &name).commit().is_some();
+        let mut commits = [context, next].into_iter();
+        if is_started || commits.any(|it| it.host.domus.contains_key(&name)) {
             running.insert(name);
         }
     }

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
+use rustix::mount::{
+    MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change, move_mount,
+    open_tree, unmount,
+};
 
 use super::{Mount, Mounted};
 
@@ -45,9 +48,13 @@ impl Bare {
         while unmount(target, UnmountFlags::DETACH).is_ok() {}
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         move_mount(self.tree.as_fd(), "", CWD, target, flags).with_context(doing)?;
-        Ok(Mounted {
+        let shown = Mounted {
             target: target.to_owned(),
-        })
+        };
+        // It is a peer of what it is a copy of: what were mounted or unmounted there would be here
+        // too, and the other way round.
+        mount_change(target, MountPropagationFlags::PRIVATE).with_context(doing)?;
+        Ok(shown)
     }
 }
 
@@ -65,15 +72,34 @@ pub enum Replaced {
     Beneath,
 }
 
+/// A mount that is nowhere yet.
+#[derive(Debug)]
+pub struct Prepared {
+    mounted: OwnedFd,
+    what: String,
+}
+
 impl Mount<'_> {
-    /// Mounts in place of the mount at `target`.
+    /// Mounts it, nowhere yet.
     ///
     /// # Errors
     /// As [`Mount::at`].
-    pub fn replace(&self, target: &Path) -> Result<Replaced> {
-        let doing = || format!("mounting {} in place of {}", self.kind, target.display());
-        let mounted = self.detached().with_context(doing)?;
-        put(mounted.as_fd(), target).with_context(doing)
+    pub fn prepare(&self) -> Result<Prepared> {
+        let what = format!("{} {}", self.kind, self.source.display());
+        let mounted = self.detached();
+        let mounted = mounted.with_context(|| format!("mounting {what}"))?;
+        Ok(Prepared { mounted, what })
+    }
+}
+
+impl Prepared {
+    /// Puts it in place of the mount at `target`.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn replace(self, target: &Path) -> Result<Replaced> {
+        let doing = || format!("mounting {} in place of {}", self.what, target.display());
+        put(self.mounted.as_fd(), target).with_context(doing)
     }
 }
 

@@ -4,6 +4,7 @@
 //! with the number 1.
 #![allow(dead_code)]
 
+pub(crate) mod space;
 pub(crate) mod xenstore;
 
 use std::fs;
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use space::Space;
 use xenstore::XenStore;
 
 pub(crate) const COMMIT: &str = "8c1d02e4d1f0c5b9a7e6352413f0e1d2c3b4a596";
@@ -34,6 +36,7 @@ pub(crate) struct Host {
     dir: TempDir,
     pub(crate) store: XenStore,
     path: Option<String>,
+    pub(crate) space: Option<Space>,
 }
 
 impl Host {
@@ -45,6 +48,7 @@ impl Host {
             dir,
             store,
             path: None,
+            space: None,
         };
         let machine = "[machine]\nserial = \"8QXK\"\nmemory = \"2GiB\"\n";
         let document = format!("version = 1\n{machine}\n[dom0]\nmemory = \"384MiB\"\n{storage}");
@@ -143,7 +147,11 @@ impl Host {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_domus-dom0"));
+        let agent = env!("CARGO_BIN_EXE_domus-dom0");
+        let mut command = match &self.space {
+            Some(space) => space.command(agent),
+            None => Command::new(agent),
+        };
         command.args(arguments).env("DOMUS_ROOT", self.root());
         command.env(
             "DOMUS_LIBVIRT_URI",
@@ -172,6 +180,16 @@ impl Host {
             let node = format!("/local/domain/0/backend/vbd/{id}/{index}/params");
             self.store.set(&node, &device.to_string_lossy());
         }
+    }
+
+    /// Mounts `/etc` and `/config` as a boot of `commit` does, for this host alone.
+    pub(crate) fn boot(&mut self, commit: &str) {
+        self.space = Some(Space::boot(self.dir.path(), commit));
+    }
+
+    /// A path as this host sees it, mounts and all.
+    pub(crate) fn seen(&self, path: &str) -> PathBuf {
+        self.space.as_ref().expect("it was booted").at(path)
     }
 
     fn attached(&self) -> Vec<(PathBuf, PathBuf)> {

@@ -22,7 +22,15 @@ impl Fleet {
     /// `REMOTE` in `config` is the server, and nothing is applied by itself; `LIVE` is the server
     /// alone.
     pub(crate) fn new(config: &str) -> Self {
+        Self::with(config, &[])
+    }
+
+    /// The same, with more files in the first commit.
+    pub(crate) fn with(config: &str, files: &[(&str, &str)]) -> Self {
         let host = Host::new(&[("web", "")], "");
+        for (path, text) in files {
+            host.write(&format!("run/domus/slice/{path}"), text);
+        }
         let (work, server) = (host.at("work"), host.at("server.git"));
         let slice = host.at("run/domus/slice");
         run("cp", &["-r", &text(&slice), &text(&work)]);
@@ -78,6 +86,21 @@ impl Fleet {
         let document = format!("version = 1\nimage = \"base@1\"\nmemory = \"{memory}\"\n");
         fs::write(self.work.join("pservers/alpha/domUs/web.toml"), document).expect("written");
         let commit = self.commit(&format!("web: {memory}"));
+        self.push();
+        commit
+    }
+
+    /// Writes files, or removes those without a text, commits and pushes.
+    pub(crate) fn publish(&self, files: &[(&str, Option<&str>)]) -> String {
+        for (path, text) in files {
+            let file = self.work.join(path);
+            fs::create_dir_all(file.parent().expect("a parent")).expect("made");
+            match text {
+                Some(text) => fs::write(file, text).expect("written"),
+                None => fs::remove_file(file).expect("removed"),
+            }
+        }
+        let commit = self.commit("a change");
         self.push();
         commit
     }
