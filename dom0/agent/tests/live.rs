@@ -8,6 +8,7 @@ mod fleet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use common::Ran;
 use fleet::{Fleet, run, text};
@@ -68,6 +69,15 @@ impl Fleet {
         log.lines().map(str::to_owned).collect()
     }
 
+    /// What is in a directory.
+    fn names(&self, path: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.host.at(path)).expect("read").flatten();
+        let names = entries.map(|entry| entry.file_name());
+        names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
+    }
+
     fn clean(&self, arguments: &[&str]) -> Ran {
         let ran = self.host.run(arguments);
         assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
@@ -79,71 +89,50 @@ impl Fleet {
     }
 }
 
+/// A commit with something of everything.
+fn much(fleet: &Fleet) -> String {
+    let drop_in = |name: &str| format!("pservers/alpha/etc/ssh/sshd_config.d/{name}.conf");
+    fleet.publish(&[
+        (MOTD, Some("new\n")),
+        ("pservers/alpha/etc/issue", None),
+        (&drop_in("a"), Some("Port 22\n")),
+        (&drop_in("b"), Some("Port 2222\n")),
+        ("pservers/alpha/etc/fstab", Some("#\n")),
+        ("global/hosts", Some("192.0.2.1 new\n")),
+    ])
+}
+
 #[test]
 fn a_commit_is_taken_while_the_host_runs() {
     let fleet = live("LIVE");
     let first = fleet.running();
-    // Somebody is in the old one, and a service has a namespace of its own.
-    let space = fleet.host.space.as_ref().expect("booted");
-    let etc = text(&fleet.host.at("etc"));
-    let mut shell = space.command("sh");
-    shell.args(["-c", &format!("cd {etc} && cat motd && exec sleep 1000")]);
-    let shell = Sleeper(shell.stdout(Stdio::null()).spawn().expect("a shell"));
-    let mut service = space.command("unshare");
-    service.args(["--mount", "--propagation", "slave", "sleep", "1000"]);
-    let service = Sleeper(service.spawn().expect("a service"));
-    std::thread::sleep(std::time::Duration::from_millis(300));
-
-    let second = fleet.publish(&[
-        (MOTD, Some("new\n")),
-        ("pservers/alpha/etc/issue", None),
-        (
-            "pservers/alpha/etc/ssh/sshd_config.d/a.conf",
-            Some("Port 22\n"),
-        ),
-        (
-            "pservers/alpha/etc/ssh/sshd_config.d/b.conf",
-            Some("Port 2222\n"),
-        ),
-        ("pservers/alpha/etc/fstab", Some("#\n")),
-        ("global/hosts", Some("192.0.2.1 new\n")),
-    ]);
+    let second = much(&fleet);
     let pulled = fleet.clean(&["pull"]);
     for line in [
-        "dom0    systemctl try-reload-or-restart ssh.service\n",
-        "web     runs\n",
+        "  dom0    systemctl try-reload-or-restart ssh.service\n",
+        "  web     runs\n",
+        "  reboot  /etc/fstab added: it waits",
     ] {
         assert!(pulled.stdout.contains(line), "{pulled:?}");
     }
-    assert!(
-        pulled.stdout.contains("reboot  /etc/fstab added: it waits"),
-        "{pulled:?}"
-    );
     assert_eq!(fleet.log(), ["systemctl try-reload-or-restart ssh.service"]);
     assert_eq!(fleet.read("etc/motd").as_deref(), Some("new\n"));
     assert_eq!(fleet.read("etc/issue"), None);
-    assert_eq!(fleet.read("etc/profile.d/a.sh").as_deref(), Some("a\n"));
-    assert_eq!(
-        fleet.read("config/global/hosts").as_deref(),
-        Some("192.0.2.1 new\n")
-    );
-    assert_eq!(
-        fleet.read("config/local/etc/motd").as_deref(),
-        Some("new\n")
-    );
+    let profile = fleet.read("etc/profile.d/a.sh");
+    assert_eq!(profile.as_deref(), Some("a\n"));
+    let hosts = fleet.read("config/global/hosts");
+    assert_eq!(hosts.as_deref(), Some("192.0.2.1 new\n"));
+    let local = fleet.read("config/local/etc/motd");
+    assert_eq!(local.as_deref(), Some("new\n"));
+    let space = fleet.host.space.as_ref().expect("booted");
     for path in ["etc", "config/local", "config/global"] {
         assert_eq!(space.mounts(path), 1, "{path}");
     }
-    let of_service = format!("/proc/{}/root{etc}/motd", service.0.id());
-    assert_eq!(fs::read_to_string(of_service).expect("read"), "new\n");
-    let of_shell = format!("/proc/{}/cwd/motd", shell.0.id());
-    assert_eq!(fs::read_to_string(of_shell).expect("read"), "old\n");
 
     let status = fleet.status();
-    assert_eq!(status["commit"], json!(second));
     assert_eq!(
-        (&status["booted"], &status["next"]),
-        (&json!(first), &Value::Null)
+        (&status["commit"], &status["booted"], &status["next"]),
+        (&json!(second), &json!(first), &Value::Null)
     );
     assert_eq!(status["reboot"], json!(["/etc/fstab added"]));
     let table = fleet.clean(&["generations"]).stdout;
@@ -154,28 +143,23 @@ fn a_commit_is_taken_while_the_host_runs() {
     let said = fleet.clean(&["explain", "/etc/motd"]).stdout;
     assert!(said.contains(&second[..7]), "{said}");
 
-    // What somebody uses stays until they do not.
-    assert!(fleet.host.at("run/domus/layers").is_dir());
-    drop((shell, service));
     let before = fleet.read("run/domus/applied.json");
     let again = fleet.clean(&["apply"]);
     assert!(again.stdout.contains(&second[..7]), "{again:?}");
     assert_eq!(fleet.log(), [""; 0], "nothing is run again");
     assert_eq!(fleet.read("run/domus/applied.json"), before);
-    assert!(!fleet.host.at("run/domus/layers").exists());
-    assert!(!fleet.host.at("run/domus/rw/etc").exists());
-    assert!(
-        fleet.host.at("run/domus/slice").is_dir(),
-        "it is what was booted"
-    );
+}
 
-    // And back, as it was booted.
+#[test]
+fn what_was_taken_goes_back_as_it_was() {
+    let fleet = live("LIVE");
+    let first = fleet.running();
+    much(&fleet);
+    fleet.clean(&["pull"]);
+    fleet.log();
     let back = fleet.clean(&["rollback"]);
-    assert!(
-        back.stdout
-            .contains("systemctl try-reload-or-restart ssh.service"),
-        "{back:?}"
-    );
+    assert_eq!(fleet.log(), ["systemctl try-reload-or-restart ssh.service"]);
+    assert!(back.stdout.contains("ssh.service"), "{back:?}");
     assert_eq!(fleet.read("etc/motd").as_deref(), Some("old\n"));
     assert_eq!(fleet.read("etc/issue").as_deref(), Some("issue\n"));
     assert_eq!(fleet.read("etc/ssh/sshd_config.d/a.conf"), None);
@@ -184,16 +168,37 @@ fn a_commit_is_taken_while_the_host_runs() {
         (&status["commit"], &status["reboot"]),
         (&json!(first), &json!([]))
     );
-    let left = fs::read_dir(fleet.host.at("run/domus/etc"))
-        .expect("read")
-        .count();
-    assert_eq!(left, 1, "the one that is mounted");
-    assert_eq!(
-        fs::read_dir(fleet.host.at("run/domus/commits"))
-            .expect("read")
-            .count(),
-        0
-    );
+    assert_eq!(fleet.names("run/domus/etc"), ["2"]);
+    assert_eq!(fleet.names("run/domus/commits"), [""; 0]);
+}
+
+#[test]
+fn whoever_has_the_old_one_open_keeps_it() {
+    let fleet = live("LIVE");
+    let etc = text(&fleet.host.at("etc"));
+    let space = fleet.host.space.as_ref().expect("booted");
+    let mut shell = space.command("sh");
+    shell.args(["-c", &format!("cd {etc} && cat motd && exec sleep 1000")]);
+    let shell = Sleeper(shell.stdout(Stdio::null()).spawn().expect("a shell"));
+    // A service that has a namespace of its own sees the new one.
+    let mut service = space.command("unshare");
+    service.args(["--mount", "--propagation", "slave", "sleep", "1000"]);
+    let service = Sleeper(service.spawn().expect("a service"));
+    std::thread::sleep(Duration::from_millis(500));
+    fleet.motd("new\n");
+    fleet.clean(&["pull"]);
+    let read = |path: String| fs::read_to_string(path).expect("read");
+    let of_service = read(format!("/proc/{}/root{etc}/motd", service.0.id()));
+    let of_shell = read(format!("/proc/{}/cwd/motd", shell.0.id()));
+    assert_eq!((of_service.as_str(), of_shell.as_str()), ("new\n", "old\n"));
+
+    assert!(fleet.host.at("run/domus/layers").is_dir());
+    drop((shell, service));
+    fleet.clean(&["apply"]);
+    assert!(!fleet.host.at("run/domus/layers").exists());
+    assert!(!fleet.host.at("run/domus/rw/etc").exists());
+    let booted = fleet.host.at("run/domus/slice");
+    assert!(booted.is_dir(), "it is what was booted");
 }
 
 #[test]
@@ -418,14 +423,8 @@ fn what_is_changed_again_and_again_leaves_nothing_behind() {
         assert_eq!(fleet.read("etc/motd"), Some(motd));
         assert_eq!(fleet.read("etc/own.conf").as_deref(), Some("own\n"));
     }
-    let names = |path: &str| -> Vec<String> {
-        let entries = fs::read_dir(fleet.host.at(path)).expect("read").flatten();
-        entries
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect()
-    };
-    assert_eq!(names("run/domus/etc"), ["4"]);
-    assert_eq!(names("run/domus/commits"), [fleet.running()]);
+    assert_eq!(fleet.names("run/domus/etc"), ["4"]);
+    assert_eq!(fleet.names("run/domus/commits"), [fleet.running()]);
     assert_eq!(
         fleet.host.space.as_ref().map(|space| space.mounts("etc")),
         Some(1)
