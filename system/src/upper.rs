@@ -5,7 +5,7 @@
 mod copy;
 mod lower;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 
 use crate::overlay::{OPAQUE, WHITEOUT};
 
+use copy::For;
 pub use lower::Lower;
 
 /// The upper directory of an overlay, and what it lies over.
@@ -24,6 +25,10 @@ pub struct Upper {
     /// The lower ones.
     pub lower: Lower,
 }
+
+/// What was changed, by path: which file that is, when it was changed, and what it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State(BTreeMap<String, (u64, (i64, i64), Kind)>);
 
 /// Something in an upper directory that makes a difference.
 #[derive(Debug)]
@@ -71,11 +76,58 @@ impl Upper {
             self.parents(&path, to, lower).with_context(doing)?;
             let (from, target) = (self.directory.join(&path), to.join(&path));
             match kind {
-                Kind::Opaque => copy::tree(&from, &target),
+                Kind::Opaque => copy::tree(&from, &target, For::Upper),
                 Kind::Attributes => copy::directory(&from, &target),
                 Kind::File | Kind::Whiteout => copy::file(&from, &target),
             }
             .with_context(doing)?;
+        }
+        Ok(())
+    }
+
+    /// What was changed up to now, and when.
+    ///
+    /// # Errors
+    /// A directory cannot be read.
+    pub fn state(&self) -> Result<State> {
+        let mut state = State::default();
+        for Difference { path, kind } in self.differences()? {
+            let at = self.directory.join(&path);
+            let meta = at.symlink_metadata();
+            let meta = meta.with_context(|| format!("looking at {}", at.display()))?;
+            if kind != Kind::Attributes {
+                let when = (meta.ctime(), meta.ctime_nsec());
+                state.0.insert(path, (meta.ino(), when, kind));
+            }
+        }
+        Ok(state)
+    }
+
+    /// Does to the directory `to`, which can be written, what was changed since `before`: for what
+    /// somebody wrote while the rest was carried.
+    ///
+    /// # Errors
+    /// Something cannot be read or written.
+    pub fn follow(&self, before: &State, to: &Path) -> Result<()> {
+        for (path, now) in self.state()?.0 {
+            if before.0.get(&path) == Some(&now) {
+                continue;
+            }
+            let doing = || format!("keeping /etc/{path}, which was changed just now");
+            let (from, target) = (self.directory.join(&path), to.join(&path));
+            let removed = match target.symlink_metadata() {
+                Ok(meta) if meta.is_dir() => fs::remove_dir_all(&target),
+                Ok(_) => fs::remove_file(&target),
+                Err(_) => Ok(()),
+            };
+            removed.with_context(doing)?;
+            self.parents(&path, to, &Lower::default())
+                .with_context(doing)?;
+            match now.2 {
+                Kind::File => copy::file(&from, &target).with_context(doing)?,
+                Kind::Opaque => copy::tree(&from, &target, For::Sight).with_context(doing)?,
+                Kind::Whiteout | Kind::Attributes => {}
+            }
         }
         Ok(())
     }

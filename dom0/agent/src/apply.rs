@@ -74,16 +74,9 @@ pub(crate) fn apply(context: &Context, wish: &Wish, take: bool) -> Result<Applie
         release_loops(next, &mut observer);
     }
     if names.is_empty() {
-        live::clear(next, &known(&observer.running()?));
+        live::clear(next);
     }
     Ok(applied)
-}
-
-fn known(running: &BTreeMap<String, u32>) -> BTreeSet<Name> {
-    running
-        .keys()
-        .filter_map(|name| name.parse().ok())
-        .collect()
 }
 
 /// Releases the loop devices that no domain uses. What cannot be released costs a device number
@@ -116,7 +109,9 @@ impl Applied {
     ) -> Result<()> {
         let mut taken = context.taken.clone().unwrap_or_default();
         if steps.is_switch(force) {
-            taken = live::take(context, next, &steps.changes, force)?;
+            let conflicts = &steps.changes.conflicts;
+            let overruled = if force { conflicts } else { &BTreeSet::new() };
+            taken = live::take(next, conflicts, overruled, &steps.run)?;
             self.from = (next.commit != context.commit).then(|| context.commit.clone());
             self.conflicts.clone_from(&taken.kept);
             self.problems.clone_from(&taken.problems);
@@ -127,8 +122,8 @@ impl Applied {
         Ok(())
     }
 
-    /// Shuts down what is to end or to start anew, those that started last first. One that does not
-    /// is not started either; what started before it is left as it is.
+    /// Shuts down what is to end or to start anew, those that started last first. What started before
+    /// one that does not shut down is left as it is.
     fn stop(
         &mut self,
         context: &Context,
@@ -143,6 +138,16 @@ impl Applied {
         let gone = names.iter().filter(|name| !domus.contains_key(*name));
         waves.insert(0, gone.cloned().collect());
         for wave in waves {
+            if let Some(Failed { name, .. }) = self.failed.first() {
+                // It may need those that started before it.
+                let reason = format!("it is left as it is: {name} started later and still runs");
+                let left = wave.into_iter().map(|name| Failed {
+                    name,
+                    reason: reason.clone(),
+                });
+                self.failed.extend(left.collect::<Vec<_>>());
+                continue;
+            }
             for Ended { name, how } in end_wave(observer, &wave, PATIENCE)? {
                 match how {
                     How::Stays(why) => {
@@ -213,12 +218,10 @@ fn start_one(
     let domu = context.domu(name)?;
     let notes = Notes::on(&context.paths, name);
     let result = start::ensure_unknown(domu, domains.unknown.get(name.as_str()))
+        .and_then(|()| notes.begin(&context.commit))
         .and_then(|()| start::start(context, hypervisor, domu));
     match &result {
-        Ok(_) => {
-            notes.begin(&context.commit)?;
-            notes.succeed()?;
-        }
+        Ok(_) => notes.succeed()?,
         Err(error) => notes.fail(&one_line(error))?,
     }
     result

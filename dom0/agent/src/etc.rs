@@ -112,7 +112,9 @@ pub(crate) fn replace(next: &Context, overruled: &BTreeSet<String>) -> Result<Ve
     let shown = paths.image_root();
     lower.push(shown.join("etc"));
     let overlay = Overlay::new(lower, &image, &ram)?;
-    now.over(&root).carry(overlay.upper(), &seen, overruled)?;
+    let old = now.over(&root);
+    let before = old.state()?;
+    old.carry(overlay.upper(), &seen, overruled)?;
     // An overlay takes only what is mounted somewhere, and needs that no more once it is made.
     let prepared = {
         let _shown = root.show(&shown)?;
@@ -122,6 +124,8 @@ pub(crate) fn replace(next: &Context, overruled: &BTreeSet<String>) -> Result<Ve
         let error = anyhow!("this kernel cannot take the old /etc away: it stays beneath");
         warn(&error.context("RAM that it has is free after the next boot"));
     }
+    now.over(&Bare::of(&paths.at("/"))?)
+        .follow(&before, &target)?;
     Ok(composed.problems)
 }
 

@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use domus_model::boot::composed;
-use domus_model::changes::{Changes, Deed, Now, Observed, in_order, live};
+use domus_model::changes::{Changes, Deed, Now, Observed, live};
 use domus_model::etc;
 use domus_model::fleet::Policy;
 use domus_model::names::Name;
@@ -25,6 +25,9 @@ use crate::etc as own;
 use crate::notes::{Notes, one_line};
 use crate::taken::Taken;
 use crate::warn;
+
+/// How long what is run in dom0 may take, one by one.
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// Something that was run in dom0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -120,7 +123,7 @@ pub(crate) fn changes(
         let commit = started_from(context, name);
         match started.iter_mut().find(|(from, _)| from.commit == commit) {
             Some((_, names)) => drop(names.insert(name.clone())),
-            None => started.push((context.at_known(&commit)?, [name.clone()].into())),
+            None => started.push((keep(context, &commit)?, [name.clone()].into())),
         }
     }
     let started = started.iter();
@@ -141,36 +144,33 @@ fn started_from(context: &Context, name: &Name) -> String {
     commit.unwrap_or_else(|| context.booted.clone())
 }
 
-/// Puts `/etc` and `/config` of `next` in place of those of `context`, and writes down what is to
-/// be run then.
+/// Puts `/etc` and `/config` of `next` in place of those that are there, and writes down what is to
+/// be run then. `conflicts`: files that were changed on the host and by the commit; those in
+/// `overruled` are the commit's.
 ///
 /// # Errors
 /// Something cannot be composed, mounted or written.
 pub(crate) fn take(
-    context: &Context,
     next: &Context,
-    changes: &Changes,
-    force: bool,
+    conflicts: &BTreeSet<String>,
+    overruled: &BTreeSet<String>,
+    run: &[Deed],
 ) -> Result<Taken> {
-    let none = BTreeSet::new();
-    let overruled = if force { &changes.conflicts } else { &none };
     let doing = || format!("taking {} live", next.commit);
     let problems = own::replace(next, overruled).with_context(doing)?;
     own::bind_config(next).with_context(doing)?;
     let has_hosts = next.slice.join("global/hosts").is_file();
     let generated = etc::for_host(&next.wanted, &next.host, has_hosts);
-    let left = context.taken.iter().flat_map(|taken| taken.left.clone());
-    let kept = changes.conflicts.difference(overruled).cloned();
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let taken = Taken {
         commit: next.commit.clone(),
         at: since.map_or(0, |since| since.as_secs()),
         layers: composed(&generated, &next.host.layers),
         problems,
-        kept: kept.collect(),
-        left: in_order(left.chain(changes.deeds())),
+        kept: conflicts.difference(overruled).cloned().collect(),
+        left: run.to_vec(),
     };
-    taken.write(&context.paths)?;
+    taken.write(&next.paths)?;
     Ok(taken)
 }
 
@@ -196,16 +196,28 @@ pub(crate) fn run(context: &Context, taken: &mut Taken) -> Result<Vec<Ran>> {
 }
 
 fn done(deed: &Deed) -> Result<()> {
-    let command = deed.command();
-    Program::new(command[0]).args(&command[1..]).run()
+    let begin = Instant::now();
+    // A unit may wait for the very unit that this runs in.
+    let limit = LIMIT.as_secs().to_string();
+    let result = Program::new("timeout")
+        .arg(&limit)
+        .args(deed.command())
+        .run();
+    if result.is_err() && begin.elapsed() >= LIMIT {
+        bail!("`{deed}` was not done in {limit} s; it may go on");
+    }
+    result.with_context(|| format!("running `{deed}`"))
 }
 
 /// Removes what is in RAM of commits that nothing runs from any more. What cannot be removed costs
-/// RAM and holds up nobody. `running`: the domUs that run.
-pub(crate) fn clear(context: &Context, running: &BTreeSet<Name>) {
-    let used: BTreeSet<String> = running
-        .iter()
-        .map(|name| started_from(context, name))
+/// RAM and holds up nobody.
+pub(crate) fn clear(context: &Context) {
+    // Whether they run does not matter: a guest that restarts itself has no domain for a moment.
+    let domus = fs::read_dir(context.paths.domus()).into_iter().flatten();
+    let names = domus.flatten().map(|entry| entry.file_name());
+    let names = names.filter_map(|name| name.to_str()?.parse().ok());
+    let used: BTreeSet<String> = names
+        .map(|name| started_from(context, &name))
         .chain([context.commit.clone()])
         .collect();
     let entries = fs::read_dir(context.paths.commits()).into_iter().flatten();

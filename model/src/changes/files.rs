@@ -129,6 +129,12 @@ const FILES: &[(&str, Impact, &str, Does)] = &[
     ),
     ("udev/", Impact::Service, UDEV, UDEV_RELOAD),
     (
+        "dbus-1/",
+        Impact::Service,
+        "dbus is reloaded",
+        Does::Reload("dbus.service"),
+    ),
+    (
         "libvirt/",
         Impact::Service,
         "libvirtd is restarted; domUs go on",

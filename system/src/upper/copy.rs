@@ -13,19 +13,34 @@ use rustix::fs::{
     lsetxattr, mknodat, utimensat,
 };
 
-/// What an overlay keeps for itself, of which only one means something elsewhere.
+use super::is_opaque;
+use crate::overlay::OPAQUE;
+
+/// What an overlay keeps for itself.
 const OVERLAY: &str = "trusted.overlay.";
-const MEANT: &str = "trusted.overlay.opaque";
+
+/// What a copy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum For {
+    /// An upper directory, in which directories can hide those below.
+    Upper,
+    /// What is seen.
+    Sight,
+}
 
 /// A directory and all that is in it.
-pub(super) fn tree(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn tree(from: &Path, to: &Path, what: For) -> Result<()> {
     directory(from, to)?;
+    if what == For::Upper && is_opaque(from) {
+        lsetxattr(to, OPAQUE, b"y", XattrFlags::empty())
+            .with_context(|| format!("hiding what is below {}", to.display()))?;
+    }
     let entries = fs::read_dir(from).with_context(|| format!("reading {}", from.display()))?;
     for entry in entries {
         let entry = entry.with_context(|| format!("reading {}", from.display()))?;
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         match entry.file_type()?.is_dir() {
-            true => tree(&from, &to)?,
+            true => tree(&from, &to, what)?,
             false => file(&from, &to)?,
         }
     }
@@ -80,7 +95,7 @@ fn attributes(from: &Path, to: &Path, meta: &Metadata) -> Result<()> {
         fs::set_permissions(to, Permissions::from_mode(meta.mode() & 0o7777))?;
     }
     for name in names(from)? {
-        if !name.starts_with(OVERLAY) || name == MEANT {
+        if !name.starts_with(OVERLAY) {
             let mut value = vec![0; 64 << 10];
             let length = lgetxattr(from, name.as_str(), &mut value)?;
             lsetxattr(to, name.as_str(), &value[..length], XattrFlags::empty())?;

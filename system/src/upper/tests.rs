@@ -149,3 +149,28 @@ fn what_was_changed_is_taken_over_as_it_is() {
     expected.remove("touched");
     assert_eq!(again.changed().expect("readable"), expected);
 }
+
+#[test]
+fn what_is_changed_meanwhile_is_followed() {
+    let (tree, upper) = sample();
+    let before = upper.state().expect("readable");
+    // What is mounted by then, with what was carried.
+    tree.write("now/motd", "changed");
+    tree.write("now/ssh/config", "of the commit");
+    tree.write("now/same", "of the commit");
+    let now = tree.at("now");
+    upper.follow(&before, &now).expect("nothing to do");
+    let read = |path: &str| fs::read_to_string(now.join(path)).ok();
+    assert_eq!(read("motd").as_deref(), Some("changed"));
+    assert_eq!(read("link"), None, "it was there before");
+
+    fs::remove_file(tree.at("upper/motd")).expect("removed");
+    tree.write("upper/motd", "changed again");
+    tree.whiteout("upper/ssh/config");
+    tree.write("upper/made/now", "made");
+    upper.follow(&before, &now).expect("followed");
+    assert_eq!(read("motd").as_deref(), Some("changed again"));
+    assert_eq!(read("made/now").as_deref(), Some("made"));
+    assert_eq!(read("ssh/config"), None);
+    assert_eq!(read("same").as_deref(), Some("of the commit"));
+}
