@@ -2,7 +2,7 @@
 //! The reconcile: the commit that is wanted is taken, and what should run and does not is started,
 //! wave by wave, a wave's members at the same time and each by itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::Duration;
 
