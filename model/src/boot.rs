@@ -13,6 +13,8 @@ use crate::rendered::RenderedFile;
 pub const BOOT_RECORD: &str = "/run/domus/boot.json";
 /// The directory of the overlay of `/etc` that takes what is changed while a machine runs.
 pub const ETC_UPPER: &str = "/run/domus/rw/etc/upper";
+/// Where the layers of `/etc` lie that a machine booted, in RAM.
+pub const LAYERS: &str = "/run/domus/layers";
 /// The host's own SSH key: who it is, and what opens its secrets.
 pub const HOST_KEY: &str = "/config/state/ssh/ssh_host_ed25519_key";
 /// Where the slice of the repository that this machine runs is exported to, in RAM.
@@ -133,7 +135,7 @@ pub struct Verdict {
 }
 
 /// A layer of `/etc` and how many files it gives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Composed {
     /// Its name: `image`, `generated`, `global`, `@GROUP`, the host's or domU's name.
     pub name: String,

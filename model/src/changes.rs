@@ -2,22 +2,31 @@
 //! What it means for one host to go from one commit to another: every difference, what it does
 //! to what runs, and why.
 
+mod conflict;
+mod deeds;
 mod differences;
 mod domu;
+mod files;
 mod impact;
+mod live;
 mod render;
+mod units;
 mod view;
 mod words;
 
+pub use deeds::{Deed, in_order};
 pub use differences::Difference;
+pub use live::{Now, live};
 
 use crate::files::Digest;
 use crate::fleet::{Fleet, Host};
 use crate::lock::LOCK;
 use crate::names::Name;
+use crate::units::Size;
 use differences::differences;
 use domu::gone;
-use impact::{of_fleet, of_host, of_host_file};
+use files::of_host_file;
+use impact::{Rule, of_fleet, of_host};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,6 +106,15 @@ pub struct Step {
     pub source: Option<String>,
     /// Why the impact is what it is, or what else there is to know.
     pub reason: Option<String>,
+    /// What is run in dom0 after it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub does: Vec<Deed>,
+    /// The file in `/etc` of dom0 that it is about, where it is one.
+    #[serde(skip)]
+    path: Option<String>,
+    /// Whether it was changed on the host, too.
+    #[serde(skip_serializing_if = "is_false")]
+    pub conflict: bool,
 }
 
 /// All that differs for a host.
@@ -104,6 +122,8 @@ pub struct Step {
 pub struct Changes {
     /// The steps: those of the host first, then those of its domUs by name.
     pub steps: Vec<Step>,
+    /// Files in `/etc` of dom0 that were changed on it, and by the commit.
+    pub conflicts: BTreeSet<String>,
 }
 
 /// One side of a comparison.
@@ -124,33 +144,69 @@ pub struct Side<'s> {
 pub struct Observed {
     /// Its domUs that run, if that is known.
     pub running: Option<BTreeSet<Name>>,
+    /// What those that run have by the hypervisor's word, where that is known.
+    pub given: BTreeMap<Name, Given>,
     /// Files in `/etc` that were changed since it booted.
     pub changed: BTreeSet<String>,
+    /// Those of them that stand against what the commit has, by an earlier plan.
+    pub kept: BTreeSet<String>,
+    /// Whether the commit's files replace those that were changed.
+    pub overrule: bool,
+}
+
+/// What a domU that runs was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Given {
+    /// Its memory.
+    pub memory: Size,
+    /// Its virtual CPUs.
+    pub vcpus: u32,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Step {
+    fn new(subject: Subject, what: String, source: Option<String>, rule: Rule) -> Self {
+        Self {
+            impact: rule.impact,
+            subject,
+            what,
+            source,
+            reason: rule.reason,
+            does: rule.does,
+            path: None,
+            conflict: false,
+        }
+    }
+
+    fn about(self, path: &str) -> Self {
+        Self {
+            path: Some(path.to_owned()),
+            ..self
+        }
+    }
 }
 
 /// What it means for a host to go from one side to the other. The host has to be on one of them.
 pub fn changes(from: Side<'_>, to: Side<'_>, observed: &Observed) -> Changes {
-    let mut steps = Vec::new();
+    let (mut steps, mut conflicts) = (Vec::new(), BTreeSet::new());
     match (from.host, to.host) {
         (Some(before), Some(after)) => {
             fleet_steps(from.fleet, to.fleet, after, &mut steps);
             relocked(from, to, &mut steps);
             host_steps(before, after, &mut steps);
-            steps.extend(view::steps(
-                &Subject::Host,
-                &before.layers,
-                &after.layers,
-                |path| conflict(path, of_host_file(path), observed),
-            ));
+            let own = Subject::Host;
+            let files = view::steps(&own, &before.layers, &after.layers, of_host_file);
+            steps.extend(files);
             if from.names != to.names {
-                steps.push(Step {
-                    impact: Impact::Live,
-                    subject: Subject::Host,
-                    what: "/etc/hosts changed".to_owned(),
-                    source: Some("global/hosts".to_owned()),
-                    reason: Some("domUs see it when they start next".to_owned()),
-                });
+                let what = "/etc/hosts changed".to_owned();
+                let rule = Rule::new(Impact::Live, "domUs see it when they start next");
+                let source = Some("global/hosts".to_owned());
+                steps.push(Step::new(Subject::Host, what, source, rule));
             }
+            conflicts = conflict::mark(from, to, observed, &mut steps);
         }
         (None, Some(_)) => steps.push(whole_host(
             "the host is new",
@@ -159,12 +215,13 @@ pub fn changes(from: Side<'_>, to: Side<'_>, observed: &Observed) -> Changes {
         (Some(before), None) => {
             return Changes {
                 steps: deleted(before, to),
+                conflicts,
             };
         }
         (None, None) => {}
     }
     domu::steps(from, to, observed, &mut steps);
-    Changes { steps }
+    Changes { steps, conflicts }
 }
 
 /// A host that no commit has keeps what it runs, so that nobody else may run it.
@@ -186,25 +243,8 @@ fn deleted(host: &Host, to: Side<'_>) -> Vec<Step> {
 }
 
 fn whole_host(what: &str, reason: &str) -> Step {
-    Step {
-        impact: Impact::HostReboot,
-        subject: Subject::Host,
-        what: what.to_owned(),
-        source: None,
-        reason: Some(reason.to_owned()),
-    }
-}
-
-/// A file that was changed on the host, too: the commit's is seen, and what was changed is lost.
-fn conflict(path: &str, rule: impact::Rule, observed: &Observed) -> impact::Rule {
-    if !observed.changed.contains(path) {
-        return rule;
-    }
-    let mut reason = "CONFLICT: what was changed on the host since it booted is lost".to_owned();
-    if let Some(other) = rule.1 {
-        reason += &format!("; {other}");
-    }
-    (rule.0, Some(reason))
+    let rule = Rule::new(Impact::HostReboot, reason);
+    Step::new(Subject::Host, what.to_owned(), None, rule)
 }
 
 fn fleet_steps(from: &Fleet, to: &Fleet, host: &Host, steps: &mut Vec<Step>) {
@@ -215,16 +255,11 @@ fn fleet_steps(from: &Fleet, to: &Fleet, host: &Host, steps: &mut Vec<Step>) {
         if !boots_it && matches!(path[..], ["release", ..] | ["debian", "suite"]) {
             continue;
         }
-        let Some((impact, reason)) = of_fleet(&path).filter(|_| path[0] != "hosts") else {
-            continue;
-        };
-        steps.push(Step {
-            impact,
-            subject: Subject::Host,
-            what: words(&difference, &setting(&path)),
-            source: Some("domus.toml".to_owned()),
-            reason,
-        });
+        let rule = of_fleet(&path, &difference).filter(|_| path[0] != "hosts");
+        let Some(rule) = rule else { continue };
+        let what = words(&difference, &setting(&path));
+        let source = Some("domus.toml".to_owned());
+        steps.push(Step::new(Subject::Host, what, source, rule));
     }
 }
 
@@ -236,13 +271,9 @@ fn relocked(from: Side<'_>, to: Side<'_>, steps: &mut Vec<Step>) {
     };
     let [from, to] = [from, to].map(|side| side.fleet.locked.releases.get(version));
     if version == same && from.is_some() && to.is_some() && from != to {
-        steps.push(Step {
-            impact: Impact::HostReboot,
-            subject: Subject::Host,
-            what: format!("release {version} is another one"),
-            source: Some(LOCK.to_owned()),
-            reason: None,
-        });
+        let what = format!("release {version} is another one");
+        let rule = Rule::new(Impact::HostReboot, "");
+        steps.push(Step::new(Subject::Host, what, Some(LOCK.to_owned()), rule));
     }
 }
 
@@ -253,14 +284,8 @@ fn host_steps(from: &Host, to: &Host, steps: &mut Vec<Step>) {
         if ["domUs", "layers"].contains(&path[0]) {
             continue;
         }
-        let (impact, reason) = of_host(&path);
-        steps.push(Step {
-            impact,
-            subject: Subject::Host,
-            what: words(&difference, &setting(&path)),
-            source: None,
-            reason,
-        });
+        let what = words(&difference, &setting(&path));
+        steps.push(Step::new(Subject::Host, what, None, of_host(&path)));
     }
 }
 

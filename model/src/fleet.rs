@@ -77,6 +77,21 @@ pub struct Config {
     pub every: Interval,
     /// The SSH host key of an `ssh://` server.
     pub host_key: Option<SshKey>,
+    /// What a host does with one that it took.
+    pub apply: Policy,
+}
+
+/// What a host does with a commit that it took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// Whatever is live is done; domUs that have to be restarted go on as they are.
+    #[default]
+    Live,
+    /// domUs are restarted, too.
+    Restart,
+    /// Nothing, until somebody says so.
+    Manual,
 }
 
 /// What hosts follow in the repository that they pull from.

@@ -63,6 +63,7 @@ fn config(doc: &ConfigDoc) -> Option<Config> {
         follow: value(&doc.follow).map_or(Follow::Targets, Follow::Branch),
         every: value(&doc.every).unwrap_or(EVERY),
         host_key: value(&doc.host_key),
+        apply: value(&doc.apply).unwrap_or_default(),
     })
 }
 

@@ -5,13 +5,13 @@
 
 mod repository;
 
-use domus_model::changes::{Changes, Observed, Side, changes};
-use domus_model::files::{Documents, Files};
+use domus_model::changes::{Changes, Given, Now, Observed, Side, Step, changes, live};
+use domus_model::files::{BlobId, Documents, Files, Leaf, LeafKind};
 use domus_model::fleet::Host;
 use domus_model::load::{Frame, Proof};
 use domus_model::names::Name;
 use repository::{identify, manifest_dir, read, sorted};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 /// What a scenario says.
@@ -57,6 +57,21 @@ fn perform(base: &Files, text: &str) -> Scenario {
                 scenario.observed.running = Some(running);
             }
             "changed" => scenario.observed.changed = names().map(str::to_owned).collect(),
+            "kept" => scenario.observed.kept = names().map(str::to_owned).collect(),
+            "overrule" => scenario.observed.overrule = rest == "yes",
+            "given" => {
+                let words: Vec<&str> = names().collect();
+                let given = Given {
+                    memory: words[1].parse().expect("a size"),
+                    vcpus: words[2].parse().expect("a number"),
+                };
+                let name = words[0].parse().expect("a name");
+                scenario.observed.given.insert(name, given);
+            }
+            "link" => {
+                let (path, target) = rest.split_once(": ").expect("a path");
+                link(&mut scenario.files, path, target);
+            }
             other => panic!("no such verb: {other}"),
         }
     }
@@ -70,6 +85,21 @@ fn plain(text: &str) -> String {
 fn put(files: &mut Files, path: &str, content: &str) {
     let mut here = Files::new();
     identify(&mut here, path, content.as_bytes(), false);
+    merge(files, here);
+}
+
+fn link(files: &mut Files, path: &str, target: &str) {
+    let id = match target {
+        // As git has it.
+        "/dev/null" => [
+            0xdc, 0x1d, 0xc0, 0xcd, 0xe0, 0xf7, 0xdf, 0xf7, 0xb7, 0xf7, 0xc9, 0x34, 0x7f, 0xff,
+            0x75, 0x93, 0x6d, 0x70, 0x5c, 0xb8,
+        ],
+        _ => [1; 20],
+    };
+    let mut here = Files::new();
+    let (kind, id) = (LeafKind::Link, BlobId(id));
+    here.insert_leaf(path, Leaf { kind, id });
     merge(files, here);
 }
 
@@ -147,9 +177,14 @@ fn scenarios_are_as_expected() {
         let scenario = perform(&base, script);
         let name = &scenario.host;
         let said = compare(&base, &scenario.files, name, &scenario.observed).render();
+        let unchanged = Observed {
+            given: BTreeMap::new(),
+            kept: BTreeSet::new(),
+            ..scenario.observed
+        };
         for same in [&base, &scenario.files] {
             assert!(
-                compare(same, same, name, &scenario.observed).is_empty(),
+                compare(same, same, name, &unchanged).is_empty(),
                 "{}",
                 path.display()
             );
@@ -162,4 +197,64 @@ fn scenarios_are_as_expected() {
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     assert!(number >= 40, "{number} scenarios");
+}
+
+/// What `/etc` is of, what was booted and what domUs were started from are commits of their own.
+#[test]
+fn a_host_that_runs_is_compared_with_the_commits_that_it_runs() {
+    let base = read(&manifest_dir().join("tests/changes/base"));
+    let edited = |lines: &str| perform(&base, lines).files;
+    let fstab = "write pservers/alpha/etc/fstab: x\n";
+    let memory = "edit pservers/alpha/domUs/web.toml: 512MiB => 768MiB\n";
+    let applied = edited(&[fstab, memory].concat());
+    let wanted = edited(&[fstab, memory, "write pservers/alpha/etc/motd: new\n"].concat());
+    let frames = [&base, &applied, &wanted].map(|files| Frame::read(&files.shared));
+    let fleets = frames
+        .each_ref()
+        .map(|frame| frame.fleet().expect("a fleet"));
+    let all = [&base, &applied, &wanted];
+    let hosts = [0, 1, 2].map(|index| host(all[index], &frames[index], "alpha"));
+    let none = BTreeMap::new();
+    let side = |index: usize| Side {
+        fleet: &fleets[index],
+        host: hosts[index].as_ref(),
+        names: all[index].shared.id_of("global/hosts"),
+        elsewhere: &none,
+    };
+    let names = |list: &[&str]| -> BTreeSet<Name> {
+        list.iter()
+            .map(|name| name.parse().expect("a name"))
+            .collect()
+    };
+    let now = |web: usize| Now {
+        booted: side(0),
+        applied: side(1),
+        started: vec![(side(web), names(&["web"])), (side(0), names(&["db"]))],
+    };
+    let observed = Observed {
+        running: Some(names(&["db", "web"])),
+        ..Observed::default()
+    };
+    let said = |web, to| live(&now(web), side(to), &observed);
+    let lines = |changes: &Changes| -> Vec<String> {
+        let line = |step: &Step| format!("{} {}", step.impact.word(), step.what);
+        changes.steps.iter().map(line).collect()
+    };
+    let (motd, fstab) = ("live /etc/motd changed", "reboot /etc/fstab added");
+    let memory = "restart memory 512MiB -> 768MiB";
+    assert_eq!(lines(&said(0, 2)), [motd, fstab, memory]);
+    assert_eq!(said(0, 2).restarts(), names(&["web"]));
+    assert_eq!(said(0, 2).waits().count(), 1);
+    // It was restarted since.
+    assert_eq!(lines(&said(1, 2)), [motd, fstab]);
+    assert_eq!(lines(&said(1, 1)), [fstab]);
+    // Back to what was booted: nothing waits for a reboot.
+    let back = lines(&said(1, 0));
+    assert_eq!(
+        back,
+        [
+            "live /etc/fstab no more given",
+            "restart memory 768MiB -> 512MiB"
+        ]
+    );
 }

@@ -5,13 +5,19 @@
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use domus_model::layers::{Attributes, Body, Layer, Users};
 use domus_model::rendered::{Contents, RenderedFile};
 use rustix::fs::{CWD, FileType, Mode, XattrFlags};
+
+use crate::overlay::{OPAQUE, WHITEOUT};
+use crate::upper::is_whiteout;
+
+/// The directory of what is generated.
+const GENERATED: &str = "generated";
 
 /// What layers are made of.
 pub struct Source<'s> {
@@ -55,7 +61,7 @@ pub fn lay(source: &Source<'_>, to: &Path) -> Result<Laid> {
         directories: Vec::new(),
         problems: Vec::new(),
     };
-    stack.generated(&to.join("generated"))?;
+    stack.generated(&to.join(GENERATED))?;
     for (index, layer) in source.layers.iter().enumerate() {
         stack.layer(layer, &to.join(index.to_string()))?;
     }
@@ -63,6 +69,15 @@ pub fn lay(source: &Source<'_>, to: &Path) -> Result<Laid> {
         directories: stack.directories,
         problems: stack.problems,
     })
+}
+
+/// The directories that [`lay`] made in `at`, the uppermost first.
+pub fn laid(at: &Path) -> Vec<PathBuf> {
+    let numbers = (0..).map(|index: usize| at.join(index.to_string()));
+    let mut directories: Vec<PathBuf> = numbers.take_while(|path| path.is_dir()).collect();
+    directories.reverse();
+    directories.extend(Some(at.join(GENERATED)).filter(|path| path.is_dir()));
+    directories
 }
 
 /// The accounts that the machine will have.
@@ -254,17 +269,6 @@ impl Stack<'_> {
         let found = generated.and_then(|generated| look(generated, path));
         found.or_else(|| look(self.source.image, path))
     }
-}
-
-/// The attribute that makes an overlay show nothing of lower directories (Linux,
-/// Documentation/filesystems/overlayfs.rst).
-const OPAQUE: &str = "trusted.overlay.opaque";
-
-/// The device number of a whiteout, as a character device (the same).
-const WHITEOUT: u64 = 0;
-
-fn is_whiteout(meta: &Metadata) -> bool {
-    meta.file_type().is_char_device() && meta.rdev() == WHITEOUT
 }
 
 fn look(directory: &Path, path: &str) -> Option<(PathBuf, Metadata)> {

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Mounts, by the kernel's file-descriptor interface, so that an error carries the kernel's words.
 
+mod replace;
+pub mod table;
+
+pub use replace::{Bare, Replaced, bind_in_place};
+
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -110,10 +115,7 @@ impl<'a> Mount<'a> {
             format!("mounting {kind} {source} on {}", target.display())
         };
         fs::create_dir_all(target).with_context(doing)?;
-        let context = fsopen(self.kind, FsOpenFlags::FSOPEN_CLOEXEC)
-            .with_context(|| format!("{}: this kernel has no {}", doing(), self.kind))?;
-        let mounted = self.configure(&context).map_err(|e| explain(&context, e));
-        let mounted = mounted.with_context(doing)?;
+        let mounted = self.detached().with_context(doing)?;
         move_mount(
             mounted.as_fd(),
             "",
@@ -122,6 +124,23 @@ impl<'a> Mount<'a> {
             MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
         )
         .with_context(doing)
+    }
+
+    /// Mounts it nowhere yet.
+    fn detached(&self) -> Result<OwnedFd> {
+        let context = fsopen(self.kind, FsOpenFlags::FSOPEN_CLOEXEC)
+            .with_context(|| format!("this kernel has no {}", self.kind))?;
+        self.configure(&context).map_err(|e| explain(&context, e))
+    }
+
+    /// Whether the kernel refuses it because somebody has it mounted already, anywhere.
+    ///
+    /// # Errors
+    /// The kernel has no such file system.
+    pub(crate) fn is_busy(&self) -> Result<bool> {
+        let context = fsopen(self.kind, FsOpenFlags::FSOPEN_CLOEXEC)
+            .with_context(|| format!("this kernel has no {}", self.kind))?;
+        Ok(matches!(self.configure(&context), Err(Errno::BUSY)))
     }
 
     fn configure(&self, context: &OwnedFd) -> Result<OwnedFd, Errno> {

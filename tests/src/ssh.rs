@@ -60,6 +60,16 @@ impl Ssh {
         Ran::of(ssh.arg("root@127.0.0.1").arg(command), COMMAND)
     }
 
+    /// Runs a command there that reads `bytes`.
+    ///
+    /// # Panics
+    /// It does not succeed.
+    pub fn send(&self, command: &str, bytes: Vec<u8>) {
+        let mut ssh = Command::from_std(self.command());
+        ssh.arg("root@127.0.0.1").arg(command).write_stdin(bytes);
+        Ran::of(&mut ssh, COMMAND).exits(0);
+    }
+
     /// As [`Self::run`]; its standard output.
     ///
     /// # Panics

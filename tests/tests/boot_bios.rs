@@ -41,6 +41,8 @@ fn boots_from_cd(boot: &Boot) {
         "version = 1\nvars.seen = \"global\"\n",
     );
     fleet.append("domus.toml", "\n[groups.test]\n");
+    let remote = "remote = \"file:///config/next.git\"\nevery = \"7d\"\n";
+    fleet.append("domus.toml", &format!("\n[config]\n{remote}"));
     let groups = "version = 1\ngroups = [\"test\"]\n";
     fleet.change("pservers/alpha/host.toml", "version = 1\n", groups);
     fleet.write("pservers/alpha/etc/domus-both", "alpha\n");
@@ -68,6 +70,7 @@ fn boots_from_cd(boot: &Boot) {
     applying_again_changes_nothing(&ssh);
     a_domu_stops_and_starts_with_its_volume(&ssh);
     a_missing_image_holds_up_nobody_else(&ssh);
+    a_commit_is_taken_while_the_host_runs(&ssh, &fleet, &commit);
     ssh.ok("systemctl poweroff");
     drop(ssh);
     the_host_goes_down_after_its_domus(rehearsal);
@@ -244,7 +247,7 @@ fn the_host_knows_its_generations_and_its_files(ssh: &Ssh, commit: &str) {
     assert_eq!(
         ssh.run("domus-dom0 pull").code,
         Some(1),
-        "there is no [config]"
+        "nothing is there yet"
     );
     assert_eq!(
         ssh.run("domus-dom0 rollback").code,
@@ -352,6 +355,43 @@ fn a_missing_image_holds_up_nobody_else(ssh: &Ssh) {
     host::wait_until_up(ssh, &["db", "web"]);
     let now = ssh.ok("virsh -q -c xen:///system domid web");
     assert_eq!(now, web, "the other one ran all the time");
+}
+
+fn a_commit_is_taken_while_the_host_runs(ssh: &Ssh, fleet: &Fleet, first: &str) {
+    let daemon = "systemctl show --property=MainPID --value ssh.service";
+    let web = "virsh -q -c xen:///system domid web";
+    let before = [ssh.ok(daemon), ssh.ok(web)];
+    fleet.write("pservers/alpha/etc/domus-live", "live\n");
+    let drop_in = "pservers/alpha/etc/ssh/sshd_config.d/live.conf";
+    fleet.write(drop_in, "MaxSessions 20\n");
+    let second = fleet.commit();
+    fleet.git(&["clone", "--quiet", "--bare", ".", "../next.git"]);
+    let home = fleet.dir.parent().expect("a parent");
+    let mut tar = std::process::Command::new("tar");
+    tar.args(["--create", "next.git"]).current_dir(home);
+    let tar = tar.output().expect("tar").stdout;
+    ssh.send("tar --extract --no-same-owner --directory /config", tar);
+
+    let pulled = ssh.ok("domus-dom0 pull");
+    let reload = "systemctl try-reload-or-restart ssh.service";
+    assert!(pulled.contains(reload), "{pulled}");
+    assert_eq!(ssh.ok("cat /etc/domus-live"), "live\n");
+    assert_eq!(ssh.ok("cat /config/local/etc/domus-live"), "live\n");
+    assert_eq!(ssh.ok("cat /etc/domus-secret"), "hidden\n");
+    assert_eq!(ssh.ok("grep -c ' /etc ' /proc/mounts"), "1\n");
+    assert_eq!(
+        [ssh.ok(daemon), ssh.ok(web)],
+        before,
+        "neither was restarted"
+    );
+    let status = ssh.status();
+    assert_eq!(
+        (&status["commit"], &status["booted"], &status["next"]),
+        (&json!(second), &json!(first), &Value::Null)
+    );
+    // A file of `global` is in it that was not committed before: domUs read it when they start.
+    assert_eq!(status["waiting"], json!(["db", "web"]));
+    assert_eq!(ssh.ok("systemctl --failed --no-legend"), "");
 }
 
 fn the_host_goes_down_after_its_domus(rehearsal: Rehearsal) {

@@ -1,86 +1,80 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The reconcile: what should run and does not is started, wave by wave, a wave's members at the
-//! same time and each by itself.
+//! The reconcile: the commit that is wanted is taken, and what should run and does not is started,
+//! wave by wave, a wave's members at the same time and each by itself.
 
-use std::fmt::Write;
+use std::collections::BTreeSet;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use domus_model::names::Name;
-use domus_model::status::short;
 use domus_model::units::Size;
 use domus_system::interrupt;
 use domus_virt::Hypervisor;
-use serde::Serialize;
 
+use crate::applied::{Applied, Failed, Started};
 use crate::context::Context;
+use crate::live;
 use crate::lock::Lock;
 use crate::loops;
 use crate::notes::{Notes, one_line};
 use crate::observe::{Domains, Observer};
 use crate::start;
-use crate::steps::{Ballooning, Steps, strays_line};
+use crate::steps::{Ballooning, Steps, Wish};
+use crate::stop::{self, Ended, How, Patience, end_wave};
 use crate::warn;
 
-/// What was done.
-#[derive(Debug, Serialize)]
-pub(crate) struct Applied {
-    host: Name,
-    commit: String,
-    /// dom0's memory, if it was changed.
-    dom0_memory: Option<Ballooning>,
-    /// Why it could not be.
-    dom0_failure: Option<String>,
-    started: Vec<Started>,
-    failed: Vec<Failed>,
-    kept: Vec<Name>,
-    held: Vec<Name>,
-    strays: Vec<String>,
-}
+/// How long a domU may take to shut down.
+const PATIENCE: Patience = Patience {
+    timeout: Duration::from_secs(60),
+    force: false,
+};
 
-#[derive(Debug, Serialize)]
-struct Started {
-    name: Name,
-    /// Number of its domain.
-    id: u32,
-}
-
-#[derive(Debug, Serialize)]
-struct Failed {
-    name: Name,
-    reason: String,
-}
-
-/// Starts the domUs in `names` that do not run, stopped by hand or not; with no names, all that
-/// were not stopped by hand.
+/// Takes the commit that is booted next, if `take`, restarts and stops what it says, and starts
+/// every domU that should run and does not; but only those that are named, stopped by hand or not,
+/// if any are.
 ///
 /// # Errors
 /// Nothing could be done at all. A domU that could not be started is no error here.
-pub(crate) fn apply(context: &Context, names: &[Name]) -> Result<Applied> {
+pub(crate) fn apply(context: &Context, wish: &Wish, take: bool) -> Result<Applied> {
+    interrupt::catch().context("catching signals")?;
+    let _lock = Lock::take(&context.paths)?;
+    let context = &context.again()?;
+    let names = &wish.names;
     names
         .iter()
         .try_for_each(|name| context.domu(name).map(drop))?;
-    interrupt::catch().context("catching signals")?;
-    let _lock = Lock::take(&context.paths)?;
     names
         .iter()
         .try_for_each(|name| Notes::on(&context.paths, name).release())?;
+    let next = match take && names.is_empty() {
+        true => live::next(context)?,
+        false => None,
+    };
+    let next = next.map(|next| next.keep(context));
+    let next = &next.transpose()?.unwrap_or_else(|| context.clone());
     let mut observer = Observer::new(context);
     let domains = observer.domains()?;
-    release_loops(context, &mut observer);
-    let steps = Steps::find(context, &mut observer, &domains, names)?;
-    let mut applied = Applied::begin(context, &steps);
+    release_loops(next, &mut observer);
+    let steps = Steps::find(context, next, &mut observer, &domains, wish)?;
+    let mut applied = Applied::begin(next, &steps);
+    applied.is_whole = names.is_empty();
+    applied.take(context, next, &steps, wish.force)?;
     for name in &steps.plan.keep {
         Notes::on(&context.paths, name).succeed()?;
     }
+    applied.stop(context, next, &mut observer, &steps)?;
     let hypervisor = observer.hypervisor()?;
     applied.balloon(hypervisor, steps.dom0_memory);
     for wave in &steps.plan.start {
         interrupt::check()?;
-        applied.start(context, hypervisor, &domains, wave);
+        applied.start(next, hypervisor, &domains, wave);
     }
-    if !applied.failed.is_empty() {
-        release_loops(context, &mut observer);
+    if !applied.failed.is_empty() || !applied.stopped.is_empty() {
+        release_loops(next, &mut observer);
+    }
+    if names.is_empty() {
+        live::clear(next);
     }
     Ok(applied)
 }
@@ -105,18 +99,70 @@ pub(crate) fn release_loops(context: &Context, observer: &mut Observer) {
 }
 
 impl Applied {
-    fn begin(context: &Context, steps: &Steps) -> Self {
-        Self {
-            host: context.host.name.clone(),
-            commit: context.commit.clone(),
-            dom0_memory: None,
-            dom0_failure: None,
-            started: Vec::new(),
-            failed: Vec::new(),
-            kept: steps.plan.keep.clone(),
-            held: steps.held.clone(),
-            strays: steps.plan.strays.clone(),
+    /// Takes `next` in place of what runs, and runs what is to be run.
+    fn take(
+        &mut self,
+        context: &Context,
+        next: &Context,
+        steps: &Steps,
+        force: bool,
+    ) -> Result<()> {
+        let mut taken = context.taken.clone().unwrap_or_default();
+        if steps.is_switch(force) {
+            let conflicts = &steps.changes.conflicts;
+            let overruled = if force { conflicts } else { &BTreeSet::new() };
+            taken = live::take(next, conflicts, overruled, &steps.run)?;
+            self.from = (next.commit != context.commit).then(|| context.commit.clone());
+            self.conflicts.clone_from(&taken.kept);
+            self.problems.clone_from(&taken.problems);
         }
+        if !taken.left.is_empty() {
+            self.ran = live::run(context, &mut taken)?;
+        }
+        Ok(())
+    }
+
+    /// Shuts down what is to end or to start anew, those that started last first. What started before
+    /// one that does not shut down is left as it is.
+    fn stop(
+        &mut self,
+        context: &Context,
+        next: &Context,
+        observer: &mut Observer,
+        steps: &Steps,
+    ) -> Result<()> {
+        let names: BTreeSet<Name> = steps.stop.union(&steps.restart).cloned().collect();
+        let mut domus = context.host.domus.clone();
+        domus.extend(next.host.domus.clone());
+        let mut waves = stop::waves(&domus, &names);
+        let gone = names.iter().filter(|name| !domus.contains_key(*name));
+        waves.insert(0, gone.cloned().collect());
+        for wave in waves {
+            if let Some(Failed { name, .. }) = self.failed.first() {
+                // It may need those that started before it.
+                let reason = format!("it is left as it is: {name} started later and still runs");
+                let left = wave.into_iter().map(|name| Failed {
+                    name,
+                    reason: reason.clone(),
+                });
+                self.failed.extend(left.collect::<Vec<_>>());
+                continue;
+            }
+            for Ended { name, how } in end_wave(observer, &wave, PATIENCE)? {
+                match how {
+                    How::Stays(why) => {
+                        let advice = format!("`domus-dom0 stop --force {name}` destroys it");
+                        let reason = format!("it does not shut down ({why}); {advice}");
+                        self.failed.push(Failed { name, reason });
+                    }
+                    _ => {
+                        Notes::on(&context.paths, &name).forget()?;
+                        self.stopped.push(name);
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes from dom0 what domUs shall have. If that fails, those that fit start all the same.
@@ -136,9 +182,10 @@ impl Applied {
         domains: &Domains,
         wave: &[Name],
     ) {
+        let wave: Vec<&Name> = wave.iter().filter(|name| !self.has_failed(name)).collect();
         let results: Vec<Result<u32>> = thread::scope(|scope| {
             let start = |name| scope.spawn(move || start_one(context, hypervisor, domains, name));
-            let threads: Vec<_> = wave.iter().map(start).collect();
+            let threads: Vec<_> = wave.iter().copied().map(start).collect();
             let panicked = |_| {
                 Err(anyhow!(
                     "starting it panicked; that is a defect of domus-dom0"
@@ -149,7 +196,7 @@ impl Applied {
                 .map(|thread| thread.join().unwrap_or_else(panicked))
                 .collect()
         });
-        for (name, result) in wave.iter().cloned().zip(results) {
+        for (name, result) in wave.into_iter().cloned().zip(results) {
             match result {
                 Ok(id) => self.started.push(Started { name, id }),
                 Err(error) => self.failed.push(Failed {
@@ -158,41 +205,6 @@ impl Applied {
                 }),
             }
         }
-    }
-
-    /// Whether everything is as it should be.
-    pub(crate) fn is_clean(&self) -> bool {
-        self.failed.is_empty() && self.dom0_failure.is_none()
-    }
-
-    /// One JSON object.
-    pub(crate) fn json(&self) -> Result<String> {
-        Ok(serde_json::to_string_pretty(self)? + "\n")
-    }
-
-    /// For people.
-    pub(crate) fn render(&self) -> String {
-        let mut text = format!("{}   commit {}\n", self.host, short(&self.commit));
-        let mut line = |name: &dyn std::fmt::Display, what: &str| {
-            let _ = writeln!(text, "  {:<7} {what}", name.to_string());
-        };
-        if let Some(Ballooning { from_mib, to_mib }) = self.dom0_memory {
-            line(&"dom0", &format!("memory {from_mib} MiB -> {to_mib} MiB"));
-        }
-        if let Some(reason) = &self.dom0_failure {
-            line(&"dom0", &format!("FAILED: {reason}"));
-        }
-        for Started { name, id } in &self.started {
-            line(name, &format!("started as domain {id}"));
-        }
-        for Failed { name, reason } in &self.failed {
-            line(name, &format!("FAILED: {reason}"));
-        }
-        self.kept.iter().for_each(|name| line(name, "runs"));
-        for name in &self.held {
-            line(name, &crate::status::held_reason(name));
-        }
-        text + &strays_line(&self.strays)
     }
 }
 
@@ -206,6 +218,7 @@ fn start_one(
     let domu = context.domu(name)?;
     let notes = Notes::on(&context.paths, name);
     let result = start::ensure_unknown(domu, domains.unknown.get(name.as_str()))
+        .and_then(|()| notes.begin(&context.commit))
         .and_then(|()| start::start(context, hypervisor, domu));
     match &result {
         Ok(_) => notes.succeed()?,

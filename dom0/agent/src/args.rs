@@ -29,14 +29,25 @@ pub(crate) struct Args {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Start every domU that should run and does not
+    /// Take the commit that is booted next, and start every domU that should run and does not
     ///
-    /// Each is started by itself: one that cannot be does not hold up the others, and `status`
-    /// says why. Running it twice changes nothing. Exits with 1 if any could not be started.
+    /// What is live is done; domUs are restarted if the fleet says so (`apply` of domus.toml) or
+    /// with --restart. Each is started by itself: one that cannot be does not hold up the others,
+    /// and `status` says why. Running it twice changes nothing. Exits with 1 if something failed,
+    /// with 3 if a file was left that was changed on the host.
     Apply {
-        /// Only these domUs, and those of them too that were stopped by hand.
+        /// Only start these domUs, those of them too that were stopped by hand.
         #[arg(value_name = "NAME")]
         names: Vec<Name>,
+        /// Restart domUs that have to be.
+        #[arg(long, conflicts_with = "names")]
+        restart: bool,
+        /// Replace files that were changed on the host and by the commit.
+        #[arg(long, conflicts_with = "names")]
+        force: bool,
+        /// Take no other commit than the one that runs.
+        #[arg(long)]
+        no_take: bool,
         /// Print what was done as one JSON object.
         #[arg(long)]
         json: bool,
@@ -88,14 +99,18 @@ pub(crate) enum Command {
         #[arg(long, value_name = "SECONDS")]
         wait: Option<u64>,
     },
-    /// Fetch the fleet's branch, prove this host's part and keep it as what is booted next
+    /// Fetch the fleet's branch, prove this host's part, keep it as what is booted next, and apply it
     ///
+    /// It is applied as the fleet says (`apply` of domus.toml).
     /// A branch that was rewound, or a commit that does not prove, is refused, and the host goes on
     /// with what it has.
     Pull {
         /// Leave it out after failures, longer each time; for the timer.
         #[arg(long)]
         timer: bool,
+        /// Do not apply it, whatever the fleet says.
+        #[arg(long)]
+        no_apply: bool,
         /// Print what was done as one JSON object.
         #[arg(long)]
         json: bool,
@@ -106,11 +121,16 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Boot an earlier generation next, and hold the one that it goes back from
+    /// Boot an earlier generation next, hold the one that it goes back from, and apply it
+    ///
+    /// It is applied as the fleet says in that generation (`apply` of domus.toml).
     Rollback {
         /// Its number; without it, the one before that which is booted next.
         #[arg(value_name = "GENERATION")]
         generation: Option<u32>,
+        /// Do not apply it, whatever the fleet says.
+        #[arg(long)]
+        no_apply: bool,
     },
     /// Show which layer gave a file in /etc, who wrote it, and whether it was changed since the boot
     Explain {

@@ -29,7 +29,7 @@ const PAGE: usize = 4096;
 pub(crate) fn write(context: &Context, domu: &DomU) -> Result<PathBuf> {
     let guest = GuestConfig::new(&context.fleet, domu, &context.commit);
     let secrets = secrets(context, domu);
-    let archive = archive(&context.paths.slice(), &guest, &secrets)
+    let archive = archive(&context.slice, &guest, &secrets)
         .with_context(|| format!("making the config disk of {}", domu.name))?;
     let path = context.paths.domu(&domu.name).join(FILE);
     // Nobody else's to read: it may carry secrets.
@@ -81,9 +81,10 @@ fn secrets(context: &Context, domu: &DomU) -> Vec<Secret> {
     secrets
 }
 
-fn open(context: &Context, source: &str) -> Result<Vec<u8>> {
+/// Decrypts the secret `source` of the commit with the host's own key.
+pub(crate) fn open(context: &Context, source: &str) -> Result<Vec<u8>> {
     let key = Key::read(&context.paths.key(), None)?;
-    let encrypted = fs::read(context.paths.slice().join(source))?;
+    let encrypted = fs::read(context.slice.join(source))?;
     secret::open(&encrypted, &[key])
 }
 

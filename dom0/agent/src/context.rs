@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What this host is and shall run: the record of its boot and the documents of its commit.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use domus_model::boot::{ReleaseIdentity, StatementNote};
+use domus_model::changes::Side;
+use domus_model::files::Files;
 use domus_model::fleet::{DomU, Fleet, Host};
 use domus_model::names::Name;
 use domus_repo::Repo;
@@ -15,8 +19,9 @@ use serde_json::Value;
 use crate::args::Args;
 use crate::lock::Lock;
 use crate::paths::Paths;
+use crate::taken::Taken;
 
-/// This host.
+/// This host, at one commit.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     /// Where its things are.
@@ -31,17 +36,30 @@ pub(crate) struct Context {
     pub(crate) identity: Option<ReleaseIdentity>,
     /// What its commit wants of it.
     pub(crate) host: Host,
-    /// That commit.
+    /// That commit: as far as nobody says otherwise, the one that its `/etc` is of.
     pub(crate) commit: String,
-    /// What said that it shall be booted.
+    /// What said that it shall be run.
     pub(crate) statement: StatementNote,
+    /// The host's part of it.
+    pub(crate) slice: PathBuf,
+    /// The documents in there.
+    pub(crate) files: Files,
+    /// The commit that it booted.
+    pub(crate) booted: String,
+    /// What git calls the statement that said so.
+    pub(crate) booted_by: String,
     /// The release that it runs, for people; none where no release booted it.
     pub(crate) release: Option<String>,
-    /// What of `/etc` could not be done when it booted.
+    /// What of `/etc` could not be done.
     pub(crate) problems: Vec<String>,
+    /// What is left of taking the commit, if it was taken since the boot.
+    pub(crate) taken: Option<Taken>,
     /// The whole record of the boot.
     pub(crate) record: Value,
 }
+
+/// On a host all domUs are its own.
+static NOWHERE_ELSE: BTreeMap<Name, Name> = BTreeMap::new();
 
 /// What the agent needs of the record that `domus-boot` wrote.
 #[derive(Debug, Deserialize)]
@@ -61,27 +79,89 @@ impl Context {
     /// # Errors
     /// This machine was not booted by `domus-boot`, or its commit does not pass `domus check`.
     pub(crate) fn load(args: &Args) -> Result<Self> {
-        let paths = Paths::below(&args.root);
+        Self::read(Paths::below(&args.root), args.uri.clone())
+    }
+
+    /// The same host as it is now: somebody else may have taken another commit meanwhile.
+    ///
+    /// # Errors
+    /// As [`Context::load`].
+    pub(crate) fn again(&self) -> Result<Self> {
+        Self::read(self.paths.clone(), self.uri.clone())
+    }
+
+    fn read(paths: Paths, uri: String) -> Result<Self> {
         let path = paths.boot_record();
         let doing = || format!("reading {}, which domus-boot writes", path.display());
         let text = fs::read(&path).with_context(doing)?;
         let record: Value = serde_json::from_slice(&text).with_context(doing)?;
         let boot = Boot::deserialize(&record).with_context(doing)?;
-        let slice = documents::read_slice(&paths.slice(), &boot.commit, &boot.name)?;
-        let HostSlice { fleet, host, .. } = slice;
+        let taken = Taken::read(&paths)?;
+        let commit = taken.as_ref().map_or(&boot.commit, |taken| &taken.commit);
+        let slice = slice_of(&paths, &boot.commit, commit);
+        let HostSlice { fleet, host, files } = documents::read_slice(&slice, commit, &boot.name)?;
         Ok(Self {
             paths,
-            uri: args.uri.clone(),
+            uri,
             fleet: fleet.name.clone(),
             wanted: fleet,
             host,
+            commit: commit.clone(),
+            slice,
+            files,
             release: boot.release_line(),
             identity: boot.release,
-            problems: boot.problems,
-            commit: boot.commit,
-            statement: boot.statement,
+            problems: taken
+                .as_ref()
+                .map_or(boot.problems, |taken| taken.problems.clone()),
+            booted_by: boot.statement.id.clone(),
+            statement: taken
+                .as_ref()
+                .and_then(|taken| taken.statement.clone())
+                .unwrap_or(boot.statement),
+            taken,
+            booted: boot.commit,
             record,
         })
+    }
+
+    /// The same host at another commit, of which its part lies in `slice`.
+    ///
+    /// # Errors
+    /// It cannot be read, does not pass `domus check`, or is another fleet's.
+    pub(crate) fn at(&self, commit: &str, slice: &Path) -> Result<Self> {
+        let HostSlice { fleet, host, files } =
+            documents::read_slice(slice, commit, &self.host.name)?;
+        if fleet.name != self.fleet {
+            let (other, own) = (&fleet.name, &self.fleet);
+            bail!("the commit {commit} is of the fleet {other}, this host of {own}");
+        }
+        Ok(Self {
+            wanted: fleet,
+            host,
+            commit: commit.to_owned(),
+            slice: slice.to_owned(),
+            files,
+            ..self.clone()
+        })
+    }
+
+    /// The same host at a commit that it runs something of.
+    ///
+    /// # Errors
+    /// As [`Context::at`].
+    pub(crate) fn at_known(&self, commit: &str) -> Result<Self> {
+        self.at(commit, &slice_of(&self.paths, &self.booted, commit))
+    }
+
+    /// What is compared with other commits.
+    pub(crate) fn side(&self) -> Side<'_> {
+        Side {
+            fleet: &self.wanted,
+            host: Some(&self.host),
+            names: self.files.shared.id_of("global/hosts"),
+            elsewhere: &NOWHERE_ELSE,
+        }
     }
 
     /// The repository on the config partition, for who changes it: nobody else does meanwhile, and
@@ -126,6 +206,14 @@ impl Context {
             }
         };
         Ok(domu)
+    }
+}
+
+/// Where a host's part of `commit` lies in RAM.
+pub(crate) fn slice_of(paths: &Paths, booted: &str, commit: &str) -> PathBuf {
+    match commit == booted {
+        true => paths.booted_slice(),
+        false => paths.commits().join(commit),
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `explain`: which layer gave a file in `/etc` of this host when it booted, who wrote it, and
+//! `explain`: which layer gave a file in `/etc` of this host, who wrote it, and
 //! whether it was changed since.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use domus_repo::{Change, Repo};
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::etc::Etc;
 
 /// Where a file of this host comes from.
 #[derive(Debug, Serialize)]
@@ -20,7 +21,7 @@ pub(crate) struct Explained {
     name: String,
     #[serde(flatten)]
     explanation: Explanation,
-    /// The last change of each source in the commit that was booted.
+    /// The last change of each source in the commit that `/etc` is of.
     changes: BTreeMap<String, Option<Change>>,
     /// What was done to it since the boot, if anything.
     since: Option<Since>,
@@ -44,7 +45,7 @@ impl Explained {
         if inside.is_empty() {
             bail!("{path} is no path in /etc; write it as /etc/motd");
         }
-        let has_hosts = context.paths.slice().join("global/hosts").is_file();
+        let has_hosts = context.slice.join("global/hosts").is_file();
         let explanation = explain::host(&context.wanted, &context.host, has_hosts, inside);
         let repo = Repo::open(&context.paths.repo())?;
         let mut changes = BTreeMap::new();
@@ -60,7 +61,7 @@ impl Explained {
             name: context.host.name.to_string(),
             explanation,
             changes,
-            since: since(&context.paths.etc_upper(), inside),
+            since: since(&Etc::find(&context.paths)?.upper(), inside),
         })
     }
 

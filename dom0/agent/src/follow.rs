@@ -33,13 +33,7 @@ pub(crate) fn find(
     fetched: Statement,
     follow: &Follow,
 ) -> Result<Found> {
-    let Some(release) = &context.identity else {
-        return refuse("no release booted this machine, so nobody says what it may run");
-    };
-    let mut judge = Judge::new(release)?;
-    if let Some(seen) = repo.seen()? {
-        judge.learn(repo, &seen)?;
-    }
+    let mut judge = judge(context, repo)?;
     let note = judge.judge(repo, &fetched).or_else(refuse)?;
     // From now on what it says of keys counts, also for targets before it.
     judge.learn(repo, &fetched.id)?;
@@ -55,6 +49,21 @@ pub(crate) fn find(
         true => nothing("held: somebody went back from it; a newer one is taken again"),
         false => Ok(found),
     }
+}
+
+/// What this host believes: what its release does, and what followed from that since.
+///
+/// # Errors
+/// No release booted it, or what it has seen is damaged.
+pub(crate) fn judge(context: &Context, repo: &Repo) -> Result<Judge> {
+    let Some(release) = &context.identity else {
+        return refuse("no release booted this machine, so nobody says what it may run");
+    };
+    let mut judge = Judge::new(release)?;
+    if let Some(seen) = repo.seen()? {
+        judge.learn(repo, &seen)?;
+    }
+    Ok(judge)
 }
 
 fn next_commit(

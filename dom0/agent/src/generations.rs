@@ -16,6 +16,8 @@ pub(crate) struct Generations {
     host: String,
     /// The commit that was booted.
     booted: String,
+    /// The commit that runs: that one, or one that was taken since.
+    applied: String,
     /// All of them; `running` is what is booted next.
     generations: Vec<Generation>,
 }
@@ -28,7 +30,8 @@ impl Generations {
     pub(crate) fn find(context: &Context) -> Result<Self> {
         Ok(Self {
             host: context.host.name.to_string(),
-            booted: context.commit.clone(),
+            booted: context.booted.clone(),
+            applied: context.commit.clone(),
             generations: Repo::open(&context.paths.repo())?.generations()?,
         })
     }
@@ -41,12 +44,13 @@ impl Generations {
     /// For people: the newest first.
     pub(crate) fn render(&self) -> String {
         let rows = self.generations.iter().rev().map(|it| {
-            let is_booted = it.commit.id == self.booted;
+            let runs = it.commit.id == self.applied;
             let target = it.serial.map_or(String::new(), |it| it.to_string());
             let states = [
-                (is_booted && it.running, "runs"),
-                (is_booted && !it.running, "runs until the next boot"),
-                (!is_booted && it.running, "is booted next"),
+                (runs && it.running, "runs"),
+                (runs && !it.running, "runs until the next boot"),
+                (!runs && it.running, "is booted next"),
+                (!runs && it.commit.id == self.booted, "was booted"),
                 (it.good, "came up"),
             ];
             let states = states
@@ -71,24 +75,17 @@ impl Generations {
     }
 }
 
-/// Notes that everything of the booted commit came up. That this cannot be noted stops nothing.
+/// Notes that everything of the commit that was booted came up. That this cannot be noted stops nothing.
 pub(crate) fn mark_good(context: &Context) {
     if !context.paths.repo().is_dir() {
         return;
     }
     let marked = context
         .repository()
-        .and_then(|(_lock, repo)| repo.mark_good(&context.statement.id));
+        .and_then(|(_lock, repo)| repo.mark_good(&context.booted_by));
     if let Err(error) = marked {
         warn(&error);
     }
-}
-
-/// The commit that is booted next, if it is another than was booted.
-pub(crate) fn next(context: &Context) -> Option<String> {
-    let repo = Repo::open(&context.paths.repo()).ok()?;
-    let next = repo.statement(&repo.running().ok()?).ok()?.commit.id;
-    (next != context.commit).then_some(next)
 }
 
 /// Goes back to the generation `number`, or to the one before that which is booted next.

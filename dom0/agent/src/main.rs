@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `domus-dom0`: runs the domUs of a host as its commit wants them, and says how they are.
 
+mod applied;
 mod apply;
 mod args;
 mod config_disk;
 mod context;
+mod etc;
 mod events;
 mod explain;
 mod follow;
 mod generations;
 mod image;
+mod live;
 mod lock;
 mod loops;
 mod notes;
@@ -20,6 +23,7 @@ mod start;
 mod status;
 mod steps;
 mod stop;
+mod taken;
 mod verified;
 mod volume;
 
@@ -30,7 +34,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory, Parser};
+use domus_model::fleet::Policy;
+use tempfile::TempDir;
 
+use crate::applied::Applied;
 use crate::args::{Args, Command};
 use crate::context::Context;
 use crate::explain::Explained;
@@ -38,7 +45,7 @@ use crate::generations::Generations;
 use crate::observe::Observer;
 use crate::pull::Last;
 use crate::status::HostStatus;
-use crate::steps::Steps;
+use crate::steps::{Steps, Wish};
 use crate::stop::Patience;
 
 const FAILURE: u8 = 1;
@@ -90,8 +97,26 @@ fn run(args: &Args) -> Result<ExitCode> {
     let context = Context::load(args)?;
     let seconds = Duration::from_secs;
     match &args.command {
-        Command::Apply { names, json } | Command::Start { names, json } => {
-            apply(&context, names, *json)
+        Command::Apply {
+            names,
+            restart,
+            force,
+            no_take,
+            json,
+        } => {
+            let wish = Wish {
+                names: names.clone(),
+                restart: *restart,
+                force: *force,
+            };
+            said(&context, &apply::apply(&context, &wish, !no_take)?, *json)
+        }
+        Command::Start { names, json } => {
+            let wish = Wish {
+                names: names.clone(),
+                ..Wish::default()
+            };
+            said(&context, &apply::apply(&context, &wish, false)?, *json)
         }
         Command::Plan { json } => plan(&context, *json),
         Command::Stop {
@@ -116,7 +141,11 @@ fn run(args: &Args) -> Result<ExitCode> {
             })?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Pull { timer, json } => pull(&context, *timer, *json),
+        Command::Pull {
+            timer,
+            no_apply,
+            json,
+        } => pull(&context, *timer, *no_apply, *json),
         Command::Explain { path, json } => {
             let explained = Explained::find(&context, path)?;
             print(&if *json {
@@ -135,32 +164,65 @@ fn run(args: &Args) -> Result<ExitCode> {
             })?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Rollback { generation } => {
+        Command::Rollback {
+            generation,
+            no_apply,
+        } => {
             print(&generations::roll_back(&context, *generation)?)?;
-            Ok(ExitCode::SUCCESS)
+            match by_policy(&context, *no_apply)? {
+                Some(applied) => said(&context, &applied, false),
+                None => Ok(ExitCode::SUCCESS),
+            }
         }
         Command::Events => match events::run(&context, &mut std::io::stdout().lock())? {},
         Command::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
 }
 
-fn apply(context: &Context, names: &[domus_model::names::Name], json: bool) -> Result<ExitCode> {
-    let applied = apply::apply(context, names)?;
+/// Prints what was done, and says by the exit code how it went.
+fn said(context: &Context, applied: &Applied, json: bool) -> Result<ExitCode> {
     print(&if json {
         applied.json()?
     } else {
         applied.render()
     })?;
-    if applied.is_clean() && names.is_empty() {
+    Ok(code(context, applied))
+}
+
+fn code(context: &Context, applied: &Applied) -> ExitCode {
+    // What was never booted is not known to boot.
+    if applied.is_whole && applied.is_clean() && applied.commit == context.booted {
         generations::mark_good(context);
     }
-    Ok(if applied.is_clean() { 0 } else { FAILURE }.into())
+    match (applied.is_clean(), applied.conflicts.is_empty()) {
+        (false, _) => FAILURE.into(),
+        (true, false) => REFUSED.into(),
+        (true, true) => ExitCode::SUCCESS,
+    }
+}
+
+/// Takes the commit that is booted next, if there is one and the fleet wants it taken at once.
+fn by_policy(context: &Context, no_apply: bool) -> Result<Option<Applied>> {
+    if no_apply {
+        return Ok(None);
+    }
+    let Some(policy) = live::policy(context)? else {
+        return Ok(None);
+    };
+    match policy {
+        Policy::Manual => Ok(None),
+        Policy::Live | Policy::Restart => apply::apply(context, &Wish::default(), true).map(Some),
+    }
 }
 
 fn plan(context: &Context, json: bool) -> Result<ExitCode> {
+    let exported = TempDir::new_in(context.paths.ram()).context("making a directory in RAM")?;
+    let next = live::next(context)?;
+    let next = next.map(|next| next.export(context, exported.path()));
+    let next = next.transpose()?.unwrap_or_else(|| context.clone());
     let mut observer = Observer::new(context);
     let domains = observer.domains()?;
-    let steps = Steps::find(context, &mut observer, &domains, &[])?;
+    let steps = Steps::find(context, &next, &mut observer, &domains, &Wish::default())?;
     print(&if json {
         steps.json(context)?
     } else {
@@ -169,7 +231,7 @@ fn plan(context: &Context, json: bool) -> Result<ExitCode> {
     Ok(if steps.is_empty() { 0 } else { DIFFERENCES }.into())
 }
 
-fn pull(context: &Context, timer: bool, json: bool) -> Result<ExitCode> {
+fn pull(context: &Context, timer: bool, no_apply: bool, json: bool) -> Result<ExitCode> {
     let every = context
         .wanted
         .config
@@ -181,12 +243,19 @@ fn pull(context: &Context, timer: bool, json: bool) -> Result<ExitCode> {
     let result = pull::pull(context);
     Last::note(context, &result);
     let pulled = result?;
-    print(&if json {
-        pulled.json()?
-    } else {
-        pulled.render()
-    })?;
-    Ok(ExitCode::SUCCESS)
+    if !json {
+        print(&pulled.render())?;
+    }
+    // One that was taken before, and could not be applied, is tried again.
+    let applied = by_policy(context, no_apply)?;
+    if json {
+        print(&pulled.json(applied.as_ref())?)?;
+    } else if let Some(applied) = &applied {
+        print(&applied.render())?;
+    } else if pulled.is_taken() {
+        print("It is booted next; `domus-dom0 apply` takes it before that.\n")?;
+    }
+    Ok(applied.map_or(ExitCode::SUCCESS, |applied| code(context, &applied)))
 }
 
 fn print(text: &str) -> Result<()> {

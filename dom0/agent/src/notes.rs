@@ -15,6 +15,7 @@ use crate::paths::Paths;
 const FAILURE: &str = "failure";
 const HELD: &str = "held";
 const RAN: &str = "ran";
+const COMMIT: &str = "commit";
 
 /// The notes on one domU.
 pub(crate) struct Notes {
@@ -55,8 +56,19 @@ impl Notes {
         self.remove(FAILURE)
     }
 
+    /// Remembers of which commit it is started.
+    pub(crate) fn begin(&self, commit: &str) -> Result<()> {
+        atomic::write(&self.dir.join(COMMIT), commit.as_bytes(), 0o644)
+    }
+
+    /// The commit that it was started from last.
+    pub(crate) fn commit(&self) -> Option<String> {
+        fs::read_to_string(self.dir.join(COMMIT)).ok()
+    }
+
     /// Forgets how it fared.
     pub(crate) fn forget(&self) -> Result<()> {
+        self.remove(COMMIT)?;
         self.remove(RAN)?;
         self.remove(FAILURE)
     }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use domus_model::boot::{BOOT_RECORD, ETC_UPPER, HOST_KEY, SLICE};
+use domus_model::boot::{BOOT_RECORD, ETC_UPPER, HOST_KEY, LAYERS, SLICE};
 use domus_model::names::{ImageRef, Name};
 
 /// Whatever is kept in RAM.
@@ -35,9 +35,44 @@ impl Paths {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// The host's part of the running commit.
-    pub(crate) fn slice(&self) -> PathBuf {
+    /// The host's part of the commit that it booted.
+    pub(crate) fn booted_slice(&self) -> PathBuf {
         self.at(SLICE)
+    }
+
+    /// The host's parts of commits that it took since, a directory each, called by the commit.
+    pub(crate) fn commits(&self) -> PathBuf {
+        self.ram().join("commits")
+    }
+
+    /// Which of them it runs, and what is left of taking it.
+    pub(crate) fn taken(&self) -> PathBuf {
+        self.ram().join("applied.json")
+    }
+
+    /// `/etc`.
+    pub(crate) fn etc(&self) -> PathBuf {
+        self.at("/etc")
+    }
+
+    /// What `/etc` is composed of, a directory for each time, called by its number.
+    pub(crate) fn etcs(&self) -> PathBuf {
+        self.ram().join("etc")
+    }
+
+    /// Where the root image is seen without what is mounted on it, while `/etc` is composed.
+    pub(crate) fn image_root(&self) -> PathBuf {
+        self.ram().join("image")
+    }
+
+    /// What `/etc` was composed of at boot.
+    pub(crate) fn booted_layers(&self) -> PathBuf {
+        self.at(LAYERS)
+    }
+
+    /// A tree of the commit, as people see it: `local`, `global`.
+    pub(crate) fn config(&self, name: &str) -> PathBuf {
+        self.at("/config").join(name)
     }
 
     /// The record of the boot.
@@ -65,8 +100,8 @@ impl Paths {
         self.ram().join("pull.json")
     }
 
-    /// What was changed in `/etc` since the boot.
-    pub(crate) fn etc_upper(&self) -> PathBuf {
+    /// What was changed in the `/etc` that was booted.
+    pub(crate) fn booted_upper(&self) -> PathBuf {
         self.at(ETC_UPPER)
     }
 

@@ -7,16 +7,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use domus_model::boot::StatementNote;
-use domus_model::changes::{Changes, Observed, Side, changes};
-use domus_model::files::Files;
+use domus_model::changes::{Changes, Observed, changes};
 use domus_model::fleet::Config;
 use domus_model::status::short;
-use domus_repo::{Commit, Export, Remote, Repo};
-use domus_system::{atomic, documents};
+use domus_repo::{Commit, Remote};
+use domus_system::atomic;
 use serde::{Deserialize, Serialize};
 
+use crate::applied::Applied;
 use crate::context::Context;
 use crate::follow::{self, Found};
+use crate::live;
 use crate::warn;
 
 /// Most bytes that one pull may bring: it lies on the config partition.
@@ -67,7 +68,7 @@ pub(crate) fn pull(context: &Context) -> Result<Pulled> {
         Found::New(statement, note) => (statement, note),
         Found::Nothing(reason) => return Ok(pulled(to, Some(reason))),
     };
-    let changes = prove(context, &repo, &statement.commit.id)?;
+    let changes = prove(context, &statement.commit.id)?;
     let generation = repo.adopt(&statement.id)?;
     if let Err(error) = repo.prune(KEPT) {
         warn(&error.context("forgetting old generations"));
@@ -90,37 +91,27 @@ fn remote<'c>(context: &Context, config: &'c Config) -> Remote<'c> {
     }
 }
 
-/// Proves this host's part of a commit, and says what it changes against what was booted.
-fn prove(context: &Context, repo: &Repo, commit: &str) -> Result<Changes> {
+/// Proves this host's part of a commit, and says what it changes against what runs.
+fn prove(context: &Context, commit: &str) -> Result<Changes> {
     let ram = context.paths.ram();
     fs::create_dir_all(&ram).with_context(|| format!("making {}", ram.display()))?;
     let exported = tempfile::tempdir_in(&ram).context("making a directory in RAM")?;
-    let name = &context.host.name;
-    Export::new(repo, commit)?.slice(name, exported.path())?;
-    let to = documents::read_slice(exported.path(), commit, name)?;
-    if to.fleet.name != context.fleet {
-        let (other, own) = (&to.fleet.name, &context.fleet);
-        bail!("the commit {commit} is of the fleet {other}, this host of {own}");
-    }
-    let none = std::collections::BTreeMap::new();
-    let side = |fleet, host, files: &Files| Side {
-        fleet,
-        host: Some(host),
-        names: files.shared.id_of("global/hosts"),
-        elsewhere: &none,
-    };
-    let booted = documents::read(&context.paths.slice())?;
-    Ok(changes(
-        side(&context.wanted, &context.host, &booted),
-        side(&to.fleet, &to.host, &to.files),
-        &Observed::default(),
-    ))
+    let to = live::export(context, commit, exported.path())?;
+    let unobserved = Observed::default();
+    Ok(changes(context.side(), to.side(), &unobserved))
 }
 
 impl Pulled {
-    /// One JSON object.
-    pub(crate) fn json(&self) -> Result<String> {
-        Ok(serde_json::to_string_pretty(self)? + "\n")
+    /// Whether there is a new generation.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.generation.is_some()
+    }
+
+    /// One JSON object, with what was done to apply it.
+    pub(crate) fn json(&self, applied: Option<&Applied>) -> Result<String> {
+        let mut object = serde_json::to_value(self)?;
+        object["applied"] = serde_json::to_value(applied)?;
+        Ok(serde_json::to_string_pretty(&object)? + "\n")
     }
 
     /// For people.
@@ -128,8 +119,7 @@ impl Pulled {
         let (host, from, to) = (&self.host, short(&self.from), short(&self.to.id));
         match (self.generation, &self.reason) {
             (Some(number), _) => format!(
-                "{host}   {from} -> {to}   generation {number}   {:?}{}\n{}\
-                 It is booted next; until then the host goes on with {from}.\n",
+                "{host}   {from} -> {to}   generation {number}   {:?}{}\n{}",
                 self.to.summary,
                 match &self.statement {
                     Some(note) => format!("   {note}"),

@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! How the domUs of this host are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use domus_model::boot::StatementNote;
+use domus_model::changes::Changes;
 use domus_model::names::Name;
 use domus_model::status::{DomuStatus, Seen, State, render, short};
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::generations;
+use crate::live;
 use crate::notes::Notes;
-use crate::observe::Observer;
+use crate::observe::{Domains, Observer};
 use crate::pull::Last;
-use crate::steps::strays_line;
+use crate::steps::{differences, strays_line, waiting_line};
 use crate::warn;
 
 /// How often domUs are looked at while somebody waits.
@@ -36,12 +37,20 @@ pub(crate) struct HostStatus {
     strays: Vec<String>,
     /// The release that the commit wants of this host, if it is another.
     wanted_release: Option<String>,
+    /// The commit that was booted, if it is another.
+    booted: Option<String>,
     /// The commit that is booted next, if it is another.
     next: Option<String>,
     /// Why no new commit could be taken last time.
     pull_failure: Option<String>,
-    /// What of `/etc` could not be done when the host booted.
+    /// What of `/etc` could not be done.
     problems: Vec<String>,
+    /// What was to be run in dom0 and failed.
+    failures: Vec<String>,
+    /// domUs that should be restarted.
+    waiting: BTreeSet<Name>,
+    /// What waits until the host boots.
+    reboot: Vec<String>,
 }
 
 impl HostStatus {
@@ -76,13 +85,21 @@ impl HostStatus {
                 (observer.running()?, BTreeMap::new())
             }
         };
+        let domains = Domains { running, unknown };
+        let left = differences(context, context, observer, &domains, false);
+        let left = left.unwrap_or_else(|error| {
+            warn(&error.context("comparing what runs with what is wanted"));
+            Changes::default()
+        });
         let is_stray = |name: &String| !context.host.domus.contains_key(name.as_str());
+        let Domains { running, unknown } = domains;
         let mut strays: Vec<String> = running
             .into_keys()
             .chain(unknown.into_keys())
             .filter(is_stray)
             .collect();
         strays.sort();
+        let failed = context.taken.iter().flat_map(|taken| &taken.left);
         Ok(Self {
             host: context.host.name.clone(),
             commit: context.commit.clone(),
@@ -96,9 +113,15 @@ impl HostStatus {
             domus,
             strays,
             wanted_release: context.other_release(),
-            next: generations::next(context),
+            booted: Some(&context.booted)
+                .filter(|booted| **booted != context.commit)
+                .cloned(),
+            next: live::booted_next(context).ok().flatten(),
             pull_failure: Last::read(context).error,
             problems: context.problems.clone(),
+            failures: failed.map(ToString::to_string).collect(),
+            waiting: left.restarts(),
+            reboot: left.waits().map(|step| step.what.clone()).collect(),
         })
     }
 
@@ -122,21 +145,37 @@ impl HostStatus {
             false => render(&self.domus),
         };
         let strays = strays_line(&self.strays);
-        let other = self.wanted_release.as_ref();
-        let other = other.map(|it| format!("{host}: release {it} is wanted; boot its medium\n"));
-        let next = self.next.as_deref().map(short);
-        let next = next.map(|next| format!("{host}: {next} is booted next\n"));
-        let pull = self.pull_failure.as_ref();
-        let pull = pull.map(|reason| format!("{host}: no new commit was taken: {reason}\n"));
-        let [other, next, pull] = [other, next, pull].map(Option::unwrap_or_default);
-        let problems: String = self
-            .problems
-            .iter()
-            .map(|it| format!("{host}: {it}\n"))
-            .collect();
-        format!(
-            "{host}   release {release}   commit {commit}   {statement}{follows}\n\n{domus}{strays}{other}{next}{pull}{problems}"
-        )
+        let mut text = format!(
+            "{host}   release {release}   commit {commit}   {statement}{follows}\n\n\
+             {domus}{strays}{}",
+            waiting_line(&self.waiting)
+        );
+        let mut say = |line: String| text += &format!("{host}: {line}\n");
+        if let Some(booted) = &self.booted {
+            say(format!("{} was booted", short(booted)));
+        }
+        if let Some(other) = &self.wanted_release {
+            say(format!("release {other} is wanted; boot its medium"));
+        }
+        if let Some(next) = &self.next {
+            let next = short(next);
+            say(format!(
+                "{next} is booted next; `domus-dom0 apply` takes it before that"
+            ));
+        }
+        if let Some(reason) = &self.pull_failure {
+            say(format!("no new commit was taken: {reason}"));
+        }
+        for command in &self.failures {
+            say(format!(
+                "`{command}` failed; `domus-dom0 apply` runs it again"
+            ));
+        }
+        for what in &self.reboot {
+            say(format!("waits for a reboot: {what}"));
+        }
+        self.problems.iter().cloned().for_each(say);
+        text
     }
 }
 

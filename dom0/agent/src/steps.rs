@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What `apply` has to do, as a value: `plan` prints it, `apply` runs it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use anyhow::Result;
-use domus_model::fleet::Host;
+use domus_model::changes::{Changes, Deed, Given, Observed, in_order};
+use domus_model::fleet::{Host, Policy};
 use domus_model::names::Name;
 use domus_model::plan::{Plan, plan};
 use domus_model::status::short;
@@ -13,13 +14,39 @@ use domus_virt::Dom0Memory;
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::etc::Etc;
+use crate::live;
 use crate::notes::Notes;
 use crate::observe::{Domains, Observer};
 use crate::warn;
 
+/// What is asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wish {
+    /// Only these domUs, and nothing of the host.
+    pub(crate) names: Vec<Name>,
+    /// Restart domUs, whatever the fleet says.
+    pub(crate) restart: bool,
+    /// Replace files that were changed on the host.
+    pub(crate) force: bool,
+}
+
 /// What has to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Steps {
+    /// The commit that is taken live, if it is another.
+    pub(crate) to: Option<String>,
+    /// All that differs between what runs and what is wanted.
+    #[serde(flatten)]
+    pub(crate) changes: Changes,
+    /// What is run in dom0.
+    pub(crate) run: Vec<Deed>,
+    /// domUs that are shut down for good.
+    pub(crate) stop: BTreeSet<Name>,
+    /// domUs that are shut down and started.
+    pub(crate) restart: BTreeSet<Name>,
+    /// domUs that go on as they are, and should be restarted.
+    pub(crate) waiting: BTreeSet<Name>,
     /// dom0's memory, if it has to change.
     pub(crate) dom0_memory: Option<Ballooning>,
     /// domUs.
@@ -46,24 +73,43 @@ struct Shown<'a> {
 }
 
 impl Steps {
-    /// Looks at this host and says what has to be done; for the domUs in `names` only, unless
-    /// that is empty.
+    /// Looks at this host and says what has to be done so that it runs `next`.
     pub(crate) fn find(
         context: &Context,
+        next: &Context,
         observer: &mut Observer,
         domains: &Domains,
-        names: &[Name],
+        wish: &Wish,
     ) -> Result<Self> {
-        let mut steps = Self::new(&context.host, domains, &held(context), names);
+        let mut steps = Self::default();
+        if wish.names.is_empty() {
+            steps.changes = differences(context, next, observer, domains, wish.force)?;
+            let left = context.taken.iter().flat_map(|taken| taken.left.clone());
+            steps.run = in_order(left.chain(steps.changes.deeds()));
+            steps.to = (next.commit != context.commit).then(|| next.commit.clone());
+            let policy = next.wanted.config.as_ref().map(|config| config.apply);
+            let restarts = steps.changes.restarts();
+            match wish.restart || policy == Some(Policy::Restart) {
+                true => steps.restart = restarts,
+                false => steps.waiting = restarts,
+            }
+            steps.stop = steps.changes.stops();
+        }
+        steps.domus(&next.host, domains, &held(next), &wish.names);
         match observer.hypervisor()?.dom0_memory() {
-            Ok(memory) => steps.dom0_memory = ballooning(&context.host, memory),
+            Ok(memory) => steps.dom0_memory = ballooning(&next.host, memory),
             Err(error) => warn(&error),
         }
         Ok(steps)
     }
 
-    fn new(host: &Host, domains: &Domains, held: &BTreeSet<Name>, names: &[Name]) -> Self {
+    /// What has to be done to domUs; only for those in `names`, unless that is empty.
+    fn domus(&mut self, host: &Host, domains: &Domains, held: &BTreeSet<Name>, names: &[Name]) {
         let asked = |name: &Name| names.is_empty() || names.contains(name);
+        let ends = |name: &str| {
+            let mut all = self.stop.iter().chain(&self.restart);
+            all.any(|other| other.as_str() == name)
+        };
         let running = &domains.running;
         let held = |name: &Name| held.contains(name) && !running.contains_key(name.as_str());
         let mut wanted = host.domus.clone();
@@ -73,7 +119,8 @@ impl Steps {
             .unknown
             .keys()
             .filter(|name| !host.domus.contains_key(name.as_str()));
-        let running = running.keys().chain(strays).cloned().collect();
+        let stays = running.keys().filter(|name| !ends(name));
+        let running = stays.chain(strays).cloned().collect();
         let mut plan = plan(&wanted, &running);
         plan.start.iter_mut().for_each(|wave| wave.retain(asked));
         plan.start.retain(|wave| !wave.is_empty());
@@ -81,22 +128,26 @@ impl Steps {
         // One that was stopped by hand is declared, running or not.
         plan.strays
             .retain(|name| !host.domus.contains_key(name.as_str()));
-        let held = host
-            .domus
-            .keys()
+        let declared = host.domus.keys();
+        self.held = declared
             .filter(|name| held(name) && asked(name))
             .cloned()
             .collect();
-        Self {
-            dom0_memory: None,
-            plan,
-            held,
-        }
+        self.plan = plan;
     }
 
-    /// Whether there is nothing to do.
+    /// Whether `/etc` has to be put in place anew.
+    pub(crate) fn is_switch(&self, force: bool) -> bool {
+        self.to.is_some() || (force && !self.changes.conflicts.is_empty())
+    }
+
+    /// Whether everything is as it should be.
     pub(crate) fn is_empty(&self) -> bool {
-        self.dom0_memory.is_none() && self.plan.start.is_empty()
+        self.dom0_memory.is_none()
+            && self.plan.start.is_empty()
+            && self.to.is_none()
+            && self.run.is_empty()
+            && self.changes.is_empty()
     }
 
     /// One JSON object.
@@ -112,13 +163,23 @@ impl Steps {
 
     /// For people.
     pub(crate) fn render(&self, context: &Context) -> String {
-        let mut text = format!(
-            "{}   commit {}\n",
-            context.host.name,
-            short(&context.commit)
-        );
+        let (host, commit) = (&context.host.name, short(&context.commit));
+        let mut text = match &self.to {
+            Some(to) => format!("{host}   commit {commit} -> {}\n", short(to)),
+            None => format!("{host}   commit {commit}\n"),
+        };
+        if !self.changes.is_empty() {
+            text += &self.changes.render();
+            text += "\n";
+        }
         if let Some(Ballooning { from_mib, to_mib }) = self.dom0_memory {
             let _ = writeln!(text, "  dom0    memory {from_mib} MiB -> {to_mib} MiB");
+        }
+        for (word, names) in [("stop", &self.stop), ("restart", &self.restart)] {
+            let names: Vec<Name> = names.iter().cloned().collect();
+            if !names.is_empty() {
+                let _ = writeln!(text, "  {word:<7} {}", list(&names));
+            }
         }
         for (index, wave) in self.plan.start.iter().enumerate() {
             let word = if index == 0 { "start" } else { "then" };
@@ -129,10 +190,67 @@ impl Steps {
                 let _ = writeln!(text, "  {word:<7} {}", list(names));
             }
         }
+        text += &waiting_line(&self.waiting);
         if self.is_empty() {
             text += "Nothing to do.\n";
         }
         text + &strays_line(&self.plan.strays)
+    }
+}
+
+/// All that differs between what runs and what `next` wants.
+pub(crate) fn differences(
+    context: &Context,
+    next: &Context,
+    observer: &mut Observer,
+    domains: &Domains,
+    force: bool,
+) -> Result<Changes> {
+    let mut running = BTreeSet::new();
+    for name in domains.running.keys().filter_map(|name| name.parse().ok()) {
+        // Whoever was started from no commit, and is in none, is none of ours.
+        let is_started = Notes::on(&context.paths, &name).commit().is_some();
+        let mut commits = [context, next].into_iter();
+        if is_started || commits.any(|it| it.host.domus.contains_key(&name)) {
+            running.insert(name);
+        }
+    }
+    let kept = context.taken.as_ref().map(|taken| taken.kept.clone());
+    let observed = Observed {
+        given: given(observer, &running),
+        running: Some(running.clone()),
+        changed: Etc::find(&context.paths)?.changed(&context.paths)?,
+        kept: kept.unwrap_or_default(),
+        overrule: force,
+    };
+    live::changes(context, next, &running, &observed)
+}
+
+/// What domUs that run were given, as far as libvirt says.
+fn given(observer: &mut Observer, running: &BTreeSet<Name>) -> BTreeMap<Name, Given> {
+    let mut found = BTreeMap::new();
+    for name in running {
+        let given = observer.hypervisor().and_then(|it| it.given(name.as_str()));
+        match given {
+            Ok(Some((memory, vcpus))) => {
+                found.insert(name.clone(), Given { memory, vcpus });
+            }
+            Ok(None) => {}
+            Err(error) => warn(&error),
+        }
+    }
+    found
+}
+
+/// The line that says which domUs should be restarted; nothing if none should.
+pub(crate) fn waiting_line(names: &BTreeSet<Name>) -> String {
+    let names: Vec<Name> = names.iter().cloned().collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(
+            "waiting for a restart: {}; `domus-dom0 apply --restart` does it\n",
+            list(&names)
+        ),
     }
 }
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Shutting domUs down, those that started last first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use domus_model::fleet::DomU;
 use domus_model::names::Name;
 use domus_model::plan::plan;
 use domus_system::interrupt;
@@ -45,15 +47,48 @@ pub(crate) fn stop(context: &Context, names: &[Name], patience: Patience) -> Res
             notes.forget()?;
         }
     }
-    let mut waves = plan(&context.host.domus, &BTreeSet::new()).start;
-    waves.reverse();
-    for mut wave in waves {
-        wave.retain(|name| names.contains(name));
-        stop_wave(&mut observer, &wave, patience)?;
+    let mut still = Vec::new();
+    for wave in waves(&context.host.domus, &names) {
+        let ended = end_wave(&mut observer, &wave, patience)?;
+        for Ended { name, how } in &ended {
+            match how {
+                How::Stays(why) => still.push((name.clone(), why.clone())),
+                how => println!("{name}   {how}"),
+            }
+        }
+        // Those that started before them may be needed by them.
+        if !still.is_empty() {
+            break;
+        }
     }
     let _lock = Lock::take(&context.paths)?;
     release_loops(context, &mut observer);
-    Ok(())
+    refuse(&still)
+}
+
+/// An error that names those that still run.
+fn refuse(still: &[(Name, String)]) -> Result<()> {
+    let Some((_, why)) = still.first() else {
+        return Ok(());
+    };
+    let names: Vec<&str> = still.iter().map(|(name, _)| name.as_str()).collect();
+    bail!(
+        "still running: {} ({why}); once shut down it is not started again; \
+         `domus-dom0 stop --force {}` destroys it, as if its power were cut",
+        names.join(", "),
+        names.join(" ")
+    )
+}
+
+/// Those of `domus` that are in `names`, the last to start first.
+pub(crate) fn waves(domus: &BTreeMap<Name, DomU>, names: &BTreeSet<Name>) -> Vec<Vec<Name>> {
+    let mut waves = plan(domus, &BTreeSet::new()).start;
+    waves.reverse();
+    waves
+        .iter_mut()
+        .for_each(|wave| wave.retain(|name| names.contains(name)));
+    waves.retain(|wave| !wave.is_empty());
+    waves
 }
 
 /// The domUs that are meant; all of the host if none is named.
@@ -73,49 +108,81 @@ fn chosen(context: &Context, observer: &mut Observer, names: &[Name]) -> Result<
     Ok(names.iter().cloned().collect())
 }
 
-fn stop_wave(observer: &mut Observer, wave: &[Name], patience: Patience) -> Result<()> {
+/// A domU that was to end.
+pub(crate) struct Ended {
+    pub(crate) name: Name,
+    pub(crate) how: How,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It did not run.
+    Absent,
+    /// It shut down.
+    Stopped,
+    /// It did not, and was destroyed.
+    Destroyed,
+    /// It runs still, and why.
+    Stays(String),
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("did not run"),
+            Self::Stopped => f.write_str("stopped"),
+            Self::Destroyed => f.write_str("destroyed"),
+            Self::Stays(why) => write!(f, "still runs ({why})"),
+        }
+    }
+}
+
+/// Shuts down the members of a wave at the same time.
+///
+/// # Errors
+/// libvirt does not answer, or somebody pressed Ctrl-C.
+pub(crate) fn end_wave(
+    observer: &mut Observer,
+    wave: &[Name],
+    patience: Patience,
+) -> Result<Vec<Ended>> {
     let asked = still_running(observer, wave)?;
-    let mut refusals = Vec::new();
+    let mut refusals: BTreeMap<&Name, String> = BTreeMap::new();
     for name in &asked {
         if let Err(error) = observer.hypervisor()?.shutdown(name.as_str()) {
-            refusals.push(one_line(&error));
+            refusals.insert(name, one_line(&error));
         }
     }
     let begin = Instant::now();
     let mut left = asked.clone();
-    while !left.is_empty() && begin.elapsed() < patience.timeout && refusals.is_empty() {
+    while left.iter().any(|name| !refusals.contains_key(name)) && begin.elapsed() < patience.timeout
+    {
         sleep(LOOK);
         interrupt::check()?;
         left = still_running(observer, &left)?;
     }
     // One that could not be asked may have ended by itself.
     left = still_running(observer, &left)?;
-    if !left.is_empty() && !patience.force {
-        let (seconds, reasons) = (patience.timeout.as_secs(), refusals.join("; "));
-        let why = if reasons.is_empty() {
-            format!("after {seconds} s")
-        } else {
-            reasons
-        };
-        let names = left.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
-        bail!(
-            "still running: {names} ({why}); once shut down it is not started again; \
-             `domus-dom0 stop --force {}` destroys it, as if its power were cut",
-            names.replace(',', "")
-        );
-    }
-    for name in &left {
-        observer.hypervisor()?.destroy(name.as_str())?;
-    }
+    let mut ended = Vec::new();
     for name in wave {
-        let word = match (asked.contains(name), left.contains(name)) {
-            (_, true) => "destroyed",
-            (true, false) => "stopped",
-            (false, false) => "did not run",
+        let how = match (asked.contains(name), left.contains(name)) {
+            (false, _) => How::Absent,
+            (true, false) => How::Stopped,
+            (true, true) if patience.force => {
+                observer.hypervisor()?.destroy(name.as_str())?;
+                How::Destroyed
+            }
+            (true, true) => {
+                let seconds = patience.timeout.as_secs();
+                let waited = || format!("after {seconds} s");
+                How::Stays(refusals.remove(name).unwrap_or_else(waited))
+            }
         };
-        println!("{name}   {word}");
+        let name = name.clone();
+        ended.push(Ended { name, how });
     }
-    Ok(())
+    Ok(ended)
 }
 
 /// Those of `names` that run.

@@ -146,7 +146,8 @@ strays: foreign runs here and nobody declared it; left alone
     let plan = host.run(&["plan", "--json"]).json();
     let expected = json!({
         "host": "alpha", "commit": COMMIT, "dom0_memory": null, "start": [["db", "mail"]],
-        "keep": ["test"], "held": ["web"], "strays": ["foreign"],
+        "keep": ["test"], "held": ["web"], "strays": ["foreign"], "to": null, "steps": [],
+        "conflicts": [], "run": [], "stop": [], "restart": [], "waiting": [],
     });
     assert_eq!(plan, expected);
     assert!(!host.at("run/domus/apply.lock").exists());

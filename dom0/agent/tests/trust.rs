@@ -37,7 +37,7 @@ impl Signed {
     /// Of a fleet whose hosts follow this, where alice signs everything and there is a recovery
     /// key; the host runs the first commit.
     fn new(follow: &str) -> Self {
-        let fleet = Fleet::following("[config]\nREMOTE\n", follow);
+        let fleet = Fleet::with("[config]\nREMOTE\n", &[], follow);
         let signed = Self {
             fleet,
             release: Value::Null,

@@ -3,22 +3,20 @@
 //! `/config` with the trees of the commit.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use domus_model::boot::{self, BootRecord};
+use domus_model::boot::{self, BootRecord, LAYERS};
 use domus_model::layers::Layer;
 use domus_model::rendered::RenderedFile;
 use domus_system::layers;
 use domus_system::mount::{self, Mount};
+use domus_system::overlay::Overlay;
 
 use crate::{console, record};
 
 /// Where the writable halves of overlays live, in RAM.
 const RAM: &str = "/run/domus/rw";
-/// Where the layers of `/etc` lie, in RAM.
-const LAYERS: &str = "/run/domus/layers";
 
 /// What a machine is composed from.
 pub(crate) struct Source<'a> {
@@ -54,8 +52,8 @@ pub(crate) fn machine(root: &Path, source: &Source<'_>, record: &mut BootRecord)
         .rev()
         .chain([etc.clone()])
         .collect();
-    overlay("etc", &lower, &etc)?;
-    overlay("var", &[root.join("var")], &root.join("var"))?;
+    overlay("etc", lower, &etc)?;
+    overlay("var", vec![root.join("var")], &root.join("var"))?;
     record.layers = boot::composed(source.generated, source.layers);
     console::say(format!("/etc {}", boot::layers_line(&record.layers)));
     for problem in &laid.problems {
@@ -77,23 +75,9 @@ fn config(root: &Path, source: &Source<'_>) -> Result<()> {
 }
 
 /// An overlay of `lower` over itself at `target`, its upper layer in RAM.
-fn overlay(name: &str, lower: &[PathBuf], target: &Path) -> Result<()> {
-    let dir = Path::new(RAM).join(name);
-    let (upper, work) = (dir.join("upper"), dir.join("work"));
-    for made in [&upper, &work] {
-        fs::create_dir_all(made).with_context(|| format!("making {}", made.display()))?;
-    }
-    // The upper directory is what shows: it must look like the one it covers.
-    imitate(&upper, target)?;
-    Mount::overlay(lower, &upper, &work).at(target)
-}
-
-fn imitate(dir: &Path, model: &Path) -> Result<()> {
-    let doing = || format!("giving {} the mode of {}", dir.display(), model.display());
-    let from = fs::metadata(model).with_context(doing)?;
-    let mode = fs::Permissions::from_mode(from.permissions().mode() & 0o7777);
-    fs::set_permissions(dir, mode).with_context(doing)?;
-    chown(dir, Some(from.uid()), Some(from.gid())).with_context(doing)
+fn overlay(name: &str, lower: Vec<PathBuf>, target: &Path) -> Result<()> {
+    let overlay = Overlay::new(lower, target, &Path::new(RAM).join(name))?;
+    overlay.mount().at(target)
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //! What differs in the domUs of a host: settings, layers, and those that come, go or move.
 
 use super::differences::differences;
-use super::impact::of_domu;
+use super::files::Fate;
+use super::impact::{Rule, of_domu};
 use super::words::{setting, words};
 use super::{Impact, Observed, Side, Step, Subject, json, view};
 use crate::fleet::{DomU, Fleet, Host};
@@ -14,7 +15,13 @@ pub(super) fn steps(from: Side<'_>, to: Side<'_>, observed: &Observed, steps: &m
     let none = BTreeMap::new();
     let domus =
         |host: Option<&'_ Host>| host.map(|host| host.domus.clone()).unwrap_or(none.clone());
-    let (before, after) = (domus(from.host), domus(to.host));
+    let (mut before, after) = (domus(from.host), domus(to.host));
+    for (name, given) in &observed.given {
+        // What it runs with counts, not what it was to run with.
+        if let Some(domu) = before.get_mut(name) {
+            (domu.memory, domu.vcpus) = (given.memory, given.vcpus);
+        }
+    }
     let names: BTreeSet<&Name> = before.keys().chain(after.keys()).collect();
     for name in names {
         let runs = observed
@@ -65,17 +72,11 @@ fn changed(from: &DomU, to: &DomU, steps: &mut Vec<Step>) {
             disk.backing.size()
         };
         let size = size(from).zip(size(to)).map(|(from, to)| from.cmp(&to));
-        let (impact, reason) = of_domu(&path, size);
-        steps.push(Step {
-            impact,
-            subject: subject.clone(),
-            what: words(&difference, &setting(&path)),
-            source: None,
-            reason,
-        });
+        let what = words(&difference, &setting(&path));
+        steps.push(Step::new(subject.clone(), what, None, of_domu(&path, size)));
     }
     let reason = "a domU reads its layers when it starts";
-    let rule = |_: &str| (Impact::DomuRestart, Some(reason.to_owned()));
+    let rule = |_: &str, _: Fate| Rule::new(Impact::DomuRestart, reason);
     steps.extend(view::steps(&subject, &from.layers, &to.layers, rule));
 }
 
@@ -84,55 +85,44 @@ fn relocked(domu: &DomU, from: &Fleet, to: &Fleet, steps: &mut Vec<Step>) {
     let image = &domu.image;
     let [from, to] = [from, to].map(|fleet| fleet.locked.images.get(image));
     if from.is_some() && to.is_some() && from != to {
-        let (impact, reason) = of_domu(&["image"], None);
-        steps.push(Step {
-            impact,
-            subject: Subject::DomU(domu.name.clone()),
-            what: format!("image {image} is another one"),
-            source: Some(LOCK.to_owned()),
-            reason,
-        });
+        let subject = Subject::DomU(domu.name.clone());
+        let what = format!("image {image} is another one");
+        let source = Some(LOCK.to_owned());
+        steps.push(Step::new(subject, what, source, of_domu(&["image"], None)));
     }
 }
 
 fn recreated(domu: &DomU, what: &str, reason: &str) -> Step {
-    Step {
-        impact: Impact::DomuRecreate,
-        subject: Subject::DomU(domu.name.clone()),
-        what: what.to_owned(),
-        source: None,
-        reason: Some(reason.to_owned()),
-    }
+    let rule = Rule::new(Impact::DomuRecreate, reason);
+    Step::new(
+        Subject::DomU(domu.name.clone()),
+        what.to_owned(),
+        None,
+        rule,
+    )
 }
 
 fn arrived(domu: &DomU, from: Option<&Name>) -> Step {
     let reason = match (from, keeps(domu)) {
-        (Some(_), Some(volumes)) => Some(format!("left there: {volumes}; copy first")),
-        _ => None,
+        (Some(_), Some(volumes)) => format!("left there: {volumes}; copy first"),
+        _ => String::new(),
     };
-    Step {
-        impact: Impact::DomuStart,
-        subject: Subject::DomU(domu.name.clone()),
-        what: match from {
-            Some(host) => format!("comes from {host}"),
-            None => "is new".to_owned(),
-        },
-        source: None,
-        reason,
-    }
+    let what = match from {
+        Some(host) => format!("comes from {host}"),
+        None => "is new".to_owned(),
+    };
+    let rule = Rule::new(Impact::DomuStart, &reason);
+    Step::new(Subject::DomU(domu.name.clone()), what, None, rule)
 }
 
 pub(super) fn gone(domu: &DomU, to: Option<&Name>) -> Step {
-    Step {
-        impact: Impact::DomuStop,
-        subject: Subject::DomU(domu.name.clone()),
-        what: match to {
-            Some(host) => format!("moves to {host}"),
-            None => "is gone".to_owned(),
-        },
-        source: None,
-        reason: keeps(domu).map(|volumes| format!("left here: {volumes}")),
-    }
+    let what = match to {
+        Some(host) => format!("moves to {host}"),
+        None => "is gone".to_owned(),
+    };
+    let reason = keeps(domu).map(|volumes| format!("left here: {volumes}"));
+    let rule = Rule::new(Impact::DomuStop, &reason.unwrap_or_default());
+    Step::new(Subject::DomU(domu.name.clone()), what, None, rule)
 }
 
 /// The volumes that stay on a host when the domU goes.

@@ -2,15 +2,44 @@
 //! What a difference means for what runs. A setting that has no rule here waits for a reboot:
 //! nothing is called harmless that nobody has thought about.
 
-use super::Impact;
+use super::deeds::Deed;
+use super::{Difference, Impact};
 use std::cmp::Ordering;
 
-/// A rule's word: the impact, and why it is not less.
-pub(super) type Rule = (Impact, Option<String>);
+/// A rule's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) impact: Impact,
+    /// Why it is not less.
+    pub(super) reason: Option<String>,
+    /// What is run in dom0.
+    pub(super) does: Vec<Deed>,
+}
+
+impl Rule {
+    /// With this reason, unless it is empty; nothing is run.
+    pub(super) fn new(impact: Impact, reason: &str) -> Self {
+        Self {
+            impact,
+            reason: (!reason.is_empty()).then(|| reason.to_owned()),
+            does: Vec::new(),
+        }
+    }
+
+    fn runs(self, deeds: &[Deed]) -> Self {
+        Self {
+            does: deeds.to_vec(),
+            ..self
+        }
+    }
+}
 
 fn rule(impact: Impact, reason: &str) -> Rule {
-    (impact, Some(reason.to_owned()))
+    Rule::new(impact, reason)
 }
+
+/// The timer by which a host looks for new commits.
+const TIMER: &str = "domus-pull.timer";
 
 /// Of a setting of the host itself.
 pub(super) fn of_host(path: &[&str]) -> Rule {
@@ -24,21 +53,26 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
             "the boot goes by it, and by the marker on the config partition, which must agree",
         ),
         // What these mean is seen in /etc and in domUs.
-        ["groups" | "vars", ..] => (Impact::Live, None),
-        ["dom0", "memory"] => (Impact::Live, None),
+        ["groups" | "vars", ..] => rule(Impact::Live, ""),
+        ["dom0", "memory"] => rule(Impact::Live, ""),
         ["dom0", "vcpus"] => rule(Impact::Live, "no release applies it yet"),
         ["networks", _, "vlan"] => rule(
             Impact::HostReboot,
             "an interface has the VLAN with which it was made",
         ),
-        ["networks", ..] => rule(Impact::Service, "systemd-networkd is reloaded"),
+        ["networks", ..] => rule(
+            Impact::Service,
+            "systemd-networkd is reloaded; what it made it does not remove",
+        )
+        .runs(&[Deed::ReadNetworks]),
         ["storage", "domUs", ..] => rule(Impact::Live, "volumes stay where they are"),
-        _ => (Impact::HostReboot, None),
+        _ => rule(Impact::HostReboot, ""),
     }
 }
 
 /// Of what the fleet has for its hosts.
-pub(super) fn of_fleet(path: &[&str]) -> Option<Rule> {
+pub(super) fn of_fleet(path: &[&str], difference: &Difference) -> Option<Rule> {
+    let timer = || TIMER.to_owned();
     Some(match path {
         ["name"] => rule(Impact::HostReboot, "a release runs hosts of one fleet only"),
         // What each host boots is seen in that.
@@ -47,11 +81,19 @@ pub(super) fn of_fleet(path: &[&str]) -> Option<Rule> {
         ["release", ..] | ["debian", "suite"] => {
             rule(Impact::HostReboot, "it is another release: build its ISO")
         }
+        ["config"] if difference.from.is_none() => {
+            rule(Impact::Service, "hosts begin to look for commits")
+                .runs(&[Deed::ReadUnits, Deed::Start(timer())])
+        }
+        ["config"] => rule(Impact::Service, "hosts look for commits no more")
+            .runs(&[Deed::ReadUnits, Deed::Stop(timer())]),
+        ["config", "every"] => rule(Impact::Service, "the timer is restarted")
+            .runs(&[Deed::ReadUnits, Deed::Restart(timer())]),
         ["config", ..] => rule(Impact::Live, "it counts when hosts look next"),
         // What is built of them is named by each domU; who may open secrets is in the secrets;
         // what names stand for matters where somebody runs it.
         ["debian" | "images" | "operators" | "groups" | "locked", ..] => return None,
-        _ => (Impact::HostReboot, None),
+        _ => rule(Impact::HostReboot, ""),
     })
 }
 
@@ -60,7 +102,7 @@ pub(super) fn of_domu(path: &[&str], size: Option<Ordering>) -> Rule {
     match path {
         ["after"] => rule(Impact::Live, "it counts when it starts next"),
         ["may-run-on"] => rule(Impact::Live, "nothing moves it by itself"),
-        ["vars", ..] => (Impact::Live, None),
+        ["vars", ..] => rule(Impact::Live, ""),
         ["memory"] => rule(
             Impact::DomuRestart,
             "Xen gives a domU its most memory when it starts",
@@ -93,111 +135,9 @@ pub(super) fn of_domu(path: &[&str], size: Option<Ordering>) -> Rule {
         }
         ["disk", "order"] => rule(Impact::DomuRestart, "devices are counted in their order"),
         ["disk", ..] => rule(Impact::DomuRestart, "disks are joined when it starts"),
-        _ => (Impact::DomuRestart, None),
+        _ => rule(Impact::DomuRestart, ""),
     }
 }
-
-/// Of a file in `/etc` of a host, by its path below that.
-pub(super) fn of_host_file(path: &str) -> Rule {
-    for (prefix, impact, reason) in FILES {
-        if path
-            .strip_prefix(prefix)
-            .is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || prefix.ends_with('.'))
-        {
-            return match *reason {
-                "" => (*impact, None),
-                reason => rule(*impact, reason),
-            };
-        }
-    }
-    (Impact::Live, None)
-}
-
-/// Files of dom0 that somebody reads only once, and who. Those that are read each time they are
-/// needed are live.
-const FILES: &[(&str, Impact, &str)] = &[
-    (
-        "systemd/network/",
-        Impact::Service,
-        "systemd-networkd is reloaded",
-    ),
-    (
-        "systemd/networkd.conf",
-        Impact::Service,
-        "systemd-networkd is restarted",
-    ),
-    (
-        "systemd/journald.conf",
-        Impact::Service,
-        "systemd-journald is restarted",
-    ),
-    (
-        "systemd/timesyncd.conf",
-        Impact::Service,
-        "systemd-timesyncd is restarted",
-    ),
-    (
-        "systemd/resolved.conf",
-        Impact::Service,
-        "systemd-resolved is restarted",
-    ),
-    (
-        "systemd/system.conf",
-        Impact::HostReboot,
-        "systemd reads it when it starts",
-    ),
-    (
-        "systemd/system/",
-        Impact::Service,
-        "systemd reads its units anew",
-    ),
-    ("ssh/sshd_config", Impact::Service, "ssh is reloaded"),
-    ("ssh/sshd_config.d/", Impact::Service, "ssh is reloaded"),
-    ("nftables.", Impact::Service, "nftables is reloaded"),
-    ("sysctl.", Impact::Service, "systemd-sysctl is restarted"),
-    (
-        "udev/rules.d/",
-        Impact::Service,
-        "udev reads its rules anew",
-    ),
-    (
-        "libvirt/",
-        Impact::Service,
-        "libvirtd is restarted; domUs go on",
-    ),
-    (
-        "xen/",
-        Impact::HostReboot,
-        "Xen's daemons cannot be restarted",
-    ),
-    (
-        "default/xen",
-        Impact::HostReboot,
-        "Xen's daemons cannot be restarted",
-    ),
-    (
-        "modules-load.d/",
-        Impact::HostReboot,
-        "modules are loaded at boot",
-    ),
-    (
-        "modprobe.d/",
-        Impact::HostReboot,
-        "modules are loaded at boot",
-    ),
-    (
-        "fstab",
-        Impact::HostReboot,
-        "file systems are mounted at boot",
-    ),
-    (
-        "crypttab",
-        Impact::HostReboot,
-        "file systems are mounted at boot",
-    ),
-    ("hostname", Impact::HostReboot, "it is read at boot"),
-    ("machine-id", Impact::HostReboot, "it is read at boot"),
-];
 
 #[cfg(test)]
 mod tests {
@@ -225,32 +165,15 @@ mod tests {
             paths(&keys, &[], &mut all);
             all.retain(|path| path[0] != "version");
             for path in all {
-                let rule = match kind {
+                let found = match kind {
                     // What it has for domUs is seen in those.
                     "host" if path[0] != "domU" => of_host(&path),
                     "domU" => of_domu(&path, None),
                     _ => continue,
                 };
-                let unknown = [(Impact::HostReboot, None), (Impact::DomuRestart, None)];
-                assert!(!unknown.contains(&rule), "{kind} {path:?}");
+                let unknown = [rule(Impact::HostReboot, ""), rule(Impact::DomuRestart, "")];
+                assert!(!unknown.contains(&found), "{kind} {path:?}");
             }
-        }
-    }
-
-    #[test]
-    fn files_that_are_read_once_are_known() {
-        let cases = [
-            ("motd", Impact::Live),
-            ("ssh/sshd_config", Impact::Service),
-            ("ssh/sshd_config.d/x.conf", Impact::Service),
-            ("ssh/ssh_config", Impact::Live),
-            ("nftables.conf", Impact::Service),
-            ("fstab", Impact::HostReboot),
-            ("fstab.d/x", Impact::Live),
-            ("xen/xl.conf", Impact::HostReboot),
-        ];
-        for (path, impact) in cases {
-            assert_eq!(of_host_file(path).0, impact, "{path}");
         }
     }
 }

@@ -40,6 +40,11 @@ impl Changes {
             }
             last = reason;
         }
+        let deeds = self.deeds();
+        if !deeds.is_empty() {
+            let lines: Vec<String> = deeds.iter().map(ToString::to_string).collect();
+            text += &format!("\nRuns in dom0: {}.", lines.join("; "));
+        }
         text + "\n" + &self.summary()
     }
 

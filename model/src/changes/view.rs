@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What is seen in `/etc` when all layers lie over each other, and what differs between two.
 
-use super::{Impact, Step, Subject};
+use super::files::Fate;
+use super::impact::Rule;
+use super::{Step, Subject};
+use crate::files::BlobId;
 use crate::layers::{Attributes, Body, File, Layer, above};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,61 +89,72 @@ pub(super) fn steps(
     subject: &Subject,
     from: &[Layer],
     to: &[Layer],
-    impact: impl Fn(&str) -> (Impact, Option<String>),
+    rule: impl Fn(&str, Fate) -> Rule,
 ) -> Vec<Step> {
     let modes = [directories(from), directories(to)];
     let (from, to) = (view(from), view(to));
     let paths: BTreeSet<&str> = from.keys().chain(to.keys()).copied().collect();
     let mut steps = Vec::new();
     for path in paths {
-        let (what, source) = match (from.get(path), to.get(path)) {
+        let (what, source, fate) = match (from.get(path), to.get(path)) {
             (Some(from), Some(to)) if is_same(from, to) => continue,
             (None | Some(Seen::Removed(_)), Some(Seen::Given { file, .. })) => {
-                ("added", file.source.clone())
+                ("added", file.source.clone(), given(file, Fate::Given))
             }
             (Some(Seen::Given { file: before, .. }), Some(Seen::Given { layer, file, .. }))
                 if has_same_content(before, file) =>
             {
-                (OWNED, document(layer))
+                (OWNED, document(layer), Fate::Changed)
             }
             (Some(Seen::Given { file: before, .. }), Some(Seen::Given { file, .. })) => {
                 let what = match (&before.body, &file.body) {
                     (Body::Secret, Body::Secret) if before.id != file.id => "encrypted anew",
                     _ => "changed",
                 };
-                (what, file.source.clone())
+                (what, file.source.clone(), given(file, Fate::Changed))
             }
-            (_, Some(Seen::Removed(layer))) => ("removed", document(layer)),
-            (Some(Seen::Given { file, .. }), None) => ("no more given", file.source.clone()),
-            (Some(Seen::Removed(layer)), None) => ("no more removed", document(layer)),
+            (_, Some(Seen::Removed(layer))) => ("removed", document(layer), Fate::Removed),
+            (Some(Seen::Given { file, .. }), None) => {
+                ("no more given", file.source.clone(), Fate::NoMore)
+            }
+            (Some(Seen::Removed(layer)), None) => {
+                ("no more removed", document(layer), Fate::Changed)
+            }
             (None, None) => continue,
         };
-        let (impact, reason) = impact(path);
-        steps.push(Step {
-            impact,
-            subject: subject.clone(),
-            what: format!("/etc/{path} {what}"),
-            source: Some(source),
-            reason,
-        });
+        let step = step(subject, path, what, Some(source), rule(path, fate));
+        steps.push(step.about(path));
     }
     let paths: BTreeSet<&str> = modes.iter().flatten().map(|(path, _)| *path).collect();
     for path in paths {
         let [from, to] = modes.each_ref().map(|modes| modes.get(path));
         let attributes = |of: Option<&(&Layer, &Attributes)>| of.map(|(_, it)| (*it).clone());
         if attributes(from) != attributes(to) {
-            let (impact, reason) = impact(path);
-            steps.push(Step {
-                impact,
-                subject: subject.clone(),
-                what: format!("/etc/{path} {OWNED}"),
-                source: to.or(from).map(|(layer, _)| document(layer)),
-                reason,
-            });
+            let source = to.or(from).map(|(layer, _)| document(layer));
+            let rule = rule(path, Fate::Changed);
+            steps.push(step(subject, path, OWNED, source, rule));
         }
     }
     steps
 }
+
+fn step(subject: &Subject, path: &str, what: &str, source: Option<String>, rule: Rule) -> Step {
+    Step::new(subject.clone(), format!("/etc/{path} {what}"), source, rule)
+}
+
+/// What is given is a link to nothing, or `otherwise`.
+fn given(file: &File, otherwise: Fate) -> Fate {
+    match file.body == Body::Link && file.id == NOTHING {
+        true => Fate::Masked,
+        false => otherwise,
+    }
+}
+
+/// What git calls the content `/dev/null`, of a link that masks a unit.
+const NOTHING: BlobId = BlobId([
+    0xdc, 0x1d, 0xc0, 0xcd, 0xe0, 0xf7, 0xdf, 0xf7, 0xb7, 0xf7, 0xc9, 0x34, 0x7f, 0xff, 0x75, 0x93,
+    0x6d, 0x70, 0x5c, 0xb8,
+]);
 
 const OWNED: &str = "has another owner or mode";
 

@@ -2,11 +2,12 @@
 //! `domus.toml`: the fleet.
 
 use super::domu::DomUSettings;
-use super::forms::{EVERY, MEMORY, name};
+use super::forms::{EVERY, MEMORY, POLICY, name};
 use super::host::HostSettings;
 use super::place::At;
 use super::table::{Table, VarsDoc};
 use super::words::{BRANCH, MIRROR, PACKAGE, RECIPIENT, RELEASE_VERSION, REMOTE, SSH_KEY, SUITE};
+use crate::fleet::Policy;
 use crate::names::Name;
 use crate::secrets::{Recipient, SshKey};
 use crate::units::{Interval, Size};
@@ -48,6 +49,7 @@ pub(crate) struct ConfigDoc {
     pub(crate) follow: Option<At<String>>,
     pub(crate) every: Option<At<Interval>>,
     pub(crate) host_key: Option<At<SshKey>>,
+    pub(crate) apply: Option<At<Policy>>,
 }
 
 /// `[groups.NAME]`. What it says of hosts and domUs is taken by those.
@@ -122,8 +124,9 @@ impl ConfigDoc {
             follow: table.read("follow", follow, &BRANCH),
             every: table.read("every", "how often they look", &EVERY),
             host_key: table.read("host-key", key, &SSH_KEY),
+            apply: table.read("apply", "what they do with one that they took", &POLICY),
         };
-        if ["follow", "every", "host-key"]
+        if ["follow", "every", "host-key", "apply"]
             .iter()
             .any(|key| table.has(key))
         {

@@ -3,7 +3,7 @@
 
 use super::shape::Shape;
 use crate::bad_value::{BadValue, quoted};
-use crate::fleet::{Address, Kind};
+use crate::fleet::{Address, Kind, Policy};
 use crate::lock::Sha256;
 use crate::names::{Hosts, ImageRef, Name};
 use crate::units::{Interval, Mac, Size};
@@ -114,6 +114,21 @@ pub(super) const KIND: Form<Kind> = Form {
         _ => {
             let problem = format!("{} is no kind of domU", quoted(text));
             let advice = "write \"pvh\", or \"pv\" where the processor has no VT-x or AMD-V";
+            Err(BadValue::new(problem, advice))
+        }
+    },
+};
+
+pub(super) const POLICY: Form<Policy> = Form {
+    example: "restart",
+    pattern: r"^(live|restart|manual)$",
+    parse: |text| match text {
+        "live" => Ok(Policy::Live),
+        "restart" => Ok(Policy::Restart),
+        "manual" => Ok(Policy::Manual),
+        _ => {
+            let problem = format!("{} says not what hosts do with a new commit", quoted(text));
+            let advice = "write \"live\", \"restart\" (domUs too), or \"manual\"";
             Err(BadValue::new(problem, advice))
         }
     },

@@ -40,7 +40,10 @@ fn domains(running: &[&str], unknown: &[&str]) -> Domains {
 
 fn steps(running: &[&str], unknown: &[&str], held: &[&str], asked: &[&str]) -> Steps {
     let held = names(held).into_iter().collect();
-    Steps::new(&host(), &domains(running, unknown), &held, &names(asked))
+    let mut steps = Steps::default();
+    let domains = domains(running, unknown);
+    steps.domus(&host(), &domains, &held, &names(asked));
+    steps
 }
 
 #[test]

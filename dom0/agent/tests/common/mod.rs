@@ -4,6 +4,7 @@
 //! with the number 1.
 #![allow(dead_code)]
 
+pub(crate) mod space;
 pub(crate) mod xenstore;
 
 use std::fs;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use space::Space;
 use xenstore::XenStore;
 
 pub(crate) const COMMIT: &str = "8c1d02e4d1f0c5b9a7e6352413f0e1d2c3b4a596";
@@ -35,6 +37,7 @@ pub(crate) struct Host {
     dir: TempDir,
     pub(crate) store: XenStore,
     path: Option<String>,
+    pub(crate) space: Option<Space>,
 }
 
 impl Host {
@@ -46,6 +49,7 @@ impl Host {
             dir,
             store,
             path: None,
+            space: None,
         };
         let machine = "[machine]\nserial = \"8QXK\"\nmemory = \"2GiB\"\n";
         let document = format!("version = 1\n{machine}\n[dom0]\nmemory = \"384MiB\"\n{storage}");
@@ -102,7 +106,7 @@ impl Host {
     /// Lets domains with these names and UUIDs run.
     pub(crate) fn runs_as(&self, domains: &[(&str, Uuid)]) {
         let domain = |(name, uuid): &(&str, Uuid)| {
-            let os = "<memory unit='MiB'>64</memory><os><type>hvm</type></os>";
+            let os = "<memory unit='MiB'>96</memory><os><type>hvm</type></os>";
             format!("<domain type='test'><name>{name}</name><uuid>{uuid}</uuid>{os}</domain>")
         };
         let domains: String = domains.iter().map(domain).collect();
@@ -149,7 +153,11 @@ impl Host {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_domus-dom0"));
+        let agent = env!("CARGO_BIN_EXE_domus-dom0");
+        let mut command = match &self.space {
+            Some(space) => space.command(agent),
+            None => Command::new(agent),
+        };
         command.args(arguments).env("DOMUS_ROOT", self.root());
         command.env(
             "DOMUS_LIBVIRT_URI",
@@ -178,6 +186,16 @@ impl Host {
             let node = format!("/local/domain/0/backend/vbd/{id}/{index}/params");
             self.store.set(&node, &device.to_string_lossy());
         }
+    }
+
+    /// Mounts `/etc` and `/config` as a boot of `commit` does, for this host alone.
+    pub(crate) fn boot(&mut self, commit: &str) {
+        self.space = Some(Space::boot(self.dir.path(), commit));
+    }
+
+    /// A path as this host sees it, mounts and all.
+    pub(crate) fn seen(&self, path: &str) -> PathBuf {
+        self.space.as_ref().expect("it was booted").at(path)
     }
 
     fn attached(&self) -> Vec<(PathBuf, PathBuf)> {

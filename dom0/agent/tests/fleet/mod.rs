@@ -19,14 +19,19 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// One whose hosts follow `main`.
+    /// One whose hosts follow `main`. `REMOTE` in `config` is the server, and nothing is applied by
+    /// itself; `LIVE` is the server alone.
     pub(crate) fn new(config: &str) -> Self {
-        Self::following(config, "main")
+        Self::with(config, &[], "main")
     }
 
-    /// One whose hosts follow this branch; without one, targets.
-    pub(crate) fn following(config: &str, branch: &str) -> Self {
+    /// The same with more files in the first commit, whose hosts follow this branch; without one,
+    /// targets.
+    pub(crate) fn with(config: &str, files: &[(&str, &str)], branch: &str) -> Self {
         let host = Host::new(&[("web", "")], "");
+        for (path, text) in files {
+            host.write(&format!("run/domus/slice/{path}"), text);
+        }
         let (work, server) = (host.at("work"), host.at("server.git"));
         let slice = host.at("run/domus/slice");
         run("cp", &["-r", &text(&slice), &text(&work)]);
@@ -35,7 +40,8 @@ impl Fleet {
             branch => format!("\nfollow = \"{branch}\""),
         };
         let remote = format!("remote = \"file://{}\"{follow}", server.display());
-        let config = config.replace("REMOTE", &remote);
+        let config = config.replace("REMOTE", &format!("{remote}\napply = \"manual\""));
+        let config = config.replace("LIVE", &remote);
         let domus = format!("version = 1\nfleet = \"example\"\n{config}");
         fs::write(work.join("domus.toml"), domus).expect("written");
         let fleet = Self { host, work };
@@ -93,6 +99,21 @@ impl Fleet {
     pub(crate) fn web(&self, memory: &str) -> String {
         self.set_web(memory);
         let commit = self.commit(&format!("web: {memory}"));
+        self.push();
+        commit
+    }
+
+    /// Writes files, or removes those without a text, commits and pushes.
+    pub(crate) fn publish(&self, files: &[(&str, Option<&str>)]) -> String {
+        for (path, text) in files {
+            let file = self.work.join(path);
+            fs::create_dir_all(file.parent().expect("a parent")).expect("made");
+            match text {
+                Some(text) => fs::write(file, text).expect("written"),
+                None => fs::remove_file(file).expect("removed"),
+            }
+        }
+        let commit = self.commit("a change");
         self.push();
         commit
     }
