@@ -7,7 +7,7 @@ use domus_model::files::Files;
 use domus_model::load::check;
 use libfuzzer_sys::fuzz_target;
 
-const PATHS: [&str; 7] = [
+const PATHS: [&str; 8] = [
     "domus.toml",
     "pservers/alpha/host.toml",
     "pservers/alpha/domUs/web.toml",
@@ -15,6 +15,7 @@ const PATHS: [&str; 7] = [
     "global/hosts",
     "global/etc.toml",
     "domus.lock",
+    "locked/base@1.etc",
 ];
 
 fuzz_target!(|data: &[u8]| {
