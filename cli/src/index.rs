@@ -22,8 +22,8 @@ use tempfile::NamedTempFile;
 
 use file::{Claim, IndexFile, Key, Tables};
 
-/// One in so many hosts may be read again at each check before the index is written anew, which
-/// takes about as long as reading them.
+/// One in so many hosts may be read at each check although it has no problem; if there are more,
+/// the index is written anew.
 const STALE: usize = 256;
 
 /// Where the index of a repository is, and by whom and for what it must have been made.
