@@ -41,7 +41,7 @@ fn boots_from_cd(boot: &Boot) {
         "version = 1\nvars.seen = \"global\"\n",
     );
     fleet.append("domus.toml", "\n[groups.test]\n");
-    let remote = "remote = \"file:///config/next.git\"\nevery = \"7d\"\n";
+    let remote = "remote = \"file:///config/next.git\"\nfollow = \"main\"\nevery = \"7d\"\n";
     fleet.append("domus.toml", &format!("\n[config]\n{remote}"));
     let groups = "version = 1\ngroups = [\"test\"]\n";
     fleet.change("pservers/alpha/host.toml", "version = 1\n", groups);

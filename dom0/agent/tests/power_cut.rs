@@ -81,12 +81,15 @@ fn points(fleet: &Fleet, log: &Path) -> (Vec<Point>, Vec<Point>) {
     (changes, others)
 }
 
-/// Runs a pull that is killed when it comes to this call.
-fn kill(fleet: &Fleet, (call, number): &Point) {
+/// Runs a pull that is killed when it comes to this call; whether it came there: libgit2 looks at a
+/// file once more or less, as clocks have it.
+fn kill(fleet: &Fleet, (call, number): &Point) -> bool {
     let inject = format!("inject={call}:signal=KILL:when={number}");
     let trace = format!("trace={call}");
     let status = traced(fleet, &["-e", &trace, "-e", &inject, "-o", "/dev/null"]);
-    assert_eq!(status.signal(), Some(9), "{call} {number}: {status}");
+    let is_killed = status.signal() == Some(9);
+    assert!(is_killed || status.success(), "{call} {number}: {status}");
+    is_killed
 }
 
 /// What a boot does with the repository: finds the commit, exports this host's part, proves it.
@@ -124,23 +127,25 @@ fn a_pull_that_is_cut_leaves_the_old_or_the_new() {
     let mut seen = BTreeSet::new();
     let cut = |point: &Point| {
         copy(&kept, &config);
-        kill(&fleet, point);
+        let is_killed = kill(&fleet, point);
         let boots = booted(&fleet);
         assert!([&old, &new].contains(&&boots), "{point:?}: {boots}");
-        boots
+        is_killed.then_some(boots)
     };
     for point in &changes {
-        seen.insert(cut(point));
+        let boots = cut(point);
+        assert!(boots.is_some(), "{point:?} was not reached");
+        seen.insert(boots);
         // What is left behind holds up nobody.
         let again = fleet.pull();
         assert_eq!(again.code, 0, "{point:?}: {again:?}");
         assert_eq!(booted(&fleet), new, "{point:?}");
     }
     assert_eq!(seen.len(), 2, "killed before and after the switch");
-    let wanted = LEAST.saturating_sub(changes.len());
-    let step = (others.len() / wanted.max(1)).max(1);
-    let others: Vec<&Point> = others.iter().step_by(step).collect();
-    others.iter().for_each(|point| drop(cut(point)));
-    let all = changes.len() + others.len();
+    // A few more than are needed: not each is reached.
+    let wanted = LEAST.saturating_sub(changes.len()) + 10;
+    let step = (others.len() / wanted).max(1);
+    let others = others.iter().step_by(step);
+    let all = changes.len() + others.filter(|point| cut(point).is_some()).count();
     assert!(all >= LEAST, "{all} points");
 }
