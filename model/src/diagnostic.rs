@@ -45,6 +45,14 @@ impl Place {
         Diagnostic::new(Severity::Error, message.into(), self)
     }
 
+    /// A key here that nobody knows.
+    pub(crate) fn unknown(&self, message: impl Into<String>) -> Diagnostic {
+        Diagnostic {
+            is_unknown: true,
+            ..self.error(message)
+        }
+    }
+
     /// A warning here.
     pub fn warning(&self, message: impl Into<String>) -> Diagnostic {
         Diagnostic::new(Severity::Warning, message.into(), self)
@@ -81,6 +89,9 @@ pub struct Diagnostic {
     pub labels: Vec<Label>,
     /// What to write instead.
     pub help: Option<String>,
+    /// Whether it is a key that nobody knows: a host's release may be older than the key.
+    #[serde(skip)]
+    pub(crate) is_unknown: bool,
 }
 
 /// A place in a document.
@@ -103,6 +114,7 @@ impl Diagnostic {
             message: one_line(message),
             labels: vec![place.label(true, String::new())],
             help: None,
+            is_unknown: false,
         }
     }
 

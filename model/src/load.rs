@@ -6,7 +6,7 @@ use crate::check::claims::Claims;
 pub use crate::documents::groups_of;
 
 use crate::check::{Load, Roaming, prove_host, prove_moved, prove_shared, prove_spare};
-use crate::diagnostic::{Diagnostic, Place};
+use crate::diagnostic::{Diagnostic, Place, Severity};
 use crate::documents::{HostDocs, Shared};
 use crate::files::{Documents, Files};
 use crate::fleet::{Fleet, Host};
@@ -45,14 +45,18 @@ pub fn load(files: &Files) -> Result<Fleet, Vec<Diagnostic>> {
     checked.fleet.ok_or(checked.diagnostics)
 }
 
-/// The same for the part of a fleet that one host has: what only all hosts together can show is
-/// not asked of it.
+/// The same for the part of a fleet that one host has, and the warnings: what only all hosts
+/// together can show is not asked of it, and a key that its release does not know is a warning. Who
+/// publishes a commit has proved it by a Domus that knows them all.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_slice(files: &Files) -> Result<Fleet, Vec<Diagnostic>> {
+pub fn load_slice(files: &Files) -> Result<(Fleet, Vec<Diagnostic>), Vec<Diagnostic>> {
     let checked = prove(files, Scope::Slice);
-    checked.fleet.ok_or(checked.diagnostics)
+    match checked.fleet {
+        Some(fleet) => Ok((fleet, checked.diagnostics)),
+        None => Err(checked.diagnostics),
+    }
 }
 
 /// Which documents are there.
@@ -78,7 +82,10 @@ pub fn check(files: &Files) -> Checked {
 }
 
 fn prove(files: &Files, scope: Scope<'_>) -> Checked {
-    let frame = Frame::read(&files.shared);
+    let frame = match scope {
+        Scope::Fleet { .. } => Frame::read(&files.shared),
+        Scope::Slice => Frame::of_host(&files.shared),
+    };
     let mut proof = Proof::new(&frame);
     let mut hosts = BTreeMap::new();
     for (directory, documents) in &files.hosts {
@@ -103,18 +110,43 @@ fn prove(files: &Files, scope: Scope<'_>) -> Checked {
 pub struct Frame<'t> {
     shared: Shared<'t>,
     diagnostics: Vec<Diagnostic>,
+    /// Whether a host reads, and no person.
+    is_host: bool,
 }
 
 impl<'t> Frame<'t> {
     /// Reads it from the documents that are no host's.
     pub fn read(documents: &'t Documents) -> Self {
+        Self::new(documents, false)
+    }
+
+    /// The same for a host, whose release may be older than what is written.
+    fn of_host(documents: &'t Documents) -> Self {
+        Self::new(documents, true)
+    }
+
+    fn new(documents: &'t Documents, is_host: bool) -> Self {
         let mut diagnostics = Vec::new();
         let shared = Shared::read(documents, &mut diagnostics);
         prove_shared(&shared, &mut diagnostics);
-        Self {
+        let mut frame = Self {
             shared,
-            diagnostics,
+            diagnostics: Vec::new(),
+            is_host,
+        };
+        frame.diagnostics = frame.judged(diagnostics);
+        frame
+    }
+
+    /// What these problems are to who reads.
+    fn judged(&self, mut notes: Vec<Diagnostic>) -> Vec<Diagnostic> {
+        for note in notes
+            .iter_mut()
+            .filter(|note| self.is_host && note.is_unknown)
+        {
+            note.severity = Severity::Warning;
         }
+        notes
     }
 
     pub(crate) fn shared(&self) -> &Shared<'t> {
@@ -200,6 +232,7 @@ impl<'f> Proof<'f> {
         let docs = HostDocs::read(shared, directory, documents, vservers, &mut notes);
         prove_host(shared, &docs, &mut notes);
         let layers = lower::layers(shared, &docs, &mut notes);
+        let notes = self.frame.judged(notes);
         self.claims.add(shared, &docs);
         self.loads.extend(Load::of(shared, &docs));
         let roams = self.roaming.add(shared, &docs);

@@ -229,8 +229,31 @@ fn a_hosts_own_slice_gives_the_same_host() -> Result<(), Vec<Diagnostic>> {
     whole.insert("pservers/beta/host.toml", beta.into());
     // Alone, alpha cannot show that its group may lose a host.
     assert!(fleet(&slice).is_err());
-    let (whole, slice) = (fleet(&whole)?, load_slice(&slice)?);
+    let (whole, slice) = (fleet(&whole)?, load_slice(&slice)?.0);
     assert_eq!(whole.hosts.len(), 2);
     assert_eq!(whole.hosts["alpha"], slice.hosts["alpha"]);
     Ok(())
+}
+
+#[test]
+fn a_key_that_a_release_does_not_know_is_a_warning_for_its_hosts_alone() {
+    let mut files = read(&manifest_dir().join("../config-repo-template"));
+    let fleet = String::from_utf8(files.content("domus.toml").to_vec()).expect("UTF-8");
+    let newer = fleet.replace("[release]", "[release]\nnewer = 1");
+    assert_ne!(newer, fleet);
+    files.insert("domus.toml", newer.into_bytes());
+    let (loaded, warnings) = load_slice(&files).expect("a host takes it");
+    let lines: Vec<String> = warnings.iter().map(|note| note.line()).collect();
+    assert_eq!(lines, ["domus.toml: unknown key \"newer\" in [release]"]);
+    assert_eq!(
+        Ok(loaded.release),
+        load(&read(&manifest_dir().join("../config-repo-template"))).map(|it| it.release)
+    );
+    let refused = load(&files).expect_err("who writes it is told");
+    assert!(refused[0].is_error(), "{refused:?}");
+    // What it knows has to be right all the same.
+    let wrong = fleet.replace("dom0-memory = \"", "dom0-memory = \"x");
+    assert_ne!(wrong, fleet);
+    files.insert("domus.toml", wrong.into_bytes());
+    assert!(load_slice(&files).is_err());
 }

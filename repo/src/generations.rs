@@ -40,6 +40,13 @@ pub struct Generation {
     pub good: bool,
 }
 
+impl Generation {
+    /// Whether this is its number, or its commit begins so.
+    fn is_called(&self, name: &str) -> bool {
+        self.number.to_string() == name || (name.len() >= 7 && self.commit.id.starts_with(name))
+    }
+}
+
 impl Repo {
     /// All generations, the first one first; of a host that took none yet, what it boots.
     ///
@@ -146,25 +153,30 @@ impl Repo {
         Ok(next)
     }
 
-    /// Goes back to the generation `number`, or to the one before the one that runs, and holds
-    /// what it went back from.
+    /// Goes back to the generation with this number, or the last one of the commit that begins
+    /// so, or to the one before the one that runs; and holds what it went back from.
     ///
     /// # Errors
     /// There is none, it runs already, or the disk is full or read-only.
-    pub fn go_back(&self, number: Option<u32>) -> Result<Generation> {
+    pub fn go_back(&self, wanted: Option<&str>) -> Result<Generation> {
         let generations = self.generations()?;
         let running = generations.iter().find(|it| it.running);
         let running = running.context("nothing runs here")?;
-        let wanted = |it: &&Generation| match number {
-            Some(number) => it.number == number,
+        let is_one = |it: &&Generation| match wanted {
+            Some(wanted) => it.is_called(wanted),
             None => it.number < running.number && it.commit != running.commit,
         };
-        let Some(found) = generations.iter().rev().find(wanted) else {
-            match number {
-                Some(number) => bail!("there is no generation {number}: `generations` lists them"),
+        let Some(found) = generations.iter().rev().find(is_one) else {
+            match wanted {
+                Some(wanted) => bail!("there is no generation {wanted}: `generations` lists them"),
                 None => bail!("there is no generation before {}", running.number),
             }
         };
+        if let Some(wanted) = wanted {
+            let mut others = generations.iter().filter(|it| it.is_called(wanted));
+            let is_other = |it: &Generation| it.commit != found.commit;
+            ensure!(!others.any(is_other), "several commits begin with {wanted}");
+        }
         ensure!(!found.running, "generation {} runs already", found.number);
         let doing = || format!("going back to generation {}", found.number);
         let id = |of: &Generation| Oid::from_str(&of.statement);
@@ -393,9 +405,16 @@ mod tests {
         assert_eq!(repo.go_back(None).expect("gone back").number, 2);
         assert_eq!(shown(&repo), "1+:0 2*:1 3:2");
         assert_eq!(repo.held().expect("read"), Some(ids[2].clone()));
-        assert!(repo.go_back(Some(2)).is_err() && repo.go_back(Some(9)).is_err());
-        assert_eq!(repo.go_back(Some(3)).expect("gone forth").number, 3);
-        assert_eq!(repo.go_back(Some(1)).expect("gone back").number, 1);
+        assert!(repo.go_back(Some("2")).is_err() && repo.go_back(Some("9")).is_err());
+        assert_eq!(repo.go_back(Some("3")).expect("gone forth").number, 3);
+        assert_eq!(
+            repo.go_back(Some(&ids[0][..7])).expect("gone back").number,
+            1
+        );
+        assert!(
+            repo.go_back(Some(&ids[1][..6])).is_err(),
+            "that is too short"
+        );
 
         assert_eq!(repo.adopt(&ids[3]).expect("adopted"), 4);
         assert_eq!(repo.held().expect("read"), None);
@@ -412,7 +431,7 @@ mod tests {
             repo.adopt(id).expect("adopted");
         }
         repo.mark_good(&ids[1]).expect("noted");
-        repo.go_back(Some(1)).expect("gone back");
+        repo.go_back(Some("1")).expect("gone back");
         assert_eq!(repo.prune(1).expect("pruned"), [3, 4]);
         assert_eq!(shown(&repo), "1*:0 2+:1 5:4");
         assert_eq!(repo.prune(0).expect("pruned"), [0; 0]);

@@ -65,6 +65,8 @@ pub struct HostSlice {
     pub host: Host,
     /// The documents that say so.
     pub files: Files,
+    /// What this release does not know of what they say, in sentences.
+    pub warnings: Vec<String>,
 }
 
 /// Reads and proves a host's part of `commit`, which was exported to `root`.
@@ -73,7 +75,7 @@ pub struct HostSlice {
 /// It cannot be read, has errors, or has no such host.
 pub fn read_slice(root: &Path, commit: &str, host: &Name) -> Result<HostSlice> {
     let files = read(root)?;
-    let mut fleet = load_slice(&files).map_err(|problems| {
+    let (mut fleet, warnings) = load_slice(&files).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(Diagnostic::line).collect();
         let lines = lines.join("\n  ");
         anyhow!("the commit {commit} does not pass `domus check`:\n  {lines}")
@@ -81,7 +83,12 @@ pub fn read_slice(root: &Path, commit: &str, host: &Name) -> Result<HostSlice> {
     let Some(host) = fleet.hosts.remove(host) else {
         bail!("the commit {commit} has no host {host}");
     };
-    Ok(HostSlice { fleet, host, files })
+    Ok(HostSlice {
+        fleet,
+        host,
+        files,
+        warnings: warnings.iter().map(Diagnostic::line).collect(),
+    })
 }
 
 /// The documents that all hosts share.

@@ -125,9 +125,9 @@ pub(crate) enum Command {
     ///
     /// It is applied as the fleet says in that generation (`apply` of domus.toml).
     Rollback {
-        /// Its number; without it, the one before that which is booted next.
-        #[arg(value_name = "GENERATION")]
-        generation: Option<u32>,
+        /// Its number or commit; without one, that before the one which is booted next.
+        #[arg(value_name = "GENERATION|COMMIT")]
+        generation: Option<String>,
         /// Do not apply it, whatever the fleet says.
         #[arg(long)]
         no_apply: bool,

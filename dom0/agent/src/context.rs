@@ -52,6 +52,8 @@ pub(crate) struct Context {
     pub(crate) release: Option<String>,
     /// What of `/etc` could not be done.
     pub(crate) problems: Vec<String>,
+    /// What of a commit that it was not booted with its release does not know.
+    pub(crate) warnings: Vec<String>,
     /// What is left of taking the commit, if it was taken since the boot.
     pub(crate) taken: Option<Taken>,
     /// The whole record of the boot.
@@ -99,7 +101,10 @@ impl Context {
         let taken = Taken::read(&paths)?;
         let commit = taken.as_ref().map_or(&boot.commit, |taken| &taken.commit);
         let slice = slice_of(&paths, &boot.commit, commit);
-        let HostSlice { fleet, host, files } = documents::read_slice(&slice, commit, &boot.name)?;
+        let read = documents::read_slice(&slice, commit, &boot.name)?;
+        let HostSlice {
+            fleet, host, files, ..
+        } = read;
         Ok(Self {
             paths,
             uri,
@@ -111,6 +116,7 @@ impl Context {
             files,
             release: boot.release_line(),
             identity: boot.release,
+            warnings: Vec::new(),
             problems: taken
                 .as_ref()
                 .map_or(boot.problems, |taken| taken.problems.clone()),
@@ -130,8 +136,12 @@ impl Context {
     /// # Errors
     /// It cannot be read, does not pass `domus check`, or is another fleet's.
     pub(crate) fn at(&self, commit: &str, slice: &Path) -> Result<Self> {
-        let HostSlice { fleet, host, files } =
-            documents::read_slice(slice, commit, &self.host.name)?;
+        let HostSlice {
+            fleet,
+            host,
+            files,
+            warnings,
+        } = documents::read_slice(slice, commit, &self.host.name)?;
         if fleet.name != self.fleet {
             let (other, own) = (&fleet.name, &self.fleet);
             bail!("the commit {commit} is of the fleet {other}, this host of {own}");
@@ -142,6 +152,7 @@ impl Context {
             commit: commit.to_owned(),
             slice: slice.to_owned(),
             files,
+            warnings,
             ..self.clone()
         })
     }

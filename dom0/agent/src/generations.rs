@@ -88,13 +88,13 @@ pub(crate) fn mark_good(context: &Context) {
     }
 }
 
-/// Goes back to the generation `number`, or to the one before that which is booted next.
+/// Goes back to the generation of this number or commit, or to the one before that which is booted next.
 ///
 /// # Errors
 /// There is none, or the config partition cannot be written.
-pub(crate) fn roll_back(context: &Context, number: Option<u32>) -> Result<String> {
+pub(crate) fn roll_back(context: &Context, wanted: Option<&str>) -> Result<String> {
     let (_lock, repo) = context.repository()?;
-    let generation = repo.go_back(number)?;
+    let generation = repo.go_back(wanted)?;
     let (number, commit) = (generation.number, short(&generation.commit.id));
     let held = repo
         .held()?

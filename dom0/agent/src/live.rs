@@ -196,7 +196,8 @@ pub(crate) fn take(
     run: &[Deed],
 ) -> Result<Taken> {
     let doing = || format!("taking {} live", next.commit);
-    let problems = own::replace(next, overruled).with_context(doing)?;
+    let mut problems = own::replace(next, overruled).with_context(doing)?;
+    problems.extend(next.warnings.iter().cloned());
     own::bind_config(next).with_context(doing)?;
     let has_hosts = next.slice.join("global/hosts").is_file();
     let generated = etc::for_host(&next.wanted, &next.host, has_hosts);

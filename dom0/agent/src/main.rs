@@ -168,7 +168,7 @@ fn run(args: &Args) -> Result<ExitCode> {
             generation,
             no_apply,
         } => {
-            print(&generations::roll_back(&context, *generation)?)?;
+            print(&generations::roll_back(&context, generation.as_deref())?)?;
             match by_policy(&context, *no_apply)? {
                 Some(applied) => said(&context, &applied, false),
                 None => Ok(ExitCode::SUCCESS),

@@ -5,7 +5,7 @@
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use domus_model::boot::StatementNote;
 use domus_model::changes::{Changes, Observed, changes};
 use domus_model::fleet::Config;
@@ -97,6 +97,9 @@ fn prove(context: &Context, commit: &str) -> Result<Changes> {
     fs::create_dir_all(&ram).with_context(|| format!("making {}", ram.display()))?;
     let exported = tempfile::tempdir_in(&ram).context("making a directory in RAM")?;
     let to = live::export(context, commit, exported.path())?;
+    for warning in &to.warnings {
+        warn(&anyhow!("{warning}"));
+    }
     let unobserved = Observed::default();
     Ok(changes(context.side(), to.side(), &unobserved))
 }

@@ -118,6 +118,28 @@ fn what_is_refused_changes_nothing() {
 }
 
 #[test]
+fn a_newer_key_does_not_stop_an_older_host() {
+    let fleet = Fleet::new("[config]\nREMOTE\n");
+    let domus = fleet.work.join("domus.toml");
+    let text = fs::read_to_string(&domus).expect("read");
+    fs::write(&domus, format!("{text}[newer]\nx = 1\n")).expect("written");
+    let next = fleet.web("128MiB");
+    let pulled = fleet.pull();
+    assert_eq!(pulled.code, 0, "{pulled:?}");
+    assert!(
+        pulled.stderr.contains("unknown key \"newer\""),
+        "{pulled:?}"
+    );
+    assert_eq!(fleet.running(), next);
+    // By its commit, too.
+    let back = fleet.host.run(&["rollback", "1"]);
+    assert_eq!(back.code, 0, "{back:?}");
+    let forth = fleet.host.run(&["rollback", &next[..12]]);
+    assert_eq!(forth.code, 0, "{forth:?}");
+    assert_eq!(fleet.running(), next);
+}
+
+#[test]
 fn who_goes_back_stays_there_until_there_is_something_newer() {
     let fleet = Fleet::new("[config]\nREMOTE\n");
     let first = fleet.running();

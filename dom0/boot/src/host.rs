@@ -109,9 +109,15 @@ fn take(candidate: &Candidate, judge: &Judge, record: &mut BootRecord) -> Result
     for refused in &chosen.refused {
         console::say(format!("NOT BOOTED: {refused}"));
     }
+    for warning in &chosen.found.warnings {
+        console::say(warning);
+    }
     let commit = chosen.statement.commit.id;
     console::say(format!("commit {commit}, {}", chosen.note));
     record.problems.extend(chosen.refused);
+    record
+        .problems
+        .extend(chosen.found.warnings.iter().cloned());
     record.name = Some(candidate.host.clone());
     record.commit = Some(commit);
     record.statement = Some(chosen.note);

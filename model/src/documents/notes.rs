@@ -50,6 +50,11 @@ impl Notes {
         self.note(place, || place.error(message).help(help));
     }
 
+    /// Notes a key that nobody asked for.
+    pub(super) fn unknown(&self, place: &Place, message: String, help: String) {
+        self.note(place, || place.unknown(message).help(help));
+    }
+
     pub(super) fn warning(&self, place: &Place, message: String, help: &str) {
         self.note(place, || place.warning(message).help(help));
     }

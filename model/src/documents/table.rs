@@ -322,7 +322,7 @@ impl<'d> Table<'d> {
             };
             let message = format!("unknown key {}{place}", quoted(text));
             let at = Place::new(own.file, key.span());
-            self.notes.error(&at, message, help);
+            self.notes.unknown(&at, message, help);
         }
     }
 }
