@@ -22,5 +22,11 @@ say "domus image build base: the image that both domUs start from (about a minut
 say "domus iso build: the dom0 ISO (one to two minutes the first time)"
 "$domus" iso build --unsigned --relock
 "$domus" iso verify build/*.iso
+say "git commit: what the names of this image and this release stand for"
+git add domus.lock locked
+git diff --cached --quiet ||
+    git -c user.name=demo -c user.email=demo@localhost -c commit.gpgsign=false \
+        commit --quiet --message 'image and release'
+git log --oneline -1
 say "domus rehearse alpha: this ISO and this commit, booted in QEMU (two to three minutes when emulated)"
 "$domus" rehearse alpha --timeout 600
