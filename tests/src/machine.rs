@@ -12,6 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// Until a boot has decided, which includes 10 s of waiting for disks that may come late.
+pub const DECISION: Duration = Duration::from_secs(120);
+/// Arguments of the kernel that give a root shell on the serial port in place of a login, and no
+/// more than that.
+pub const SHELL: &str = "systemd.debug_shell=ttyS0 systemd.unit=basic.target \
+    systemd.show_status=no loglevel=3";
+
 /// A release to be started: its ISO, and the kernel and initramfs that are on it.
 #[derive(Debug)]
 pub struct Release {

@@ -6,21 +6,15 @@ use domus_tests::boots::Boot;
 use domus_tests::console::Console;
 use domus_tests::disks::{MIB, Partition, blank, cut, digests, partitioned, poke};
 use domus_tests::fleet::{ALPHA, Fleet};
-use domus_tests::machine::{Machine, Release};
+use domus_tests::machine::{DECISION, Machine, Release, SHELL};
 use domus_tests::ran::Ran;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-/// Until the boot has decided, which includes 10 s of waiting for disks that may come late.
-const DECISION: Duration = Duration::from_secs(120);
 const UNSIGNED: &str = "UNSIGNED: runs commits that nobody signed";
 /// Another machine.
 const OTHER: &str = "6f0b6cf2-1c74-4f7e-9d0a-0a1f5a7e0099";
-/// Gives a root shell on the serial port in place of a login, and no more than that.
-const SHELL: &str = "systemd.debug_shell=ttyS0 systemd.unit=basic.target \
-    systemd.show_status=no loglevel=3";
 
 /// A fleet whose ISO is built, and a place for disks and logs.
 struct Stage {

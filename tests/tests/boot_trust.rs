@@ -6,16 +6,10 @@ use domus_tests::boots::Boot;
 use domus_tests::console::Console;
 use domus_tests::disks::Partition;
 use domus_tests::fleet::{ALPHA, Fleet};
-use domus_tests::machine::{Machine, Release};
+use domus_tests::machine::{DECISION, Machine, Release, SHELL};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
-
-const DECISION: Duration = Duration::from_secs(120);
-/// Gives a root shell on the serial port in place of a login, and no more than that.
-const SHELL: &str = "systemd.debug_shell=ttyS0 systemd.unit=basic.target \
-    systemd.show_status=no loglevel=3";
 
 /// A signed fleet whose hosts follow targets, with the targets 1 and 2.
 struct Stage {

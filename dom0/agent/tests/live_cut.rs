@@ -3,12 +3,12 @@
 //! whole, and the next `apply` does what this one could not. strace kills it.
 
 mod common;
+mod cut;
 mod fleet;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::process::{Command, Stdio};
 
+use cut::Point;
 use fleet::{Fleet, text};
 
 const MOTD: &str = "pservers/alpha/etc/motd";
@@ -25,53 +25,20 @@ const MOUNTS: [&str; 6] = [
 const FILES: [&str; 6] = ["rename", "renameat", "mkdir", "openat", "chmod", "unlink"];
 const STEP: usize = 12;
 
-/// The host's `apply` with strace around it. Returns whether it came to its end.
-fn traced(fleet: &Fleet, arguments: &[&str]) -> bool {
-    let apply = fleet.host.command(&["apply"]);
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-y"]).args(arguments);
-    strace.arg(apply.get_program()).args(apply.get_args());
-    for (key, value) in apply.get_envs() {
-        strace.env(key, value.unwrap_or_default());
-    }
-    let quiet = strace
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    quiet.status().expect("strace runs").success()
-}
-
-/// A call: its name, and how many of that name there were up to it.
-type Point = (String, usize);
-
 /// The calls of an `apply` that is not killed at which others are.
 fn points(fleet: &Fleet) -> Vec<Point> {
     let log = fleet.host.at("strace.log");
     let all = [&MOUNTS[..], &FILES[..]].concat().join(",");
     let trace = format!("trace={all}");
-    assert!(traced(fleet, &["-e", &trace, "-o", &text(&log)]));
-    let mut counted: BTreeMap<String, usize> = BTreeMap::new();
-    let (mut points, mut files) = (Vec::new(), Vec::new());
+    let status = cut::traced(fleet, "apply", &["-e", &trace, "-o", &text(&log)]);
+    assert!(status.success(), "{status}");
     let own = text(&fleet.host.at("run/domus"));
-    for line in fs::read_to_string(log).expect("a log").lines() {
-        let call = line
-            .split_whitespace()
-            .nth(1)
-            .and_then(|call| call.split('(').next());
-        let Some(call) = call.filter(|_| line.contains('(')) else {
-            continue;
-        };
-        let number = counted.entry(call.to_owned()).or_default();
-        *number += 1;
-        let point = (call.to_owned(), *number);
-        if MOUNTS.contains(&call) {
-            points.push(point);
-        } else if line.contains(&own) {
-            files.push(point);
-        }
-    }
-    points.extend(files.into_iter().step_by(STEP));
-    points
+    let (mounts, others): (Vec<_>, Vec<_>) = cut::calls(&log)
+        .into_iter()
+        .partition(|((call, _), _)| MOUNTS.contains(&call.as_str()));
+    let files = others.into_iter().filter(|(_, line)| line.contains(&own));
+    let all = mounts.into_iter().chain(files.step_by(STEP));
+    all.map(|(point, _)| point).collect()
 }
 
 #[test]
@@ -98,9 +65,7 @@ fn an_apply_that_is_killed_is_done_again() {
     let (mut before, mut after) = (0, 0);
     for (number, (call, count)) in (1..).zip(&points) {
         let new = publish(number);
-        let inject = format!("inject={call}:signal=KILL:when={count}");
-        let trace = format!("trace={call}");
-        traced(&fleet, &["-e", &trace, "-e", &inject, "-o", "/dev/null"]);
+        cut::kill(&fleet, "apply", &(call.clone(), *count));
         let seen = read(&fleet, "etc/motd").expect("there is always one");
         match seen {
             seen if seen == old => before += 1,

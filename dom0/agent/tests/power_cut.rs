@@ -3,14 +3,15 @@
 //! or the new one, whole, and the next pull takes what this one could not. strace kills it.
 
 mod common;
+mod cut;
 mod fleet;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
 
+use cut::Point;
 use domus_repo::{Export, Judge, Repo};
 use domus_system::documents;
 use fleet::{Fleet, run, text};
@@ -31,64 +32,25 @@ const CHANGES: [&str; 9] = [
 /// As many points as a test of one switch has to have at least; what only reads fills up.
 const LEAST: usize = 200;
 
-/// The pull of a fleet's host, with strace around it.
-fn traced(fleet: &Fleet, arguments: &[&str]) -> ExitStatus {
-    let pull = fleet.host.command(&["pull"]);
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-y"]).args(arguments);
-    strace.arg(pull.get_program()).args(pull.get_args());
-    for (key, value) in pull.get_envs() {
-        strace.env(key, value.unwrap_or_default());
-    }
-    strace
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    strace.status().expect("strace runs")
-}
-
-/// A call of a pull: its name, and how many of that name there were up to it.
-type Point = (String, usize);
-
 /// The calls of a whole pull that touch the repository: those that change something, and others.
 fn points(fleet: &Fleet, log: &Path) -> (Vec<Point>, Vec<Point>) {
-    let status = traced(fleet, &["-e", "trace=%file,%desc", "-o", &text(log)]);
+    let trace = ["-e", "trace=%file,%desc", "-o", &text(log)];
+    let status = cut::traced(fleet, "pull", &trace);
     assert!(status.success(), "{status}");
     let repository = text(&fleet.host.at("config/repo.git"));
-    let mut counted: BTreeMap<String, usize> = BTreeMap::new();
-    let (mut changes, mut others) = (Vec::new(), Vec::new());
-    for line in fs::read_to_string(log).expect("a log").lines() {
-        // `PID  CALL(ARGUMENTS) = RESULT`
-        let call = line
-            .split_whitespace()
-            .nth(1)
-            .and_then(|call| call.split('(').next());
-        let Some(call) = call.filter(|_| line.contains('(')) else {
-            continue;
-        };
-        let number = counted.entry(call.to_owned()).or_default();
-        *number += 1;
-        if line.contains(&repository) {
-            let is_change = CHANGES.iter().any(|change| call.contains(change));
-            let point = (call.to_owned(), *number);
-            if is_change {
-                changes.push(point)
-            } else {
-                others.push(point)
-            }
-        }
-    }
-    (changes, others)
+    let calls = cut::calls(log).into_iter();
+    let touch = calls.filter(|(_, line)| line.contains(&repository));
+    touch
+        .map(|(point, _)| point)
+        .partition(|(call, _)| CHANGES.iter().any(|change| call.contains(change)))
 }
 
 /// Runs a pull that is killed when it comes to this call; whether it came there: libgit2 looks at a
 /// file once more or less, as clocks have it.
-fn kill(fleet: &Fleet, (call, number): &Point) -> bool {
-    let inject = format!("inject={call}:signal=KILL:when={number}");
-    let trace = format!("trace={call}");
-    let status = traced(fleet, &["-e", &trace, "-e", &inject, "-o", "/dev/null"]);
+fn kill(fleet: &Fleet, point: &Point) -> bool {
+    let status = cut::kill(fleet, "pull", point);
     let is_killed = status.signal() == Some(9);
-    assert!(is_killed || status.success(), "{call} {number}: {status}");
+    assert!(is_killed || status.success(), "{point:?}: {status}");
     is_killed
 }
 
