@@ -122,7 +122,13 @@ fn next_target(
         }
         match repo.target_before(&statement)? {
             Some(before) if target_of(&before)?.serial < target.serial => statement = before,
-            Some(_) => return refuse("serials of targets do not rise"),
+            Some(_) => {
+                return refuse(format!(
+                    "the target before {} has no lower serial: look at `git log refs/domus/targets` on \
+                 the server",
+                    target.serial
+                ));
+            }
             None => return nothing("no target is for this host"),
         }
     }
@@ -143,7 +149,10 @@ fn ensure_newer(repo: &Repo, fetched: &Statement) -> Result<()> {
         ));
     }
     match serial == known && fetched.id != seen {
-        true => refuse(format!("there are two targets {serial}, and they differ")),
+        true => refuse(format!(
+            "there are two targets {serial}, and they differ: somebody published beside somebody \
+             else; publish one with a higher serial"
+        )),
         false => Ok(()),
     }
 }
