@@ -31,7 +31,23 @@ impl Boot {
     pub fn path(&self) -> &Path {
         &self.dir
     }
+
+    fn read(&self, file: &str) -> Vec<u8> {
+        fs::read(self.dir.join(file)).unwrap_or_default()
+    }
+
+    /// Prints the end of the serial log: where the directory is not kept, it is all there is.
+    fn show_end(&self) {
+        let log = self.read("serial.log");
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        let end = lines.len().saturating_sub(LAST_LINES);
+        eprintln!("the end of the serial log:\n{}", lines[end..].join("\n"));
+    }
 }
+
+/// So many lines of the serial log are shown when a test has failed.
+const LAST_LINES: usize = 60;
 
 /// Signs that the emulator, not Domus, broke a boot: the file below the boot's directory, and what
 /// is in it then. A guest that dies for a reason of its own dies again.
@@ -53,15 +69,15 @@ pub fn emulated(name: &str, test: impl Fn(&Boot)) {
     let Err(failure) = catch_unwind(AssertUnwindSafe(|| test(&boot))) else {
         return;
     };
-    let read = |file: &str| fs::read(boot.dir.join(file)).unwrap_or_default();
     let is_there =
-        |(file, sign): &&(&str, &str)| String::from_utf8_lossy(&read(file)).contains(*sign);
+        |(file, sign): &&(&str, &str)| String::from_utf8_lossy(&boot.read(file)).contains(*sign);
     let Some((file, sign)) = EMULATOR.iter().find(is_there) else {
         resume_unwind(failure);
     };
     let kept = boot.dir.with_extension("crashed.log");
-    fs::write(&kept, read("serial.log")).expect("a copy of the log");
+    fs::write(&kept, boot.read("serial.log")).expect("a copy of the log");
     let kept = kept.display();
+    boot.show_end();
     eprintln!("{sign:?} in {file}: the emulator killed a guest (see {kept}); once more");
     test(&Boot::new(name));
 }
@@ -69,6 +85,7 @@ pub fn emulated(name: &str, test: impl Fn(&Boot)) {
 impl Drop for Boot {
     fn drop(&mut self) {
         if std::thread::panicking() {
+            self.show_end();
             return;
         }
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {

@@ -301,7 +301,9 @@ fn a_domu_stops_and_starts_with_its_volume(ssh: &Ssh) {
     let before = identity();
     assert_eq!(before.lines().count(), 2, "{before}");
     let traces = host::traces(ssh);
-    ssh.ok("domus-dom0 stop web --timeout 90");
+    // Its guest restarts just then: it does not hear that it shall end, and is asked again.
+    ssh.ok("virsh -q -c xen:///system reboot web");
+    ssh.ok("domus-dom0 stop web --timeout 240");
     let status = ssh.status();
     assert_eq!(domu(&status, "web")["state"], "stopped");
     assert_eq!(domu(&status, "db")["state"], "up");
@@ -310,7 +312,12 @@ fn a_domu_stops_and_starts_with_its_volume(ssh: &Ssh) {
         stopped.is_without("web", &traces),
         "{stopped:?}\nafter {traces:?}"
     );
-    assert_eq!(host::witness(ssh, WEB_VOLUME), "web web\n");
+    // Before it restarted, and perhaps once more until it was heard.
+    let witness = host::witness(ssh, WEB_VOLUME);
+    assert!(
+        ["web web\n", "web web\nweb web\n"].contains(&witness.as_str()),
+        "{witness}"
+    );
     // What was stopped by hand stays so, and says so.
     let applied = ssh.ok("domus-dom0 apply");
     assert!(
@@ -406,10 +413,11 @@ fn the_host_goes_down_after_its_domus(rehearsal: Rehearsal) {
     let domus = place("domus-shutdown.service");
     let libvirt = place("libvirtd.service");
     assert!(domus < libvirt && libvirt < place("reboot: Power down"));
-    assert!(!log.contains("FAILED"), "of what systemd did");
+    let failed: Vec<&str> = log.lines().filter(|line| line.contains("FAILED")).collect();
+    assert_eq!(failed, Vec::<&str>::new(), "of what systemd did");
 }
 
-/// From outside, after the power is off: twice started, twice stopped, never formatted again.
+/// From outside, after the power is off: started and stopped at least twice, never formatted again.
 fn each_volume_has_all_its_guest_wrote(dir: &Path) {
     let config = Ext4::in_partition(&dir.join("config-disk.img"));
     config.assert_clean();
@@ -418,6 +426,8 @@ fn each_volume_has_all_its_guest_wrote(dir: &Path) {
         config.copy_out(&format!("/volumes/{volume}.data.img"), &copy);
         let volume = Ext4::of(&copy);
         volume.assert_clean();
-        assert_eq!(volume.read(WITNESS), mark.repeat(2));
+        let lines = volume.read(WITNESS);
+        let starts = lines.matches(mark).count();
+        assert!(starts >= 2 && lines == mark.repeat(starts), "{lines}");
     }
 }

@@ -138,15 +138,24 @@ impl Hypervisor {
     }
 
     /// Whether there is a domain `name`, running or between two runs: one whose guest restarts
-    /// is not listed by [`Hypervisor::domains`] for a moment.
+    /// is not listed by [`Hypervisor::domains`] for a moment. One that libvirt keeps the
+    /// definition of (Domus leaves none) is there while it runs.
     ///
     /// # Errors
     /// libvirt does not say.
     pub fn knows(&self, name: &str) -> Result<bool> {
-        let found = self.look_up(name);
-        Ok(found
-            .with_context(|| format!("looking for the domain {name}"))?
-            .is_some())
+        let doing = || format!("looking for the domain {name}");
+        let Some(domain) = self.look_up(name).with_context(doing)? else {
+            return Ok(false);
+        };
+        let there = domain
+            .is_persistent()
+            .and_then(|kept| Ok(!kept || domain.is_active()?));
+        match there {
+            // It has ended since.
+            Err(error) if error.code() == ErrorNumber::NoDomain => Ok(false),
+            there => there.map_err(words).with_context(doing),
+        }
     }
 
     fn find(&self, name: &str) -> Result<Domain> {

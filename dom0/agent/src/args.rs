@@ -83,6 +83,9 @@ pub(crate) enum Command {
         /// All domUs of this host.
         #[arg(long)]
         all: bool,
+        /// And first the domains that nobody declared: this host goes down.
+        #[arg(long, requires = "all")]
+        strays: bool,
         /// How long a domU may take to shut down.
         #[arg(long, value_name = "SECONDS", default_value_t = 60)]
         timeout: u64,

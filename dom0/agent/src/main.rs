@@ -46,7 +46,7 @@ use crate::observe::Observer;
 use crate::pull::Last;
 use crate::status::HostStatus;
 use crate::steps::{Steps, Wish};
-use crate::stop::Patience;
+use crate::stop::{Patience, Whom};
 
 const FAILURE: u8 = 1;
 const DIFFERENCES: u8 = 2;
@@ -123,13 +123,19 @@ fn run(args: &Args) -> Result<ExitCode> {
             names,
             timeout,
             force,
-            all: _,
+            all,
+            strays,
         } => {
             let patience = Patience {
                 timeout: seconds(*timeout),
                 force: *force,
             };
-            stop::stop(&context, names, patience)?;
+            let whom = match (all, strays) {
+                (_, true) => Whom::Everybody,
+                (true, false) => Whom::All,
+                (false, false) => Whom::Named(names),
+            };
+            stop::stop(&context, whom, patience)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Status { json, wait } => {

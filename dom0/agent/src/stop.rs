@@ -6,20 +6,24 @@ use std::fmt;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use domus_model::fleet::DomU;
 use domus_model::names::Name;
 use domus_model::plan::plan;
 use domus_system::interrupt;
 
-use crate::Refused;
 use crate::apply::release_loops;
 use crate::context::Context;
 use crate::lock::Lock;
 use crate::notes::{Notes, one_line};
 use crate::observe::Observer;
+use crate::{Refused, warn};
 
 const LOOK: Duration = Duration::from_millis(100);
+/// How often a guest is asked. Linux does not hear it before its user space is there, nor while it
+/// restarts; one that crashes is started again by libvirt, and does not know. To one that shuts
+/// down already it means nothing.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What to do with a domU that does not shut down.
 #[derive(Debug, Clone, Copy)]
@@ -30,14 +34,25 @@ pub(crate) struct Patience {
     pub(crate) force: bool,
 }
 
-/// Stops the domUs in `names`, or all, and leaves them so.
+/// Who is to stop.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Whom<'a> {
+    /// These domUs of the host.
+    Named(&'a [Name]),
+    /// All domUs of the host.
+    All,
+    /// Every domain, because the host goes down.
+    Everybody,
+}
+
+/// Stops domUs and leaves them so.
 ///
 /// # Errors
 /// One of them still runs; the others may.
-pub(crate) fn stop(context: &Context, names: &[Name], patience: Patience) -> Result<()> {
+pub(crate) fn stop(context: &Context, whom: Whom<'_>, patience: Patience) -> Result<()> {
     interrupt::catch().context("catching signals")?;
     let mut observer = Observer::new(context);
-    let names = chosen(context, &mut observer, names)?;
+    let names = chosen(context, &mut observer, whom)?;
     {
         // Whoever is starting them shall be done, and nobody shall begin to.
         let _lock = Lock::take(&context.paths)?;
@@ -47,8 +62,12 @@ pub(crate) fn stop(context: &Context, names: &[Name], patience: Patience) -> Res
             notes.forget()?;
         }
     }
+    let mut waves = waves(&context.host.domus, &names);
+    if let Whom::Everybody = whom {
+        waves.insert(0, strays(&mut observer, &names)?);
+    }
     let mut still = Vec::new();
-    for wave in waves(&context.host.domus, &names) {
+    for wave in waves {
         let ended = end_wave(&mut observer, &wave, patience)?;
         for Ended { name, how } in &ended {
             match how {
@@ -91,11 +110,30 @@ pub(crate) fn waves(domus: &BTreeMap<Name, DomU>, names: &BTreeSet<Name>) -> Vec
     waves
 }
 
-/// The domUs that are meant; all of the host if none is named.
-fn chosen(context: &Context, observer: &mut Observer, names: &[Name]) -> Result<BTreeSet<Name>> {
-    if names.is_empty() {
-        return Ok(context.host.domus.keys().cloned().collect());
+/// Domains that nobody declared: those that libvirt can shut down. Who is left is named.
+fn strays(observer: &mut Observer, declared: &BTreeSet<Name>) -> Result<Vec<Name>> {
+    let mut found = Vec::new();
+    let domains = observer.domains()?;
+    for name in domains.running.into_keys() {
+        match name.parse::<Name>() {
+            Ok(name) if declared.contains(&name) => {}
+            Ok(name) => found.push(name),
+            Err(error) => warn(&anyhow!("{name:?} is not shut down: {error}")),
+        }
     }
+    for (name, id) in domains.unknown {
+        warn(&anyhow!(
+            "domain {id} ({name}) is not shut down: libvirt does not know it"
+        ));
+    }
+    Ok(found)
+}
+
+/// The declared domUs that are meant.
+fn chosen(context: &Context, observer: &mut Observer, whom: Whom<'_>) -> Result<BTreeSet<Name>> {
+    let Whom::Named(names) = whom else {
+        return Ok(context.host.domus.keys().cloned().collect());
+    };
     for name in names {
         if let Err(error) = context.domu(name) {
             if observer.running()?.contains_key(name.as_str()) {
@@ -147,26 +185,30 @@ pub(crate) fn end_wave(
     wave: &[Name],
     patience: Patience,
 ) -> Result<Vec<Ended>> {
-    let asked = still_running(observer, wave)?;
-    let mut refusals: BTreeMap<&Name, String> = BTreeMap::new();
-    for name in &asked {
-        if let Err(error) = observer.hypervisor()?.shutdown(name.as_str()) {
-            refusals.insert(name, one_line(&error));
-        }
-    }
+    let before = still_known(observer, wave)?;
+    let mut left = before.clone();
+    let mut refusals: BTreeMap<Name, String> = BTreeMap::new();
     let begin = Instant::now();
-    let mut left = asked.clone();
-    while left.iter().any(|name| !refusals.contains_key(name)) && begin.elapsed() < patience.timeout
-    {
+    let mut ask = begin;
+    loop {
+        if ask <= Instant::now() {
+            refusals = refused(observer, &left)?;
+            ask += ASK_AGAIN;
+        }
+        if left.iter().all(|name| refusals.contains_key(name))
+            || begin.elapsed() >= patience.timeout
+        {
+            break;
+        }
         sleep(LOOK);
         interrupt::check()?;
-        left = still_running(observer, &left)?;
+        left = still_known(observer, &left)?;
     }
     // One that could not be asked may have ended by itself.
-    left = still_running(observer, &left)?;
+    left = still_known(observer, &left)?;
     let mut ended = Vec::new();
     for name in wave {
-        let how = match (asked.contains(name), left.contains(name)) {
+        let how = match (before.contains(name), left.contains(name)) {
             (false, _) => How::Absent,
             (true, false) => How::Stopped,
             (true, true) if patience.force => {
@@ -185,12 +227,27 @@ pub(crate) fn end_wave(
     Ok(ended)
 }
 
-/// Those of `names` that run.
-fn still_running(observer: &mut Observer, names: &[Name]) -> Result<Vec<Name>> {
+/// Asks those of `names` that run to shut down; returns why some could not be asked.
+fn refused(observer: &mut Observer, names: &[Name]) -> Result<BTreeMap<Name, String>> {
     let running = observer.running()?;
-    Ok(names
-        .iter()
-        .filter(|name| running.contains_key(name.as_str()))
-        .cloned()
-        .collect())
+    let mut refusals = BTreeMap::new();
+    for name in names {
+        if running.contains_key(name.as_str())
+            && let Err(error) = observer.hypervisor()?.shutdown(name.as_str())
+        {
+            refusals.insert(name.clone(), one_line(&error));
+        }
+    }
+    Ok(refusals)
+}
+
+/// Those of `names` that run, or are just being started again.
+fn still_known(observer: &mut Observer, names: &[Name]) -> Result<Vec<Name>> {
+    let mut known = Vec::new();
+    for name in names {
+        if observer.is_known(name.as_str())? {
+            known.push(name.clone());
+        }
+    }
+    Ok(known)
 }

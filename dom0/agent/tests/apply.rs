@@ -270,6 +270,12 @@ fn a_domain_that_nobody_declared_is_left_alone() {
             .contains("test runs here and nobody declared it"),
         "{stray:?}"
     );
+    // Unless the host goes down.
+    let all = host.run(&["stop", "--all"]);
+    assert_eq!((all.code, all.stdout.as_str()), (0, "web   did not run\n"));
+    let down = host.run(&["stop", "--all", "--strays"]);
+    let both = "test   stopped\nweb   did not run\n";
+    assert_eq!((down.code, down.stdout.as_str()), (0, both));
     let unknown = host.run(&["stop", "mail"]);
     assert_eq!(unknown.code, 1, "{unknown:?}");
     assert_eq!(
