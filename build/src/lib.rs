@@ -8,7 +8,6 @@ pub mod debian;
 pub mod files;
 pub mod initramfs;
 pub mod kernel;
-
 pub mod pack;
 pub mod programs;
 pub mod progress;
@@ -16,6 +15,7 @@ pub mod roottar;
 pub mod selection;
 pub mod systemd;
 pub mod toolroot;
+mod unneeded;
 
 /// Time stamp of everything that is built, in seconds since 1970 (2026-01-01): the same inputs
 /// give the same bytes.

@@ -14,7 +14,7 @@ use domus_system::digest;
 use crate::EPOCH;
 use crate::files::Added;
 use crate::roottar::RootTar;
-use crate::selection::Selection;
+use crate::selection::Chosen;
 use crate::toolroot::ToolRoot;
 
 const OPTIONS: &[&str] = &[
@@ -91,18 +91,23 @@ pub fn entry(path: &Path) -> Result<FileEntry> {
     })
 }
 
-/// Packages of a Debian tree and their versions, from dpkg's status file.
+/// Packages that are chosen of a Debian tree and their versions, from dpkg's status file.
 ///
 /// # Errors
 /// The tree has no such file.
-pub fn packages(tree: &RootTar) -> Result<std::collections::BTreeMap<String, String>> {
+pub fn packages(
+    tree: &RootTar,
+    chosen: &Chosen,
+) -> Result<std::collections::BTreeMap<String, String>> {
     let status = tree.read("var/lib/dpkg/status")?;
-    Ok(parse_status(&String::from_utf8_lossy(&status)))
+    let mut packages = parse_status(&String::from_utf8_lossy(&status));
+    packages.retain(|name, _| chosen.takes_package(name));
+    Ok(packages)
 }
 
 /// What a root that is written from `tree` has in `/etc`.
-pub fn etc(tree: &RootTar, selection: &Selection, added: &[Added]) -> EtcList {
-    let written = tree.written("etc/", selection, added).into_iter();
+pub fn etc(tree: &RootTar, chosen: &Chosen, added: &[Added]) -> EtcList {
+    let written = tree.written("etc/", chosen, added).into_iter();
     EtcList::new(written.map(|(path, directory)| match directory {
         true => (path, Entry::Directory),
         false => (path, Entry::File),

@@ -13,7 +13,7 @@ use tar::{Archive, Builder, EntryType, Header};
 
 use crate::EPOCH;
 use crate::files::{Added, What};
-use crate::selection::Selection;
+use crate::selection::Chosen;
 
 /// An indexed archive.
 #[derive(Debug)]
@@ -131,16 +131,16 @@ impl RootTar {
         anyhow::bail!("/{name} is a link that leads nowhere")
     }
 
-    /// Writes what `selection` takes of the tree to `to`, and `added`.
+    /// Writes what is `chosen` of the tree to `to`, and `added`.
     ///
     /// # Errors
     /// The disk is full, or a file to add cannot be read.
-    pub fn rewrite(&self, to: &Path, selection: &Selection, added: &[Added]) -> Result<()> {
+    pub fn rewrite(&self, to: &Path, chosen: &Chosen, added: &[Added]) -> Result<()> {
         let doing = || format!("writing {}", to.display());
         let mut from = File::open(&self.path)?;
         let mut out = BufWriter::with_capacity(1 << 20, File::create(to).with_context(doing)?);
         let mut position = 0;
-        for entry in self.taken(selection, added) {
+        for entry in self.taken(chosen, added) {
             if position != entry.start {
                 from.seek(SeekFrom::Start(entry.start))?;
             }
@@ -167,10 +167,10 @@ impl RootTar {
         out.flush().with_context(doing)
     }
 
-    /// The entries of the tree that stay: those that `selection` takes and `added` does not replace.
+    /// The entries of the tree that stay: those that are `chosen` and `added` does not replace.
     fn taken<'a>(
         &'a self,
-        selection: &'a Selection,
+        chosen: &'a Chosen,
         added: &'a [Added],
     ) -> impl Iterator<Item = &'a Entry> {
         let replaced = |name: &str| {
@@ -180,20 +180,15 @@ impl RootTar {
         };
         let entries = self.entries.iter();
         entries.filter(move |entry| {
-            selection.takes(&entry.name, entry.directory) && !replaced(&entry.name)
+            chosen.takes(&entry.name, entry.directory) && !replaced(&entry.name)
         })
     }
 
     /// What [`RootTar::rewrite`] writes below `prefix`, which ends with `/`: the paths below it,
     /// and whether each is a directory.
-    pub fn written(
-        &self,
-        prefix: &str,
-        selection: &Selection,
-        added: &[Added],
-    ) -> Vec<(String, bool)> {
+    pub fn written(&self, prefix: &str, chosen: &Chosen, added: &[Added]) -> Vec<(String, bool)> {
         let missing = self.missing_directories(added);
-        let taken = self.taken(selection, added);
+        let taken = self.taken(chosen, added);
         let taken = taken.map(|entry| (entry.name.as_str(), entry.directory));
         let more = added
             .iter()
@@ -304,6 +299,7 @@ fn resolve(name: &str, target: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::selection::Selection;
 
     #[test]
     fn what_stays_is_copied_and_what_is_added_replaces() {
@@ -325,18 +321,20 @@ mod tests {
             Added::text("usr/replace", "new"),
             Added::text("new/dir/file", "n"),
         ];
-        let selection = Selection {
+        static SELECTION: Selection = Selection {
             left_out: &["usr/drop/"],
             emptied: &[],
             modules: &[],
+            cuts: &[],
         };
-        base.rewrite(&out, &selection, &added).expect("rewrite");
+        let chosen = SELECTION.of(&base).expect("a selection");
+        base.rewrite(&out, &chosen, &added).expect("rewrite");
         let out = RootTar::open(&out).expect("open");
         assert_eq!(out.read("usr/replace").expect("read"), b"new");
         assert_eq!(out.read(&long).expect("read"), b"deep");
         assert!(out.read("usr/drop/a").is_err());
         assert!(out.below("new/dir").eq(["new/dir", "new/dir/file"]));
-        let mut written = base.written("new/", &selection, &added);
+        let mut written = base.written("new/", &chosen, &added);
         written.sort();
         let expected = [("dir", true), ("dir/file", false)];
         assert!(
@@ -345,7 +343,7 @@ mod tests {
                 .map(|(path, is)| (path.as_str(), *is))
                 .eq(expected)
         );
-        let written = base.written("usr/", &selection, &added);
+        let written = base.written("usr/", &chosen, &added);
         assert!(written.contains(&("replace".to_owned(), false)));
         assert!(written.iter().all(|(path, _)| path != "drop/a"));
     }

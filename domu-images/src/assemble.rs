@@ -82,7 +82,8 @@ pub fn build(
         made.write(&image, &bootstrap.suite, &key, out)
     })?;
     let tree = RootTar::open(&tar.path)?;
-    Built::open(kept, pack::etc(&tree, &recipe::SELECTION, &added))
+    let chosen = recipe::SELECTION.of(&tree)?;
+    Built::open(kept, pack::etc(&tree, &chosen, &added))
 }
 
 /// What an image is assembled from.
@@ -116,7 +117,7 @@ impl Assembly<'_> {
             suite: suite.to_owned(),
             inputs: key.as_str().to_owned(),
             files,
-            packages: pack::packages(self.tree)?,
+            packages: pack::packages(self.tree, &recipe::SELECTION.of(self.tree)?)?,
         };
         fs::write(
             out.join(IMAGE_MANIFEST),
@@ -138,7 +139,8 @@ impl Assembly<'_> {
 
     fn root(&self, out: &Path) -> Result<()> {
         let tar = out.join("root.tar");
-        self.tree.rewrite(&tar, &recipe::SELECTION, self.added)?;
+        let chosen = recipe::SELECTION.of(self.tree)?;
+        self.tree.rewrite(&tar, &chosen, self.added)?;
         pack::pack(self.tools, &tar, &out.join(ROOT))?;
         fs::remove_file(&tar).context("removing the temporary archive")
     }

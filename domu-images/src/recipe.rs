@@ -32,7 +32,7 @@ pub const MODULES: Wanted<'static> = Wanted {
 /// What an image leaves out: boot files (dom0 hands them over), drivers of hardware that a domU
 /// never sees, caches and logs of the build, and the start of services that can start when they
 /// are first asked for (D-Bus, logind).
-pub const SELECTION: Selection = Selection {
+pub static SELECTION: Selection = Selection {
     left_out: &[
         "boot/",
         "etc/machine-id",
@@ -61,6 +61,7 @@ pub const SELECTION: Selection = Selection {
         ("drivers/xen/", true),
         ("sound/", false),
     ],
+    cuts: &[],
 };
 
 /// The bootstrap of `recipe`. `files`: the archive of its directory of files, with its digest.

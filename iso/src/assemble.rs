@@ -109,12 +109,13 @@ pub fn build(
     let tree = RootTar::open(&debian.path)?;
     // Of what is added its paths count.
     let added = contents::added(&agent, &hotplug, "");
-    Built::open(&kept, pack::etc(&tree, &contents::SELECTION, &added))
+    let chosen = contents::SELECTION.of(&tree)?;
+    Built::open(&kept, pack::etc(&tree, &chosen, &added))
 }
 
 fn make_root(tree: &RootTar, added: &[Added], tools: &ToolRoot, out: &Path) -> Result<()> {
     let tar = out.join("root.tar");
-    tree.rewrite(&tar, &contents::SELECTION, added)?;
+    tree.rewrite(&tar, &contents::SELECTION.of(tree)?, added)?;
     pack::pack(tools, &tar, &out.join("root.img"))?;
     fs::remove_file(&tar).context("removing the temporary archive")
 }
@@ -181,7 +182,8 @@ impl Parts<'_> {
         let id = digest::of_bytes(serde_json::to_vec(&payload)?);
         fs::write(staging.join("BOOT/GRUB.CFG"), grub::menu(&id, &payload))?;
         grub::images(self.tools, &xorriso::grub_uuid(&id), &staging.join("BOOT"))?;
-        let packages = pack::packages(self.tree)?;
+        let chosen = contents::SELECTION.of(self.tree)?;
+        let packages = pack::packages(self.tree, &chosen)?;
         let mut manifest = ReleaseManifest {
             version: 1,
             id,

@@ -12,12 +12,14 @@ use include_dir::{Dir, include_dir};
 
 static ROOTFS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../dom0/rootfs");
 
-/// What dom0 needs: Xen, libvirt's Xen driver, storage and network tools, a way in. No QEMU.
+/// What dom0 needs: Xen, libvirt's Xen driver, storage and network tools, a way in; git, mdadm, nano
+/// and xfsprogs for whoever rescues it. No QEMU.
 const PACKAGES: &[&str] = &[
     "busybox-static",
     "ca-certificates",
     "dbus",
     "e2fsprogs",
+    "git",
     "iproute2",
     "kmod",
     "libvirt-clients",
@@ -25,16 +27,20 @@ const PACKAGES: &[&str] = &[
     "libvirt-daemon-driver-xen",
     "linux-image-amd64",
     "lvm2",
+    "mdadm",
+    "nano",
     "openssh-server",
     "systemd-sysv",
     "udev",
     "xen-hypervisor-4.20-amd64",
     "xen-utils-4.20",
+    "xfsprogs",
 ];
 
 /// What dom0's root leaves out: boot files (they stand on the ISO), keys, caches and logs of the
-/// build, modules for desktops.
-pub const SELECTION: Selection = Selection {
+/// build, modules for desktops, and what a few commands need that nobody calls here: git's that are
+/// written in Perl, Xen's in Python, XFS's scrubbing.
+pub static SELECTION: Selection = Selection {
     left_out: &[
         "boot/",
         "etc/machine-id",
@@ -45,6 +51,7 @@ pub const SELECTION: Selection = Selection {
         "etc/systemd/system/sysinit.target.wants/lvm2-monitor.service",
         "usr/lib/udev/hwdb.bin",
         "usr/lib/udev/hwdb.d/",
+        "usr/sbin/xfs_scrub",
         "var/lib/apt/lists/",
     ],
     emptied: &["var/cache/", "var/log/"],
@@ -65,6 +72,14 @@ pub const SELECTION: Selection = Selection {
         ("net/wireless/", false),
         ("sound/", false),
     ],
+    cuts: &[
+        ("git", "git-man"),
+        ("git", "liberror-perl"),
+        ("git", "perl"),
+        ("xen-utils", "python3"),
+        ("xfsprogs", "libicu"),
+        ("xfsprogs", "python3"),
+    ],
 };
 
 /// Modules of the initramfs: every way a disk, stick or CD may be attached, and the keyboard.
@@ -80,6 +95,7 @@ pub const MODULES: Wanted<'static> = Wanted {
         "drivers/usb/host",
         "drivers/usb/storage",
         "drivers/virtio",
+        "fs/xfs",
     ],
     names: &[
         "cdrom",

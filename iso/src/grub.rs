@@ -67,6 +67,11 @@ pub(crate) fn menu(id: &str, payload: &Payload) -> String {
            multiboot2 /BOOT/XEN.GZ {xen_arguments}\n  \
            module2 /BOOT/VMLINUZ {kernel}\n  \
            module2 --nounzip /BOOT/INITRD.IMG\n\
+         }}\n\
+         menuentry '{title}: rescue shell' {{\n  \
+           multiboot2 /BOOT/XEN.GZ {xen_arguments}\n  \
+           module2 /BOOT/VMLINUZ {kernel} domus.rescue=now\n  \
+           module2 --nounzip /BOOT/INITRD.IMG\n\
          }}\n"
     )
 }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+use crate::discovery::Seen;
 use crate::layers::Layer;
 use crate::marker::Identity;
 use crate::names::{ImageRef, Name};
@@ -36,6 +37,9 @@ pub struct ReleaseIdentity {
     /// The least serial of targets that its hosts take.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub least_serial: u32,
+    /// The password of its rescue shell, as crypt(3) has it; without one nobody is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rescue_password: Option<String>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)]
@@ -71,7 +75,7 @@ pub struct BootRecord {
     /// The config partition or config disk taken.
     pub config: Option<ConfigSource>,
     /// Every partition looked at and what was decided.
-    pub looked_at: Vec<Verdict>,
+    pub looked_at: Vec<Seen>,
     /// The layers of `/etc`, lowest first.
     pub layers: Vec<Composed>,
     /// What was not booted, and what of the layers could not be done, in sentences.
@@ -119,19 +123,6 @@ pub struct ConfigSource {
     pub device: String,
     /// How it was recognised.
     pub bound_by: String,
-}
-
-/// A partition and why it was refused, or taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Verdict {
-    /// Device name without `/dev/`.
-    pub device: String,
-    /// What its superblock says.
-    pub content: String,
-    /// Whether it was taken.
-    pub taken: bool,
-    /// Why not, or how it was recognised.
-    pub reason: String,
 }
 
 /// A layer of `/etc` and how many files it gives.
@@ -184,97 +175,4 @@ pub fn composed(generated: &[RenderedFile], layers: &[Layer]) -> Vec<Composed> {
         removed: layer.remove.len(),
     });
     [image, generated].into_iter().chain(own).collect()
-}
-
-/// The table for the console when no partition, or more than one, fits.
-pub fn refusal(machine: &Identity, looked_at: &[Verdict]) -> String {
-    let fits = looked_at.iter().filter(|verdict| verdict.taken).count();
-    let mut text = match fits {
-        0 => "domus: no config partition for this machine\n".to_owned(),
-        n => format!("domus: {n} config partitions fit this machine; Domus does not guess\n"),
-    };
-    let uuid = machine
-        .dmi_uuid
-        .map_or("none".into(), |uuid| uuid.to_string());
-    let serial = machine.serial.as_deref().unwrap_or("none");
-    let macs: Vec<String> = machine.macs.iter().map(ToString::to_string).collect();
-    let macs = if macs.is_empty() {
-        "none".into()
-    } else {
-        macs.join(" ")
-    };
-    text += &format!("  machine   DMI UUID {uuid}   serial {serial}   MACs {macs}\n");
-    for verdict in looked_at {
-        let fits = if verdict.taken { "fits: " } else { "" };
-        let Verdict {
-            device,
-            content,
-            reason,
-            ..
-        } = verdict;
-        text += &format!("  {device:<9} {content:<8} {fits}{reason}\n");
-    }
-    if looked_at.is_empty() {
-        text += "  no disk was found at all\n";
-    }
-    let shown = looked_at.iter().find(|verdict| verdict.taken);
-    let example = shown.map_or("sda2", |verdict| verdict.device.as_str());
-    text + &format!(
-        "Nothing was written. A shell follows; `domus-boot retry` looks again,\n\
-         `domus-boot use /dev/{example}` takes one by hand for this boot only.\n"
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn verdict(device: &str, content: &str, taken: bool, reason: &str) -> Verdict {
-        Verdict {
-            device: device.into(),
-            content: content.into(),
-            taken,
-            reason: reason.into(),
-        }
-    }
-
-    #[test]
-    fn a_refusal_says_what_was_looked_at_and_what_to_do() {
-        let machine = Identity {
-            serial: Some("8QXK".into()),
-            ..Identity::default()
-        };
-        let looked = [
-            verdict("sda1", "vfat", false, "no marker"),
-            verdict("sda2", "ext4", false, "marker of fleet \"lab\""),
-        ];
-        assert_eq!(
-            refusal(&machine, &looked),
-            "domus: no config partition for this machine\n  \
-               machine   DMI UUID none   serial 8QXK   MACs none\n  \
-               sda1      vfat     no marker\n  \
-               sda2      ext4     marker of fleet \"lab\"\n\
-             Nothing was written. A shell follows; `domus-boot retry` looks again,\n\
-             `domus-boot use /dev/sda2` takes one by hand for this boot only.\n"
-        );
-    }
-
-    #[test]
-    fn two_that_fit_are_refused_with_the_list() {
-        let looked = [
-            verdict("sda1", "ext4", true, "alpha, by DMI UUID"),
-            verdict("sdb1", "ext4", true, "alpha, by DMI UUID"),
-        ];
-        let text = refusal(&Identity::default(), &looked);
-        assert!(
-            text.starts_with("domus: 2 config partitions fit this machine"),
-            "{text}"
-        );
-        assert_eq!(
-            text.matches("fits: alpha, by DMI UUID").count(),
-            2,
-            "{text}"
-        );
-        assert!(text.contains("use /dev/sda1"), "{text}");
-    }
 }

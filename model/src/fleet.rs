@@ -52,6 +52,8 @@ pub struct Release {
     pub dom0_memory: Size,
     /// The least serial of a target that its hosts take.
     pub least_serial: u32,
+    /// What its rescue shell asks for, as crypt(5) has it.
+    pub rescue_password: Option<String>,
     /// Debian packages in dom0 beyond those Domus needs.
     pub packages: Vec<String>,
 }

@@ -9,6 +9,7 @@ mod check;
 pub mod contents;
 pub mod date;
 pub mod diagnostic;
+pub mod discovery;
 mod distance;
 mod documents;
 pub mod domain;

@@ -72,6 +72,7 @@ fn release(doc: &FleetDoc) -> Release {
         version: release_version(doc),
         dom0_memory: dom0_ceiling(doc),
         least_serial: value(&doc.release.least_serial).unwrap_or(0),
+        rescue_password: value(&doc.release.rescue_password),
         packages: values(&doc.release.packages),
     }
 }

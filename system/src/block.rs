@@ -2,11 +2,16 @@
 //! Block devices and what is on them, by their superblocks. Nothing is written and nothing is
 //! mounted to find out.
 
+mod table;
+
+pub use table::partition_id;
+
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use uuid::Uuid;
 
 /// A disk or partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +29,8 @@ pub struct Device {
 /// What a superblock says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// ext2, ext3 or ext4, and the size in bytes that its superblock claims.
-    Ext(u64),
+    /// A file system that a config partition may have.
+    FileSystem(FileSystem),
     /// ISO 9660, with the volume set identifier of its primary descriptor.
     Iso9660(String),
     /// A name that `blkid` would give as well; Domus has no further use for it.
@@ -34,11 +39,34 @@ pub enum Content {
     Unknown,
 }
 
+/// A file system that can be read without writing to it, its journal too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSystem {
+    /// `ext4` (ext2 and ext3 too) or `xfs`, as the kernel mounts it.
+    pub kind: &'static str,
+    /// The size in bytes that its superblock claims.
+    pub size: u64,
+    /// Its UUID.
+    pub id: Uuid,
+    /// Whether a journal may have to be replayed before all of it is true. XFS does not say.
+    pub journal: bool,
+}
+
+impl FileSystem {
+    /// The option by which the kernel mounts it without replaying its journal.
+    pub fn without_replay(&self) -> &'static str {
+        match self.kind {
+            "xfs" => "norecovery",
+            _ => "noload",
+        }
+    }
+}
+
 impl Content {
     /// The name to show.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Ext(_) => "ext4",
+            Self::FileSystem(found) => found.kind,
             Self::Iso9660(_) => "iso9660",
             Self::Other(name) => name,
             Self::Unknown => "-",
@@ -128,10 +156,12 @@ pub fn identify(head: &[u8], tail: &[u8]) -> Content {
         );
     }
     if at(1024 + 0x38, &[0x53, 0xef]) {
-        return Content::Ext(ext_size(head));
+        return Content::FileSystem(ext(head));
+    }
+    if at(0, b"XFSB") {
+        return Content::FileSystem(xfs(head));
     }
     let others: &[(usize, &[u8], &'static str)] = &[
-        (0, b"XFSB", "xfs"),
         (0, b"hsqs", "squashfs"),
         (1024, &[0xe2, 0xe1, 0xf5, 0xe0], "erofs"),
         (0x10040, b"_BHRfS_M", "btrfs"),
@@ -148,16 +178,34 @@ pub fn identify(head: &[u8], tail: &[u8]) -> Content {
         .map_or(Content::Unknown, |(_, _, name)| Content::Other(name))
 }
 
-/// `s_blocks_count` times the block size of an ext superblock.
-fn ext_size(head: &[u8]) -> u64 {
-    let word = |offset: usize| {
-        let bytes = head.get(1024 + offset..1024 + offset + 4);
-        bytes
-            .and_then(|bytes| bytes.try_into().ok())
-            .map_or(0, u32::from_le_bytes)
-    };
+/// The superblock of ext2, ext3 and ext4: Linux, Documentation/filesystems/ext4/super.rst.
+fn ext(head: &[u8]) -> FileSystem {
+    const NEEDS_RECOVERY: u32 = 4;
+    let word = |offset: usize| u32::from_le_bytes(bytes(head, 1024 + offset));
     let blocks = u64::from(word(0x4)) | u64::from(word(0x150)) << 32;
-    blocks.saturating_mul(1024 << word(0x18).min(6))
+    FileSystem {
+        kind: "ext4",
+        size: blocks.saturating_mul(1024 << word(0x18).min(6)),
+        id: Uuid::from_bytes(bytes(head, 1024 + 0x68)),
+        journal: word(0x60) & NEEDS_RECOVERY != 0,
+    }
+}
+
+/// The superblock of XFS: `struct xfs_dsb` of Linux, fs/xfs/libxfs/xfs_format.h.
+fn xfs(head: &[u8]) -> FileSystem {
+    let block = u64::from(u32::from_be_bytes(bytes(head, 4)));
+    FileSystem {
+        kind: "xfs",
+        size: u64::from_be_bytes(bytes(head, 8)).saturating_mul(block),
+        id: Uuid::from_bytes(bytes(head, 32)),
+        journal: true,
+    }
+}
+
+/// The bytes at `offset`; zeros where there are none.
+fn bytes<const N: usize>(head: &[u8], offset: usize) -> [u8; N] {
+    let found = head.get(offset..).and_then(|rest| rest.first_chunk());
+    found.copied().unwrap_or([0; N])
 }
 
 #[cfg(test)]
@@ -175,9 +223,30 @@ mod tests {
         let mut ext = with(1080, &[0x53, 0xef]);
         ext[1024 + 4] = 10;
         ext[1024 + 0x18] = 2;
-        assert_eq!(identify(&ext, &[]), Content::Ext(40960));
-        assert_eq!(identify(&ext[..1090], &[]), Content::Ext(40960));
-        assert_eq!(identify(&with(0, b"XFSB"), &[]), Content::Other("xfs"));
+        ext[1024 + 0x68] = 0xab;
+        let mut found = FileSystem {
+            kind: "ext4",
+            size: 40960,
+            id: Uuid::from_u128(0xab << 120),
+            journal: false,
+        };
+        assert_eq!(identify(&ext, &[]), Content::FileSystem(found.clone()));
+        ext[1024 + 0x60] = 0x46;
+        found.journal = true;
+        assert_eq!(identify(&ext, &[]), Content::FileSystem(found));
+        let Content::FileSystem(cut) = identify(&ext[..1090], &[]) else {
+            panic!("an ext4 that is cut off is one");
+        };
+        assert_eq!((cut.size, cut.id), (40960, Uuid::nil()));
+        let mut xfs = with(0, b"XFSB\0\0\x10\0\0\0\0\0\0\0\x40\0");
+        xfs[32] = 0xcd;
+        let found = FileSystem {
+            kind: "xfs",
+            size: 0x4000 * 4096,
+            id: Uuid::from_u128(0xcd << 120),
+            journal: true,
+        };
+        assert_eq!(identify(&xfs, &[]), Content::FileSystem(found));
         assert_eq!(identify(&[], &[]), Content::Unknown);
         assert_eq!(identify(&[0; 1082], &[]), Content::Unknown);
         let mut iso = with(0x8001, b"CD001");

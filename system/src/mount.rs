@@ -215,6 +215,18 @@ impl Mounted {
         })
     }
 
+    /// Makes the file or tree at `source` visible at `target` until the value is dropped.
+    ///
+    /// # Errors
+    /// The kernel refuses, or there is nothing at `target`.
+    pub fn bound(source: &Path, target: &Path) -> Result<Self> {
+        let doing = || format!("binding {} to {}", source.display(), target.display());
+        mount_bind_recursive(source, target).with_context(doing)?;
+        Ok(Self {
+            target: target.to_owned(),
+        })
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.target

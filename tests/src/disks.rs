@@ -71,13 +71,92 @@ impl Partition {
     pub fn disk(self, mib: u64) -> PathBuf {
         let disk = self.tree.with_extension("img");
         partitioned(&disk, mib);
+        self.mke2fs(&disk, MIB, mib);
+        disk
+    }
+
+    /// Makes the disk: nothing but an ext4 of `mib` MiB.
+    ///
+    /// # Panics
+    /// mke2fs fails.
+    pub fn whole(self, mib: u64) -> PathBuf {
+        let disk = blank(&self.tree.with_extension("img"), mib);
+        self.mke2fs(&disk, 0, mib);
+        disk
+    }
+
+    fn mke2fs(self, disk: &Path, offset: u64, mib: u64) {
         let (tree, path) = (self.tree.display().to_string(), disk.display().to_string());
-        let (offset, size) = (format!("offset={MIB}"), format!("{}k", mib * 1024));
-        let options = ["-q", "-t", "ext4", "-E", &offset, "-d", &tree];
+        let (offset, size) = (format!("offset={offset}"), format!("{}k", mib * 1024));
+        let options = ["-q", "-t", "ext4", "-b", "4096", "-E", &offset, "-d", &tree];
         Ran::program("mke2fs", &[&options[..], &[&path, &size]].concat());
+        fs::remove_dir_all(&self.tree).expect("the tree goes");
+    }
+
+    /// Makes the disk: nothing but an XFS.
+    ///
+    /// # Panics
+    /// mkfs.xfs fails.
+    pub fn xfs(self) -> PathBuf {
+        let disk = blank(&self.tree.with_extension("img"), LEAST_XFS);
+        let list = self.tree.with_extension("proto");
+        let mut text = "/\n0 0\nd--755 0 0\n".to_owned();
+        prototype(&self.tree, &mut text);
+        fs::write(&list, text + "$\n").expect("a prototype");
+        let (list, path) = (list.display().to_string(), disk.display().to_string());
+        Ran::program("mkfs.xfs", &["-q", "-p", &list, &path]);
         fs::remove_dir_all(&self.tree).expect("the tree goes");
         disk
     }
+}
+
+/// The smallest XFS that is made, in MiB.
+const LEAST_XFS: u64 = 300;
+
+/// What is in a directory, as `mkfs.xfs -p` reads it.
+fn prototype(dir: &Path, text: &mut String) {
+    let mut entries: Vec<_> = fs::read_dir(dir).expect("a directory").flatten().collect();
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let (path, name) = (entry.path(), entry.file_name());
+        let (path, name) = (path.display(), name.to_string_lossy());
+        if entry.path().is_dir() {
+            text.push_str(&format!("{name} d--755 0 0\n"));
+            prototype(&entry.path(), text);
+            text.push_str("$\n");
+        } else {
+            text.push_str(&format!("{name} ---644 0 0 {path}\n"));
+        }
+    }
+}
+
+/// Puts the disk `image`, which has no partitions, into a partition that begins at `mib` MiB of a
+/// disk with the table that sfdisk makes of `script`. Returns the same path.
+///
+/// # Panics
+/// sfdisk fails.
+pub fn into_partition(image: PathBuf, script: &str, mib: u64) -> PathBuf {
+    let inner = image.with_extension("inner");
+    fs::rename(&image, &inner).expect("another name");
+    let from = File::open(&inner).expect("a disk");
+    let size = from.metadata().expect("its size").len() / MIB;
+    let to = File::create(&image).expect("a disk");
+    to.set_len((mib + size + 4) * MIB).expect("a size");
+    let list = image.with_extension("sfdisk");
+    fs::write(&list, script).expect("a script");
+    let (list, path) = (list.display(), image.display());
+    let line = format!("sfdisk --quiet {path} <{list}");
+    Ran::program("sh", &["-c", &line]);
+    let mut chunk = vec![0; usize::try_from(MIB).expect("a MiB")];
+    for index in 0..size {
+        from.read_exact_at(&mut chunk, index * MIB).expect("a read");
+        if chunk.iter().any(|byte| *byte != 0) {
+            to.write_all_at(&chunk, (mib + index) * MIB)
+                .expect("a write");
+        }
+    }
+    fs::remove_file(inner).expect("the image goes");
+    image
 }
 
 /// A disk of `mib` MiB without anything on it.

@@ -13,6 +13,7 @@ pub mod machine;
 pub mod ran;
 pub mod rehearsal;
 pub mod ssh;
+pub mod stage;
 pub mod tmpfs;
 pub mod traces;
 

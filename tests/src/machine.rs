@@ -50,6 +50,81 @@ impl Release {
     }
 }
 
+/// What a machine is put together from.
+#[derive(Debug, Clone)]
+pub struct Parts<'a> {
+    /// What it boots.
+    pub release: &'a Release,
+    /// Its DMI UUID.
+    pub uuid: &'a str,
+    /// Its disks, in this order.
+    pub disks: Vec<(Bus, PathBuf)>,
+    /// The MAC of its network card, which is connected to nothing; none, if it has no card.
+    pub mac: Option<&'a str>,
+    /// Arguments of the kernel, beyond its release and console.
+    pub arguments: &'a str,
+    /// What its clock begins with.
+    pub clock: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    /// A machine with these virtio disks: vda, vdb and so on.
+    pub fn new(release: &'a Release, uuid: &'a str, disks: &[PathBuf]) -> Self {
+        let disks = disks.iter().map(|disk| (Bus::Virtio, disk.clone()));
+        Self {
+            release,
+            uuid,
+            disks: disks.collect(),
+            mac: None,
+            arguments: "",
+            clock: "utc",
+        }
+    }
+}
+
+/// How a disk is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bus {
+    /// virtio-blk.
+    Virtio,
+    /// SATA, behind AHCI.
+    Sata,
+    /// `NVMe`, each its own controller.
+    Nvme,
+    /// SCSI behind virtio.
+    VirtioScsi,
+    /// SAS behind a LSI MegaRAID.
+    MegaRaid,
+    /// SAS behind a LSI SAS1068.
+    Sas,
+    /// A USB stick.
+    Usb,
+    /// A USB disk that speaks UAS.
+    Uas,
+}
+
+impl Bus {
+    /// QEMU's name of a disk on it, and the controller that it hangs on.
+    fn devices(self, index: usize) -> (String, Option<&'static str>) {
+        match self {
+            Self::Virtio => ("virtio-blk-pci".into(), None),
+            Self::Nvme => (format!("nvme,serial=nvme{index}"), None),
+            Self::Sata => ("ide-hd,bus=ahci.0".into(), Some("ich9-ahci,id=ahci")),
+            Self::VirtioScsi => (
+                "scsi-hd,bus=vscsi.0".into(),
+                Some("virtio-scsi-pci,id=vscsi"),
+            ),
+            Self::MegaRaid => ("scsi-hd,bus=mega.0".into(), Some("megasas,id=mega")),
+            Self::Sas => ("scsi-hd,bus=sas.0".into(), Some("mptsas1068,id=sas")),
+            Self::Usb => ("usb-storage,bus=xhci.0".into(), Some("qemu-xhci,id=xhci")),
+            Self::Uas => (
+                "scsi-hd,bus=uas.0".into(),
+                Some("usb-uas,id=uas,bus=xhci.0"),
+            ),
+        }
+    }
+}
+
 /// A machine that runs. It is switched off when this value is dropped.
 #[derive(Debug)]
 pub struct Machine {
@@ -60,33 +135,18 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Starts `release` on a machine with the DMI UUID `uuid` and these disks: vda, vdb and so
-    /// on. Its log is `dir/NAME.log`; `arguments` are the kernel's, beyond its release and console.
+    /// Switches a machine of these parts on. Its log is `dir/NAME.log`.
     ///
     /// # Panics
     /// QEMU does not start.
-    pub fn start(
-        release: &Release,
-        uuid: &str,
-        disks: &[PathBuf],
-        arguments: &str,
-        place: (&Path, &str),
-    ) -> Self {
-        Self::start_at("utc", release, uuid, disks, arguments, place)
-    }
-
-    /// The same on a machine whose clock begins with this time.
-    ///
-    /// # Panics
-    /// QEMU does not start.
-    pub fn start_at(
-        clock: &str,
-        release: &Release,
-        uuid: &str,
-        disks: &[PathBuf],
-        arguments: &str,
-        (dir, name): (&Path, &str),
-    ) -> Self {
+    pub fn start(parts: &Parts<'_>, (dir, name): (&Path, &str)) -> Self {
+        let Parts {
+            release,
+            uuid,
+            arguments,
+            clock,
+            ..
+        } = parts;
         let [serial, monitor] = ["console", "monitor"].map(|what| {
             let path = dir.join(format!("{name}.{what}"));
             let _ = fs::remove_file(&path);
@@ -95,7 +155,9 @@ impl Machine {
         let mut command = Command::new("qemu-system-x86_64");
         command
             .args(["-nodefaults", "-no-user-config", "-no-reboot", "-S"])
-            .args(["-display", "none", "-machine", "pc", "-accel", "tcg"])
+            .args([
+                "-display", "none", "-vga", "std", "-machine", "pc", "-accel", "tcg",
+            ])
             .args(["-smp", "2", "-m", "512", "-uuid", uuid])
             .args(["-rtc", &format!("base={clock}")])
             .arg("-kernel")
@@ -104,7 +166,7 @@ impl Machine {
             .arg(&release.initrd)
             .arg("-append")
             .arg(format!(
-                "domus.release={} console=ttyS0 loglevel=6 {arguments}",
+                "domus.release={} console=tty0 console=ttyS0 loglevel=6 {arguments}",
                 release.id
             ));
         let iso = release.iso.display();
@@ -114,14 +176,23 @@ impl Machine {
                 &format!("if=none,id=iso,format=raw,readonly=on,file={iso}"),
             ])
             .args(["-device", "ide-cd,drive=iso"]);
-        for (index, disk) in disks.iter().enumerate() {
+        if let Some(mac) = parts.mac {
+            command.args(["-device", &format!("virtio-net-pci,mac={mac}")]);
+        }
+        let mut controllers = Vec::new();
+        for (index, (bus, disk)) in parts.disks.iter().enumerate() {
+            let (device, controller) = bus.devices(index);
+            if !controllers.contains(&controller) {
+                controllers.push(controller);
+                command.args(controller.iter().flat_map(|it| ["-device", it]));
+            }
             let disk = disk.display();
             command
                 .args([
                     "-drive",
                     &format!("if=none,id=d{index},format=raw,file={disk}"),
                 ])
-                .args(["-device", &format!("virtio-blk-pci,drive=d{index}")]);
+                .args(["-device", &format!("{device},drive=d{index}")]);
         }
         let log = dir.join(format!("{name}.log"));
         let (path, log) = (serial.display(), log.display());

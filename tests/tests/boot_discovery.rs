@@ -2,83 +2,17 @@
 //! What `domus-boot` decides about the disks of a machine. The release's own kernel and initramfs
 //! boot without Xen, with its ISO as CD: what comes after them is the other boot tests' matter.
 
-use domus_tests::boots::Boot;
-use domus_tests::console::Console;
-use domus_tests::disks::{MIB, Partition, blank, cut, digests, partitioned, poke};
-use domus_tests::fleet::{ALPHA, Fleet};
-use domus_tests::machine::{DECISION, Machine, Release, SHELL};
+use domus_tests::disks::{MIB, blank, cut, digests, partitioned, poke};
+use domus_tests::fleet::ALPHA;
+use domus_tests::machine::{DECISION, SHELL};
 use domus_tests::ran::Ran;
+use domus_tests::stage::{Stage, refusal, systemd, uuid};
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-const UNSIGNED: &str = "UNSIGNED: runs commits that nobody signed";
 /// Another machine.
 const OTHER: &str = "6f0b6cf2-1c74-4f7e-9d0a-0a1f5a7e0099";
-
-/// A fleet whose ISO is built, and a place for disks and logs.
-struct Stage {
-    boot: Boot,
-    fleet: Fleet,
-    release: Release,
-}
-
-impl Stage {
-    fn new(name: &str) -> Self {
-        let boot = Boot::new(name);
-        let fleet = Fleet::new(boot.path());
-        fleet.domus(&["iso", "build", "--unsigned"]).exits(0);
-        let release = Release::of(&fleet, boot.path());
-        Self {
-            boot,
-            fleet,
-            release,
-        }
-    }
-
-    fn dir(&self) -> &Path {
-        self.boot.path()
-    }
-
-    fn head(&self) -> String {
-        self.fleet.git(&["rev-parse", "HEAD"])
-    }
-
-    fn partition(&self, name: &str) -> Partition {
-        Partition::new(self.dir(), name)
-    }
-
-    /// A partition that alpha takes.
-    fn good(&self, name: &str) -> Partition {
-        self.partition(name)
-            .marker("example", "alpha", &uuid(ALPHA))
-            .repo(&self.fleet.dir, &self.head())
-    }
-
-    fn start(&self, disks: &[PathBuf], arguments: &str) -> Machine {
-        let place = (self.dir(), "serial");
-        Machine::start(&self.release, ALPHA, disks, arguments, place)
-    }
-}
-
-fn uuid(uuid: &str) -> String {
-    format!("dmi-uuid = \"{uuid}\"")
-}
-
-/// What the console says from the release's line to the shell's.
-fn refusal(console: &mut Console) -> String {
-    let said = console.wait_for("domus-boot use /dev/", DECISION);
-    assert!(said.contains(UNSIGNED), "{said}");
-    let begin = said.rfind("domus: ").expect("a line of domus-boot");
-    let refusal = said[begin..].to_owned();
-    assert!(
-        refusal.contains("Nothing was written. A shell follows; `domus-boot retry` looks again"),
-        "{refusal}"
-    );
-    assert!(refusal.contains(&format!("DMI UUID {ALPHA}")), "{refusal}");
-    console.wait_for("domus rescue# ", DECISION);
-    refusal
-}
 
 /// A disk, and what the table has to say of it.
 struct Bad {
@@ -97,7 +31,7 @@ fn foreign(stage: &Stage) -> Vec<Bad> {
         reason: reason.into(),
         is_whole,
     };
-    let other = "no ext4, so no config partition";
+    let other = "no ext4 or xfs, so no config partition";
     let fat = partitioned(&dir.join("fat.img"), 8);
     poke(&fat, MIB + 82, b"FAT32   ");
     let swap = partitioned(&dir.join("swap.img"), 8);
@@ -292,7 +226,7 @@ fn of_two_that_fit_none_is_taken_until_an_operator_says_which() {
     );
     // Not what an operator meant: refused, and the shell is there again.
     console.send("domus-boot use /dev/vda");
-    console.wait_for("domus: /dev/vda: cannot be mounted: ", DECISION);
+    console.wait_for("domus: /dev/vda: no file system", DECISION);
     console.wait_for("domus rescue# ", DECISION);
     console.send("domus-boot use /dev/vdb1");
     let said = console.wait_for("domus: starting systemd", DECISION);
@@ -308,12 +242,6 @@ fn of_two_that_fit_none_is_taken_until_an_operator_says_which() {
         before[0],
         "the other one was not written to"
     );
-}
-
-/// Runs a command in the shell that [`SHELL`] asks systemd for.
-fn systemd(console: &mut Console, command: &str) -> (i32, String) {
-    console.wait_for("# ", DECISION);
-    console.run(command)
 }
 
 #[test]

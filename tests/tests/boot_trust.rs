@@ -6,7 +6,7 @@ use domus_tests::boots::Boot;
 use domus_tests::console::Console;
 use domus_tests::disks::Partition;
 use domus_tests::fleet::{ALPHA, Fleet};
-use domus_tests::machine::{DECISION, Machine, Release, SHELL};
+use domus_tests::machine::{DECISION, Machine, Parts, Release, SHELL};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
@@ -64,7 +64,12 @@ impl Stage {
 
     fn start(&self, clock: &str, disks: &[PathBuf], log: &str) -> Machine {
         let place = (self.boot.path(), log);
-        Machine::start_at(clock, &self.release, ALPHA, disks, SHELL, place)
+        let parts = Parts {
+            clock,
+            arguments: SHELL,
+            ..Parts::new(&self.release, ALPHA, disks)
+        };
+        Machine::start(&parts, place)
     }
 }
 

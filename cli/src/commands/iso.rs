@@ -150,6 +150,7 @@ fn release(opened: &Opened, unsigned: bool) -> Result<Option<ReleaseIdentity>> {
             None => 0,
         },
         trust,
+        rescue_password: opened.fleet.release.rescue_password.clone(),
     }))
 }
 

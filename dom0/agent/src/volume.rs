@@ -65,8 +65,8 @@ fn examine(volume: &Path, disk: &Disk) -> Result<()> {
     };
     let shown = volume.display();
     let what = match block::probe(volume)? {
-        Content::Ext(claims) => {
-            let size = size(volume)?;
+        Content::FileSystem(found) if found.kind == "ext4" => {
+            let (claims, size) = (found.size, size(volume)?);
             if claims > size {
                 bail!("the volume {shown} is cut off: a file system of {claims} bytes on {size}");
             }

@@ -9,11 +9,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use domus_model::boot::Verdict;
+use domus_model::discovery::{self, Bound, DiskName, Finding, Seen};
 use domus_model::marker::{Identity, MARKER_LIMIT, MARKER_PATH, Marker};
 use domus_model::names::Name;
 use domus_repo::{Export, Judge, Repo, Statement};
-use domus_system::block::{self, Content, Device};
+use domus_system::block::{self, Content, Device, FileSystem};
 use domus_system::kmod::Modules;
 use domus_system::machine;
 use domus_system::mount::{Mount, Mounted};
@@ -24,18 +24,17 @@ use crate::console;
 const MEDIUM_PATIENCE: Duration = Duration::from_secs(60);
 /// No new device for this long: all that the firmware saw are here.
 const QUIET: Duration = Duration::from_millis(500);
-/// How long to go on looking when no partition fits.
-const PARTITION_PATIENCE: Duration = Duration::from_secs(10);
 /// Drivers of network cards, in a kernel's directory of modules.
 const NETWORK: &str = "kernel/drivers/net/";
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A config partition that fits.
+/// The config partition that is taken.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub(crate) device: PathBuf,
-    pub(crate) host: Name,
-    pub(crate) bound_by: String,
+    /// `ext4` or `xfs`.
+    pub(crate) kind: &'static str,
+    pub(crate) bound: Bound,
 }
 
 /// Waits for the device whose ISO 9660 volume set carries the release's id.
@@ -73,51 +72,131 @@ pub(crate) fn medium(id: &str, modules: &mut Modules) -> Result<PathBuf> {
 
 /// What looking at every partition gave.
 pub(crate) struct Search {
-    /// Those that fit.
-    pub(crate) fits: Vec<Candidate>,
-    /// What was decided of each.
-    pub(crate) verdicts: Vec<Verdict>,
+    /// What was found on each.
+    pub(crate) seen: Vec<Seen>,
     /// Who the machine is.
     pub(crate) machine: Identity,
 }
 
-/// Looks at every partition until one fits and no new one appears, or patience ends. `root`: the
-/// release's root, for drivers that the initramfs does not carry.
-pub(crate) fn partitions(
-    judge: &Judge,
-    medium: &Path,
-    root: &Path,
-    modules: &mut Modules,
-) -> Result<Search> {
-    let begin = Instant::now();
-    let mut cards_known = false;
-    loop {
-        let machine = machine::identity();
-        let mut fits = Vec::new();
-        let mut verdicts = Vec::new();
-        for device in settle(modules)?
-            .iter()
-            .filter(|device| !belongs_to(device, medium))
-        {
-            let (verdict, candidate) = look_at(device, judge, &machine);
-            verdicts.push(verdict);
-            fits.extend(candidate);
-        }
-        if !fits.is_empty() || begin.elapsed() > PARTITION_PATIENCE {
-            return Ok(Search {
-                fits,
-                verdicts,
-                machine,
-            });
-        }
-        if !cards_known {
-            // A marker may bind by MAC: network cards show theirs once their driver is there.
-            for error in root_modules(root)?.load_for_devices_from(NETWORK) {
-                console::say(format!("{error:#}"));
+/// What is looked for.
+pub(crate) struct Wanted<'a> {
+    pub(crate) judge: &'a Judge,
+    /// The release's id: what carries it is the medium.
+    pub(crate) release: &'a str,
+    /// The release's root, for drivers that the initramfs does not carry.
+    pub(crate) root: &'a Path,
+    /// What the kernel command line asks for.
+    pub(crate) named: Option<&'a DiskName>,
+    /// How long to go on looking when nothing fits.
+    pub(crate) patience: Duration,
+}
+
+impl Wanted<'_> {
+    /// Looks at every partition until one fits and no new one appears, or patience ends.
+    pub(crate) fn search(&self, modules: &mut Modules) -> Result<Search> {
+        let begin = Instant::now();
+        let mut cards_known = false;
+        loop {
+            let machine = machine::identity();
+            let devices = settle(modules)?;
+            let disks = devices.iter().filter(|device| !device.partitioned);
+            let seen: Vec<Seen> = disks
+                .filter_map(|device| self.look_at(device, &machine))
+                .collect();
+            let found = discovery::choose(&seen, self.named).is_ok() || self.is_ambiguous(&seen);
+            if found || begin.elapsed() > self.patience {
+                return Ok(Search { seen, machine });
             }
-            cards_known = true;
+            if !cards_known {
+                // A marker may bind by MAC: network cards show theirs once their driver is there.
+                for error in root_modules(self.root)?.load_for_devices_from(NETWORK) {
+                    console::say(format!("{error:#}"));
+                }
+                cards_known = true;
+            }
         }
     }
+
+    /// Whether more disks will not help: several fit already.
+    fn is_ambiguous(&self, seen: &[Seen]) -> bool {
+        let fits = |seen: &&Seen| matches!(seen.finding, Finding::Fits(_));
+        self.named.is_none() && seen.iter().filter(fits).count() > 1
+    }
+
+    /// Looks at one device for a marker that fits, and for a commit that may be run; not at the
+    /// medium.
+    fn look_at(&self, device: &Device, machine: &Identity) -> Option<Seen> {
+        let (content, names, finding) = match block::probe(&device.path) {
+            Err(error) => {
+                let reason = format!("unreadable: {}", error.root_cause());
+                ("-", Vec::new(), Finding::Refused(reason))
+            }
+            Ok(Content::Iso9660(set)) if set == self.release => return None,
+            Ok(content) => {
+                let finding = match &content {
+                    Content::FileSystem(found) => self.look_into(device, found, machine),
+                    _ => Finding::Refused(foreign(&content)),
+                };
+                (content.name(), names(device, &content), finding)
+            }
+        };
+        let short = device.path.file_name().unwrap_or_default();
+        Some(Seen {
+            device: short.to_string_lossy().into_owned(),
+            content: content.into(),
+            names,
+            finding,
+        })
+    }
+
+    fn look_into(&self, device: &Device, found: &FileSystem, machine: &Identity) -> Finding {
+        if found.size > device.size {
+            let (claims, size) = (found.size, device.size);
+            return Finding::Refused(format!(
+                "cut off: a file system of {claims} bytes on {size} bytes"
+            ));
+        }
+        let accept = |marker: &Marker| marker.accept(self.judge.fleet(), machine);
+        match read_candidate(&device.path, found, self.judge, accept) {
+            Ok((bound, Ok(()))) => Finding::Fits(bound),
+            Ok((bound, Err(why))) if found.journal => Finding::Unsettled(bound, why),
+            Ok((_, Err(why))) => Finding::Refused(format!("marker fits, but {why}")),
+            Err(reason) => Finding::Refused(reason),
+        }
+    }
+}
+
+/// Why what is on a device cannot be a config partition.
+fn foreign(content: &Content) -> String {
+    match content {
+        Content::Unknown => "no file system".into(),
+        _ => "no ext4 or xfs, so no config partition".into(),
+    }
+}
+
+/// The one that is taken of those that were looked at, or why none is.
+pub(crate) fn choose(seen: &[Seen], named: Option<&DiskName>) -> Result<Candidate, String> {
+    let (chosen, bound) = discovery::choose(seen, named)?;
+    Ok(Candidate {
+        device: Path::new("/dev").join(&chosen.device),
+        kind: if chosen.content == "xfs" {
+            "xfs"
+        } else {
+            "ext4"
+        },
+        bound: bound.clone(),
+    })
+}
+
+/// How the kernel command line may name a device. A table that cannot be read names nothing.
+fn names(device: &Device, content: &Content) -> Vec<DiskName> {
+    let partition = block::partition_id(device).ok().flatten();
+    let partition = partition.map(|id| DiskName::partition(&id));
+    let own = match content {
+        Content::FileSystem(found) => Some(DiskName::file_system(&found.id.to_string())),
+        _ => None,
+    };
+    partition.into_iter().chain(own).collect()
 }
 
 /// The modules of the release's root for the running kernel.
@@ -145,91 +224,48 @@ fn settle(modules: &mut Modules) -> Result<Vec<Device>> {
     Ok(devices)
 }
 
-/// Whether `device` is the medium, one of its partitions, or a disk that only holds partitions.
-fn belongs_to(device: &Device, medium: &Path) -> bool {
-    let name = device.path.to_string_lossy();
-    let medium = medium.to_string_lossy();
-    let number = name
-        .strip_prefix(&*medium)
-        .map(|rest| rest.trim_start_matches('p'));
-    let of_medium = number.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_digit()));
-    device.partitioned || of_medium
-}
-
-/// Looks at one device for a marker that fits, and for a commit that may be run.
-fn look_at(device: &Device, judge: &Judge, machine: &Identity) -> (Verdict, Option<Candidate>) {
-    let short = device
-        .path
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
-    let (content, result) = match block::probe(&device.path) {
-        Err(error) => ("-", Err(format!("unreadable: {}", error.root_cause()))),
-        Ok(content) => {
-            let result = match content {
-                Content::Ext(claims) if claims > device.size => Err(format!(
-                    "cut off: a file system of {claims} bytes on {} bytes",
-                    device.size
-                )),
-                Content::Ext(_) => read_candidate(device, judge, |marker| {
-                    marker.accept(judge.fleet(), machine)
-                }),
-                Content::Unknown => Err("no file system".into()),
-                _ => Err("no ext4, so no config partition".into()),
-            };
-            (content.name(), result)
-        }
-    };
-    let (taken, reason) = match &result {
-        Ok(candidate) => (
-            true,
-            format!("host {}, by {}", candidate.host, candidate.bound_by),
-        ),
-        Err(reason) => (false, reason.clone()),
-    };
-    (
-        Verdict {
-            device: short,
-            content: content.into(),
-            taken,
-            reason,
-        },
-        result.ok(),
-    )
-}
-
 /// The partition that an operator named in the rescue shell: its marker need not fit this
 /// machine, but it must be one.
 pub(crate) fn by_hand(device: &Path, judge: &Judge) -> Result<Candidate, String> {
-    let device = Device {
-        path: device.to_owned(),
-        size: 0,
-        partition: true,
-        partitioned: false,
+    let content = block::probe(device).map_err(|error| format!("{error:#}"))?;
+    let Content::FileSystem(found) = content else {
+        return Err(foreign(&content));
     };
-    read_candidate(&device, judge, |_| Ok("hand".into()))
+    let (bound, runs) = read_candidate(device, &found, judge, |_| Ok("hand".into()))?;
+    match runs {
+        Err(why) if !found.journal => Err(why),
+        _ => Ok(Candidate {
+            device: device.to_owned(),
+            kind: found.kind,
+            bound,
+        }),
+    }
 }
 
-/// Mounts a device read-only, reads its marker and looks whether there is something to run.
+/// Mounts a device read-only and without replaying its journal, reads its marker and looks whether
+/// there is something to run, or why not.
 fn read_candidate(
-    device: &Device,
+    device: &Path,
+    found: &FileSystem,
     judge: &Judge,
     accept: impl Fn(&Marker) -> Result<String, String>,
-) -> Result<Candidate, String> {
-    let mut mount = Mount::read_only("ext4", &device.path);
-    mount.flags.push("noload");
+) -> Result<(Bound, Result<(), String>), String> {
+    let mut mount = Mount::read_only(found.kind, device);
+    mount.flags.push(found.without_replay());
+    if found.kind == "xfs" {
+        // A copy of a disk that is mounted shall be listed beside it.
+        mount.flags.push("nouuid");
+    }
     let mounted = Mounted::new(&mount, Path::new("/run/domus/look"))
         .map_err(|error| format!("cannot be mounted: {}", error.root_cause()))?;
     let marker = read_marker(&mounted.path().join(MARKER_PATH))?;
-    let bound_by = accept(&marker)?;
-    something_to_run(&mounted.path().join("repo.git"), judge, &marker.host)
-        .map_err(|error| format!("marker fits, but {error:#}"))?;
-    Ok(Candidate {
-        device: device.path.clone(),
-        host: marker.host,
-        bound_by,
-    })
+    let by = accept(&marker)?;
+    let runs = something_to_run(&mounted.path().join("repo.git"), judge, &marker.host);
+    let host = marker.host;
+    Ok((
+        Bound { host, by },
+        runs.map_err(|error| format!("{error:#}")),
+    ))
 }
 
 fn read_marker(path: &Path) -> Result<Marker, String> {

@@ -20,14 +20,23 @@ use domus_system::mount::Mount;
 
 use crate::compose::{self, Source};
 use crate::init::Boot;
+use crate::rescue::PAUSE;
 use crate::{console, handover, record};
 
 const ROOT: &str = "/sysroot";
 const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Boots this machine as a domU whose config disk is `/dev/DEVICE`.
-pub(crate) fn boot(device: &str, modules: &mut Modules) -> Boot {
+/// Runs this machine as a domU whose config disk is `/dev/DEVICE`, and tries for ever.
+pub(crate) fn run(device: &str, modules: &mut Modules) -> ! {
+    loop {
+        let Err(error) = boot(device, modules);
+        console::show(&format!("{error:#}\nLooking again in 10 s.\n"));
+        sleep(PAUSE);
+    }
+}
+
+fn boot(device: &str, modules: &mut Modules) -> Boot {
     let mut record = record::new();
     let result = prepare(device, modules, &mut record);
     let written = record::write(&record);

@@ -3,9 +3,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
-use domus_model::boot::{self, BootRecord, ConfigSource, HOST_KEY, ReleaseIdentity, SLICE};
+use anyhow::{Context, Result, anyhow};
+use domus_model::boot::{BootRecord, ConfigSource, HOST_KEY, ReleaseIdentity, SLICE};
+use domus_model::discovery::{self, Bound};
 use domus_model::etc;
 use domus_model::layers::Layer;
 use domus_model::names::Name;
@@ -15,38 +18,101 @@ use domus_system::kmod::Modules;
 use domus_system::machine;
 use domus_system::mount::{Attributes, Mount};
 use domus_system::secret::{self, Key};
+use rustix::system::{RebootCommand, reboot};
 
 use crate::compose::{self, Source};
-use crate::discover::{self, Candidate};
+use crate::discover::{self, Candidate, Wanted};
 use crate::init::Boot;
-use crate::rescue::Request;
+use crate::orders::{HostOrders, OnFailure};
+use crate::rescue::{PAUSE, Request, Rescue};
 use crate::{console, handover, record};
 
 const RELEASE: &str = "/domus/release.json";
 const MEDIUM: &str = "/run/domus/medium";
 const ROOT: &str = "/sysroot";
+/// So long the reason stays on the consoles before a machine starts again.
+const REBOOT: Duration = Duration::from_secs(60);
 
-/// Boots this machine as a host of the release `id`.
-pub(crate) fn boot(id: &str, request: &Request, modules: &mut Modules) -> Boot {
-    let mut record = record::new();
-    let result = prepare(id, request, modules, &mut record);
+/// Runs this machine as a host, as it was ordered. What it does when that fails is ordered too.
+pub(crate) fn run(orders: &HostOrders, modules: &mut Modules) -> ! {
+    let mut request = Request::Retry;
+    let mut said = String::new();
+    if orders.rescue_first {
+        let mut record = record::new();
+        if let Err(error) = begin(orders, modules, &mut record) {
+            console::show(&format!("{error:#}\n"));
+        }
+        request = rescue(discovery::example(&[]));
+    }
+    loop {
+        let mut record = record::new();
+        let Err(error) = boot(orders, &request, modules, &mut record);
+        let text = format!("{error:#}\n");
+        if text != said {
+            console::show(&text);
+        }
+        request = Request::Retry;
+        match orders.on_failure {
+            OnFailure::Shell => {
+                request = rescue(discovery::example(&record.looked_at));
+            }
+            OnFailure::Wait => {
+                if text != said {
+                    console::say("looking again every 10 s (domus.rescue=wait)");
+                }
+                sleep(PAUSE);
+            }
+            OnFailure::Reboot => {
+                console::say("this machine starts again in 60 s (domus.rescue=reboot)");
+                sleep(REBOOT);
+                rustix::fs::sync();
+                let failed = reboot(RebootCommand::Restart);
+                console::say(format!("it does not: {failed:?}"));
+            }
+        }
+        said = text;
+    }
+}
+
+/// Opens the rescue shell of a host, with the password of its release if there is one.
+pub(crate) fn rescue(example: &str) -> Request {
+    let release = release().ok();
+    Rescue {
+        root: Path::new(ROOT),
+        password: release.and_then(|release| release.rescue_password),
+        example,
+    }
+    .open()
+}
+
+fn release() -> Result<ReleaseIdentity> {
+    let text = fs::read(RELEASE).with_context(|| format!("reading {RELEASE}"))?;
+    serde_json::from_slice(&text).with_context(|| format!("reading {RELEASE}"))
+}
+
+fn boot(
+    orders: &HostOrders,
+    request: &Request,
+    modules: &mut Modules,
+    record: &mut BootRecord,
+) -> Boot {
+    let result = prepare(orders, request, modules, record);
     // The record is kept whatever happened: it is what a rescue begins with.
-    let written = record::write(&record);
+    let written = record::write(record);
     result?;
     written?;
     console::say("starting systemd");
     handover::to_systemd(Path::new(ROOT))
 }
 
-fn prepare(
-    id: &str,
-    request: &Request,
+/// Says which release this is, finds its medium and mounts its root.
+fn begin(
+    orders: &HostOrders,
     modules: &mut Modules,
     record: &mut BootRecord,
-) -> Result<()> {
-    let text = fs::read(RELEASE).with_context(|| format!("reading {RELEASE}"))?;
-    let release: ReleaseIdentity =
-        serde_json::from_slice(&text).with_context(|| format!("reading {RELEASE}"))?;
+) -> Result<ReleaseIdentity> {
+    let id = &orders.release;
+    let release = release()?;
     record.release = Some(release.clone());
     record.release_id = Some(id.into());
     record.machine = Some(machine::identity());
@@ -60,24 +126,38 @@ fn prepare(
         "release {} ({short}) of fleet {}{signed}",
         release.version, release.fleet
     ));
-
-    let judge = Judge::new(&release)?;
     let medium = discover::medium(id, modules)?;
     record.medium = Some(medium.display().to_string());
     mount_root(&medium)?;
     record::note(record, "medium");
+    Ok(release)
+}
 
+fn prepare(
+    orders: &HostOrders,
+    request: &Request,
+    modules: &mut Modules,
+    record: &mut BootRecord,
+) -> Result<()> {
+    let release = begin(orders, modules, record)?;
+    let judge = Judge::new(&release)?;
     let candidate = match request {
         Request::Use(device) => discover::by_hand(device, &judge)
             .map_err(|reason| anyhow!("domus: {}: {reason}", device.display()))?,
         Request::Retry => {
-            let search = discover::partitions(&judge, &medium, Path::new(ROOT), modules)?;
-            record.looked_at = search.verdicts;
+            let wanted = Wanted {
+                judge: &judge,
+                release: &orders.release,
+                root: Path::new(ROOT),
+                named: orders.config.as_ref(),
+                patience: orders.patience,
+            };
+            let search = wanted.search(modules)?;
+            record.looked_at = search.seen;
             record.machine = Some(search.machine.clone());
-            match <[Candidate; 1]>::try_from(search.fits) {
-                Ok([candidate]) => candidate,
-                Err(_) => bail!(boot::refusal(&search.machine, &record.looked_at)),
-            }
+            let (seen, machine) = (&record.looked_at, &search.machine);
+            discover::choose(seen, orders.config.as_ref())
+                .map_err(|why| anyhow!(discovery::refusal(&why, machine, seen)))?
         }
     };
     let slice = take(&candidate, &judge, record)?;
@@ -98,13 +178,16 @@ fn mount_root(medium: &Path) -> Result<()> {
 /// this host shall run, or else the best that can be.
 fn take(candidate: &Candidate, judge: &Judge, record: &mut BootRecord) -> Result<HostSlice> {
     let config = Path::new(ROOT).join("config");
-    let mut mount = Mount::new("ext4", &candidate.device, Attributes::Data);
-    mount.options.push(("errors", "remount-ro".into()));
+    let mut mount = Mount::new(candidate.kind, &candidate.device, Attributes::Data);
+    if candidate.kind == "ext4" {
+        mount.options.push(("errors", "remount-ro".into()));
+    }
     mount.at(&config)?;
-    let (device, bound_by) = (candidate.device.display().to_string(), &candidate.bound_by);
-    console::say(format!("config {device}, bound by {bound_by}"));
+    let Bound { host, by } = &candidate.bound;
+    let device = candidate.device.display().to_string();
+    console::say(format!("config {device}, bound by {by}"));
     let repo = Repo::open(&config.join("repo.git"))?;
-    let export = |statement: &Statement| export(&repo, statement, judge, &candidate.host);
+    let export = |statement: &Statement| export(&repo, statement, judge, host);
     let chosen = judge.choose(&repo, export)?;
     for refused in &chosen.refused {
         console::say(format!("NOT BOOTED: {refused}"));
@@ -118,12 +201,12 @@ fn take(candidate: &Candidate, judge: &Judge, record: &mut BootRecord) -> Result
     record
         .problems
         .extend(chosen.found.warnings.iter().cloned());
-    record.name = Some(candidate.host.clone());
+    record.name = Some(host.clone());
     record.commit = Some(commit);
     record.statement = Some(chosen.note);
     record.config = Some(ConfigSource {
         device,
-        bound_by: bound_by.clone(),
+        bound_by: by.clone(),
     });
     record::note(record, "config-mounted");
     Ok(chosen.found)

@@ -5,41 +5,23 @@ use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use domus_system::kmod::Modules;
-use domus_system::machine::kernel_argument;
 use domus_system::mount::{Attributes, Mount};
 use rustix::mount::{MountFlags, mount};
 
-use crate::rescue::Request;
-use crate::{console, guest, host, rescue};
-
-/// What this machine was told to be on the kernel command line.
-enum Role {
-    /// A host, of the release with this id.
-    Host(String),
-    /// A domU, whose config disk is this device.
-    Guest(String),
-}
+use crate::orders::Role;
+use crate::{console, guest, host};
 
 /// Runs the machine up to systemd. Never returns: a process 1 that ends stops the kernel.
 pub(crate) fn run() -> ! {
-    let mut request = Request::Retry;
-    let failed = match prepare() {
-        Ok((role, mut modules)) => loop {
-            let result = match &role {
-                Role::Host(id) => host::boot(id, &request, &mut modules),
-                Role::Guest(device) => guest::boot(device, &mut modules),
-            };
-            let Err(error) = result;
-            console::show(&format!("{error:#}\n"));
-            request = rescue::shell();
+    match prepare() {
+        Ok((Role::Host(orders), mut modules)) => host::run(&orders, &mut modules),
+        Ok((Role::Guest(device), mut modules)) => guest::run(&device, &mut modules),
+        Err(error) => loop {
+            console::show(&format!("domus: {error:#}\n"));
+            host::rescue("sda2");
         },
-        Err(error) => error,
-    };
-    console::show(&format!("domus: {failed:#}\n"));
-    loop {
-        rescue::shell();
     }
 }
 
@@ -51,6 +33,7 @@ fn prepare() -> Result<(Role, Modules)> {
     }
     Mount::ram("755").at(Path::new("/run"))?;
     Mount::new("devpts", Path::new("devpts"), Attributes::Plain).at(Path::new("/dev/pts"))?;
+    console::open_others();
     let line = fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
     let mut modules = Modules::open(&modules_dir()?)?;
     for module in [
@@ -61,22 +44,14 @@ fn prepare() -> Result<(Role, Modules)> {
         "overlay",
         "crc32c",
         "nls_ascii",
+        "xfs",
     ] {
         modules.load(module)?;
     }
     for error in modules.load_for_devices() {
         console::say(format!("{error:#}"));
     }
-    let role = match (
-        kernel_argument(&line, "domus.release"),
-        kernel_argument(&line, "domus.config"),
-    ) {
-        (Some(id), _) => Role::Host(id),
-        (None, Some(device)) => Role::Guest(device),
-        (None, None) => bail!(
-            "the kernel command line has neither domus.release= (a host) nor domus.config= (a domU)"
-        ),
-    };
+    let role = Role::parse(&line)?;
     Ok((role, modules))
 }
 

@@ -13,6 +13,7 @@ mod guest;
 mod handover;
 mod host;
 mod init;
+mod orders;
 mod record;
 mod report;
 mod rescue;

@@ -2,7 +2,7 @@
 //! `domus.toml`: the fleet.
 
 use super::domu::DomUSettings;
-use super::forms::{EVERY, MEMORY, POLICY, name};
+use super::forms::{EVERY, MEMORY, PASSWORD, POLICY, name};
 use super::host::HostSettings;
 use super::place::At;
 use super::table::{Table, VarsDoc};
@@ -32,6 +32,7 @@ pub(crate) struct ReleaseDoc {
     pub(crate) version: Option<At<String>>,
     pub(crate) dom0_memory: Option<At<Size>>,
     pub(crate) least_serial: Option<At<u32>>,
+    pub(crate) rescue_password: Option<At<String>>,
     pub(crate) packages: Vec<At<String>>,
 }
 
@@ -96,10 +97,12 @@ impl ReleaseDoc {
     fn read(table: &Table<'_>) -> Self {
         let memory = "what Xen gives dom0 at boot: the most a host can leave it";
         let least = "the least serial of a target that hosts of this release take";
+        let rescue = "what the rescue shell asks for, as crypt(5) has it; nothing without it";
         Self {
             version: table.read("version", "its version", &RELEASE_VERSION),
             dom0_memory: table.read("dom0-memory", memory, &MEMORY),
             least_serial: table.number("least-serial", least, 0..=u32::MAX),
+            rescue_password: table.read("rescue-password", rescue, &PASSWORD),
             packages: table.list("packages", "more Debian packages in dom0", &PACKAGE),
         }
     }

@@ -40,6 +40,30 @@ pub(super) const fn size(example: &'static str) -> Form<Size> {
     }
 }
 
+/// A password as crypt(5) has it. What is wrong is not shown: it may be the password itself.
+pub(super) const PASSWORD: Form<String> = Form {
+    example: "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7",
+    pattern: r"^\$[0-9a-z]+\$[./A-Za-z0-9$=,_-]+$",
+    parse: |text| {
+        let mut parts = text.strip_prefix('$').unwrap_or_default().splitn(2, '$');
+        let (method, rest) = (
+            parts.next().unwrap_or_default(),
+            parts.next().unwrap_or_default(),
+        );
+        let fits = |text: &str, more: &str| {
+            let known = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
+            !text.is_empty() && text.chars().all(known)
+        };
+        match fits(method, "") && fits(rest, "./$=,_-") && text.len() <= 512 {
+            true => Ok(text.to_owned()),
+            false => Err(BadValue::new(
+                "this is no password as crypt(5) has it",
+                "write what `mkpasswd --method=yescrypt` or `openssl passwd -6` prints",
+            )),
+        }
+    },
+};
+
 /// Memory that a kernel gets.
 pub(super) const MEMORY: Form<Size> = Form {
     example: "256MiB",

@@ -84,7 +84,10 @@ mod tests {
         let meta = fs::metadata(&path).expect("stat");
         assert_eq!((meta.len(), meta.mode() & 0o777), (64 << 20, 0o600));
         assert!(meta.blocks() * 512 < 16 << 20, "it is sparse");
-        assert_eq!(block::probe(&path).expect("probe"), Content::Ext(64 << 20));
+        let Content::FileSystem(found) = block::probe(&path).expect("probe") else {
+            panic!("no file system");
+        };
+        assert_eq!((found.kind, found.size), ("ext4", 64 << 20));
         let label = &fs::read(&path).expect("read")[1024 + 0x78..][..5];
         assert_eq!(label, b"data\0");
 

@@ -49,7 +49,7 @@ pub(super) fn prepare(group: &str, name: &str, size: Size, disk: &Disk) -> Resul
 fn finish(lv: &Lv, disk: &Disk) -> Result<()> {
     match block::probe(&lv.path)? {
         Content::Unknown => super::format(&lv.path, disk),
-        Content::Ext(_) => Ok(()),
+        Content::FileSystem(found) if found.kind == "ext4" => Ok(()),
         other => bail!(
             "{} carries the tag {NEW} and holds {}: it is left as it is; \
              `lvchange --deltag {NEW}` if that is right",
