@@ -113,6 +113,46 @@ pub fn devices() -> Result<Vec<Device>> {
     Ok(found)
 }
 
+/// What disks come from: while it changes, more of them may come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Coming {
+    /// How many USB, SCSI and `NVMe` devices the kernel knows.
+    pub known: usize,
+    /// USB sticks that do not show a disk yet: the kernel gives them a second to wake up.
+    pub sticks: usize,
+}
+
+/// Looks at what disks come from.
+pub fn coming() -> Coming {
+    coming_from(Path::new("/sys"))
+}
+
+fn coming_from(sys: &Path) -> Coming {
+    /// Mass storage: USB-IF's list of class codes.
+    const STORAGE: &str = "08";
+    let list = |dir: &str| fs::read_dir(sys.join(dir)).into_iter().flatten().flatten();
+    let known = ["bus/usb/devices", "bus/scsi/devices", "class/nvme"].map(|dir| list(dir).count());
+    let is_stick = |interface: &Path| {
+        let class = fs::read_to_string(interface.join("bInterfaceClass"));
+        class.is_ok_and(|class| class.trim() == STORAGE)
+    };
+    let sticks = list("bus/usb/devices").map(|entry| entry.path());
+    let sticks = sticks.filter(|interface| is_stick(interface) && !shows_disk(interface, 4));
+    Coming {
+        known: known.iter().sum(),
+        sticks: sticks.count(),
+    }
+}
+
+/// Whether a disk is below this device: `host6/target6:0:0/6:0:0:0/block`.
+fn shows_disk(device: &Path, depth: usize) -> bool {
+    let entries = fs::read_dir(device).into_iter().flatten().flatten();
+    let mut below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    below.any(|entry| {
+        entry.file_name() == "block" || (depth > 1 && shows_disk(&entry.path(), depth - 1))
+    })
+}
+
 /// Bytes from the start of a device that [`identify`] looks at.
 const HEAD: usize = 0x11000;
 
@@ -252,6 +292,26 @@ mod tests {
         let mut iso = with(0x8001, b"CD001");
         iso[0x8000 + 190..0x8000 + 196].copy_from_slice(b"abc   ");
         assert_eq!(identify(&iso, &[]), Content::Iso9660("abc".into()));
+    }
+
+    #[test]
+    fn a_stick_that_shows_no_disk_yet_is_coming() {
+        let sys = tempfile::tempdir().expect("dir");
+        let device = |name: &str, class: &str, below: &str| {
+            let dir = sys.path().join("bus/usb/devices").join(name);
+            fs::create_dir_all(dir.join(below)).expect("mkdir");
+            fs::write(dir.join("bInterfaceClass"), class).expect("write");
+        };
+        assert_eq!(coming_from(sys.path()), Coming::default());
+        device("1-1:1.0", "09\n", "");
+        device("1-2:1.0", "08\n", "host6/target6:0:0/6:0:0:0");
+        let coming = Coming {
+            known: 2,
+            sticks: 1,
+        };
+        assert_eq!(coming_from(sys.path()), coming);
+        device("1-2:1.0", "08\n", "host6/target6:0:0/6:0:0:0/block/sdb");
+        assert_eq!(coming_from(sys.path()).sticks, 0);
     }
 
     #[test]

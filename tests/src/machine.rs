@@ -95,8 +95,8 @@ pub enum Bus {
     VirtioScsi,
     /// SAS behind a LSI MegaRAID.
     MegaRaid,
-    /// SAS behind a LSI SAS1068.
-    Sas,
+    /// SCSI behind a LSI 53C895A.
+    Scsi,
     /// A USB stick.
     Usb,
     /// A USB disk that speaks UAS.
@@ -115,7 +115,7 @@ impl Bus {
                 Some("virtio-scsi-pci,id=vscsi"),
             ),
             Self::MegaRaid => ("scsi-hd,bus=mega.0".into(), Some("megasas,id=mega")),
-            Self::Sas => ("scsi-hd,bus=sas.0".into(), Some("mptsas1068,id=sas")),
+            Self::Scsi => ("scsi-hd,bus=lsi.0".into(), Some("lsi53c895a,id=lsi")),
             Self::Usb => ("usb-storage,bus=xhci.0".into(), Some("qemu-xhci,id=xhci")),
             Self::Uas => (
                 "scsi-hd,bus=uas.0".into(),

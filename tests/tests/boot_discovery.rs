@@ -123,7 +123,7 @@ fn broken(stage: &Stage) -> Vec<Bad> {
     let checksum = stage.good("checksum").disk(16);
     poke(&checksum, MIB + 1024 + 0x28, &[1, 2, 3]);
     let groups = stage.good("groups").disk(16);
-    poke(&groups, MIB + 2048, &[0xff; 64]);
+    poke(&groups, MIB + 4096, &[0xff; 64]);
     let pack = stage.good("pack");
     let packs = pack.path().join("repo.git/objects/pack");
     for entry in fs::read_dir(&packs).expect("packs").flatten() {

@@ -48,12 +48,12 @@ fn every_bus_and_table_is_looked_at_in_any_order() {
             into_partition(other("sata", "sata").whole(8), LOGICAL, 3),
         ),
         (Bus::Nvme, into_partition(own.xfs(), GPT, 2)),
-        (Bus::VirtioScsi, other("scsi", "scsi").whole(8)),
+        (Bus::VirtioScsi, other("vscsi", "vscsi").whole(8)),
         (
             Bus::MegaRaid,
             into_partition(other("mega", "mega").whole(8), GPT, 2),
         ),
-        (Bus::Sas, other("sas", "sas").disk(8)),
+        (Bus::Scsi, other("scsi", "scsi").disk(8)),
         (
             Bus::Usb,
             into_partition(other("usb", "usb").whole(8), GPT, 2),
@@ -76,7 +76,7 @@ fn every_bus_and_table_is_looked_at_in_any_order() {
         assert!(said.contains(taken), "{said}");
         let record = record(&mut machine.console);
         let seen = record["looked_at"].as_array().expect("a list");
-        for host in ["sata", "scsi", "mega", "sas", "usb", "uas", "virtio"] {
+        for host in ["sata", "vscsi", "mega", "scsi", "usb", "uas", "virtio"] {
             let reason = format!("marker for host {host} (serial {host})");
             let found = seen
                 .iter()
@@ -218,8 +218,8 @@ fn a_locked_release_asks_for_its_password_before_it_gives_a_shell() {
     let password = "not in the repository";
     let hash = Ran::program("openssl", &["passwd", "-6", "-salt", "domus", password]);
     let stage = Stage::with("disks-locked", |fleet| {
-        let line = format!("[release]\nrescue-password = {:?}\n", hash.trim());
-        fleet.change("domus.toml", "[release]\n", &line);
+        let line = format!("[release]\nrescue-password = {:?} # ", hash.trim());
+        fleet.change("domus.toml", "[release]", &line);
     });
     let mut machine = stage.start(&[], "domus.rescue=now domus.wait=1");
     let console = &mut machine.console;

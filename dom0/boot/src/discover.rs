@@ -22,8 +22,10 @@ use crate::console;
 
 /// How long to wait for the medium that this very kernel came from.
 const MEDIUM_PATIENCE: Duration = Duration::from_secs(60);
-/// No new device for this long: all that the firmware saw are here.
-const QUIET: Duration = Duration::from_millis(500);
+/// Nothing new for this long: all that the firmware saw are here.
+const QUIET: Duration = Duration::from_secs(1);
+/// So long at most a USB stick may take from being known to showing its disk.
+const STICK: Duration = Duration::from_secs(10);
 /// Drivers of network cards, in a kernel's directory of modules.
 const NETWORK: &str = "kernel/drivers/net/";
 const LOOK: Duration = Duration::from_millis(50);
@@ -208,18 +210,20 @@ fn root_modules(root: &Path) -> Result<Modules> {
     Modules::open(&root.join("usr/lib/modules").join(release))
 }
 
-/// The devices, once their number has not changed for [`QUIET`].
+/// The devices, once neither they nor what they come from has changed for [`QUIET`], and no stick
+/// is on its way.
 fn settle(modules: &mut Modules) -> Result<Vec<Device>> {
     let mut devices = block::devices()?;
+    let mut coming = block::coming();
     let mut since = Instant::now();
-    while since.elapsed() < QUIET {
+    while since.elapsed() < QUIET || (coming.sticks > 0 && since.elapsed() < STICK) {
         sleep(LOOK);
         modules.load_for_devices();
-        let now = block::devices()?;
-        if now != devices {
-            devices = now;
+        let now = (block::devices()?, block::coming());
+        if now != (devices, coming) {
             since = Instant::now();
         }
+        (devices, coming) = now;
     }
     Ok(devices)
 }
