@@ -12,6 +12,8 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What asks for the password.
+const PROMPT: &str = "(or press Control-D to continue): ";
 /// The network card of the machine.
 const MAC: &str = "02:00:5e:00:00:17";
 /// The table of an MBR with a logical partition, which begins at 3 MiB.
@@ -223,7 +225,7 @@ fn a_locked_release_asks_for_its_password_before_it_gives_a_shell() {
     });
     let mut machine = stage.start(&[], "domus.rescue=now domus.wait=1");
     let console = &mut machine.console;
-    console.wait_for("Give root password for maintenance", DECISION);
+    console.wait_for(PROMPT, DECISION);
     console.send("guess");
     console.wait_for("Login incorrect", DECISION);
     console.send(password);
@@ -249,5 +251,5 @@ fn a_locked_release_asks_for_its_password_before_it_gives_a_shell() {
     );
     console.send("domus-boot retry");
     console.wait_for("domus: no config partition for this machine", DECISION);
-    console.wait_for("Give root password for maintenance", DECISION);
+    console.wait_for(PROMPT, DECISION);
 }
