@@ -16,6 +16,7 @@ pub mod selection;
 pub mod systemd;
 pub mod toolroot;
 mod unneeded;
+pub mod verity;
 
 /// Time stamp of everything that is built, in seconds since 1970 (2026-01-01): the same inputs
 /// give the same bytes.

@@ -16,6 +16,8 @@ use crate::debian::{Bootstrap, Variant};
 use crate::progress::{Progress, step};
 
 const PACKAGES: &[&str] = &[
+    "binutils",
+    "cryptsetup-bin",
     "e2fsprogs",
     "erofs-utils",
     "grub-common",
@@ -24,6 +26,7 @@ const PACKAGES: &[&str] = &[
     "libarchive-tools",
     "libarchive13t64",
     "mtools",
+    "osslsigncode",
     "xorriso",
 ];
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";

@@ -13,12 +13,13 @@ use domus_build::programs::{Programs, Shipped};
 use domus_build::progress::{Progress, step};
 use domus_build::roottar::RootTar;
 use domus_build::toolroot::ToolRoot;
-use domus_build::{EPOCH, pack};
+use domus_build::{EPOCH, pack, verity};
 use domus_model::boot::ReleaseIdentity;
 use domus_model::contents::EtcList;
 use domus_model::fleet::Fleet;
 use domus_model::lock::Sha256;
 use domus_model::manifest::{FileEntry, Payload, ReleaseManifest};
+use domus_model::verity::Verity;
 use domus_system::atomic::Pending;
 use domus_system::digest;
 
@@ -26,6 +27,9 @@ use crate::{MANIFEST, contents, grub, seal, verify, xorriso};
 
 const ISO: &str = "domus.iso";
 const BIOS_IMAGE: &str = "BOOT/BIOS.IMG";
+/// Of the step `dom0-root`: the image with its hash tree, and what proves it.
+const ROOT: &str = "root.img";
+const PROOF: &str = "root.json";
 const CPU_MAP: &str = "usr/share/libvirt/cpu_map/index.xml";
 
 /// A built ISO, kept among the steps of builds.
@@ -76,7 +80,7 @@ pub fn build(
         let index = String::from_utf8_lossy(&tree.read(CPU_MAP)?).into_owned();
         let added = contents::added(&agent, &hotplug, &index);
         step(progress, "dom0: read-only root", || {
-            make_root(&tree, &added, &tools, out)
+            make_root(&tree, &added, &tools, root_key.as_str(), out)
         })
     })?;
     let identity = serde_json::to_string(release)?;
@@ -90,9 +94,12 @@ pub fn build(
     ]);
     let kept = cache.step("iso", &iso_key, |out| {
         let tree = RootTar::open(&debian.path)?;
+        let proof = fs::read(root.join(PROOF)).context("reading the root hash")?;
+        let verity: Verity = serde_json::from_slice(&proof).context("reading the root hash")?;
         let parts = Parts {
             tree: &tree,
-            root: &root.join("root.img"),
+            root: &root.join(ROOT),
+            proof: &proof,
             boot: &boot,
             tools: &tools,
         };
@@ -103,6 +110,8 @@ pub fn build(
             suite: fleet.debian.suite.clone(),
             xen_arguments: xen_arguments.clone(),
             parts,
+            root: verity.clone(),
+            secure_boot: None,
         };
         parts.write(&identity, &payload_of, out, progress)
     })?;
@@ -113,10 +122,18 @@ pub fn build(
     Built::open(&kept, pack::etc(&tree, &chosen, &added))
 }
 
-fn make_root(tree: &RootTar, added: &[Added], tools: &ToolRoot, out: &Path) -> Result<()> {
-    let tar = out.join("root.tar");
+fn make_root(
+    tree: &RootTar,
+    added: &[Added],
+    tools: &ToolRoot,
+    salt: &str,
+    out: &Path,
+) -> Result<()> {
+    let (tar, image) = (out.join("root.tar"), out.join(ROOT));
     tree.rewrite(&tar, &contents::SELECTION.of(tree)?, added)?;
-    pack::pack(tools, &tar, &out.join("root.img"))?;
+    pack::pack(tools, &tar, &image)?;
+    let verity = verity::append(tools, &image, salt)?;
+    fs::write(out.join(PROOF), serde_json::to_vec(&verity)?).context("writing the root hash")?;
     fs::remove_file(&tar).context("removing the temporary archive")
 }
 
@@ -124,6 +141,7 @@ fn make_root(tree: &RootTar, added: &[Added], tools: &ToolRoot, out: &Path) -> R
 struct Parts<'a> {
     tree: &'a RootTar,
     root: &'a Path,
+    proof: &'a [u8],
     boot: &'a Shipped,
     tools: &'a ToolRoot,
 }
@@ -170,6 +188,7 @@ impl Parts<'_> {
         initramfs.link("bin/domus-boot", "/init");
         initramfs.file("bin/busybox", 0o755, &self.tree.read("usr/bin/busybox")?);
         initramfs.file("domus/release.json", 0o644, identity.as_bytes());
+        initramfs.file("domus/root.json", 0o644, self.proof);
         initramfs.modules(self.tree, &contents::MODULES)?;
         fs::write(staging.join("BOOT/INITRD.IMG"), initramfs.finish()?)?;
         let root = staging.join("DOMUS/ROOT.IMG");

@@ -99,6 +99,8 @@ pub const MODULES: Wanted<'static> = Wanted {
     ],
     names: &[
         "cdrom",
+        "dm_verity",
+        "efivarfs",
         "erofs",
         "ext4",
         "hid_generic",
@@ -106,6 +108,7 @@ pub const MODULES: Wanted<'static> = Wanted {
         "loop",
         "nls_ascii",
         "overlay",
+        "sha256_ssse3",
         "virtio_blk",
         "virtio_scsi",
         "vmd",

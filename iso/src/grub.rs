@@ -145,6 +145,7 @@ fn efi_partition(tools: &ToolRoot, efi: &Path, to: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domus_model::verity::Verity;
 
     #[test]
     fn the_menu_boots_exactly_this_release() {
@@ -155,6 +156,12 @@ mod tests {
             suite: "trixie".into(),
             xen_arguments: xen_arguments("1GiB".parse().expect("size")),
             parts: std::collections::BTreeMap::new(),
+            root: Verity {
+                root_hash: "ab".into(),
+                salt: "cd".into(),
+                blocks: 1,
+            },
+            secure_boot: None,
         };
         assert_eq!(
             menu("3f9a", &payload),

@@ -38,6 +38,7 @@ pub mod status;
 pub mod table;
 pub mod trust;
 pub mod units;
+pub mod verity;
 pub mod vouch;
 pub mod xl;
 

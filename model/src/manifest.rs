@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::names::{ImageRef, Name};
+use crate::verity::Verity;
 
 /// File name of an image's manifest, beside its files.
 pub const IMAGE_MANIFEST: &str = "manifest.json";
@@ -76,4 +77,9 @@ pub struct Payload {
     pub xen_arguments: String,
     /// Digests of hypervisor, kernel, initramfs and root.
     pub parts: BTreeMap<String, String>,
+    /// What proves the root image, block by block; the initramfs carries it too.
+    pub root: Verity,
+    /// SHA-256 of the certificate that its UEFI boot image is signed for, if it is signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secure_boot: Option<String>,
 }

@@ -20,4 +20,5 @@ pub mod program;
 pub mod secret;
 pub mod ssh;
 pub mod upper;
+pub mod verity;
 pub mod xenstore;

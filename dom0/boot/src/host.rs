@@ -12,13 +12,14 @@ use domus_model::discovery::{self, Bound};
 use domus_model::etc;
 use domus_model::layers::Layer;
 use domus_model::names::Name;
+use domus_model::verity::{Integrity, ROOT_DEVICE, Verity};
 use domus_repo::{Export, Judge, Repo, Statement};
 use domus_system::documents::{self, HostSlice};
 use domus_system::kmod::Modules;
-use domus_system::machine;
 use domus_system::mount::{Attributes, Mount};
 use domus_system::secret::{self, Key};
 use rustix::system::{RebootCommand, reboot};
+use domus_system::{loopdev, machine, verity};
 
 use crate::compose::{self, Source};
 use crate::discover::{self, Candidate, Wanted};
@@ -28,6 +29,8 @@ use crate::rescue::{PAUSE, Request, Rescue};
 use crate::{console, handover, record};
 
 const RELEASE: &str = "/domus/release.json";
+/// What proves the release's root image.
+const PROOF: &str = "/domus/root.json";
 const MEDIUM: &str = "/run/domus/medium";
 const ROOT: &str = "/sysroot";
 /// So long the reason stays on the consoles before a machine starts again.
@@ -128,7 +131,7 @@ fn begin(
     ));
     let medium = discover::medium(id, modules)?;
     record.medium = Some(medium.display().to_string());
-    mount_root(&medium)?;
+    mount_root(&medium, modules)?;
     record::note(record, "medium");
     Ok(release)
 }
@@ -164,14 +167,34 @@ fn prepare(
     compose_etc(&slice, record)
 }
 
-/// Mounts the release's root read-only. Done once; a retry finds it there.
-fn mount_root(medium: &Path) -> Result<()> {
+/// Mounts the release's root read-only, from a device that gives what the root hash proves and
+/// nothing else. Done once; a retry finds it there.
+fn mount_root(medium: &Path, modules: &mut Modules) -> Result<()> {
     if Path::new(ROOT).join("usr").exists() {
         return Ok(());
     }
+    let doing = || format!("reading {PROOF}");
+    let proof = fs::read(PROOF).with_context(doing)?;
+    let proof: Verity = serde_json::from_slice(&proof).with_context(doing)?;
+    // The second computes the hashes where the CPU can; where not, the kernel has its own way.
+    for module in ["dm_verity", "sha256_ssse3"] {
+        modules.load(module)?;
+    }
     Mount::read_only("iso9660", medium).at(Path::new(MEDIUM))?;
-    // File-backed EROFS (Linux 6.12): no loop device between the file and its pages.
-    Mount::read_only("erofs", &Path::new(MEDIUM).join("DOMUS/ROOT.IMG")).at(Path::new(ROOT))
+    let image = loopdev::attach(&Path::new(MEDIUM).join("DOMUS/ROOT.IMG"), true)?;
+    let device = verity::open(ROOT_DEVICE, &proof, &image)?;
+    Mount::read_only("erofs", &device)
+        .at(Path::new(ROOT))
+        .with_context(|| {
+            let medium = medium.display();
+            match verity::integrity(ROOT_DEVICE) {
+                Ok(Integrity::Corrupted) => format!(
+                    "domus: the root image on {medium} is not the one that this release was built \
+                     with: it is damaged, or somebody altered it. Write the medium again"
+                ),
+                _ => format!("mounting the root image on {medium}"),
+            }
+        })
 }
 
 /// Mounts the config partition for good, which replays its journal, and exports what it says that
