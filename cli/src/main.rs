@@ -8,6 +8,7 @@ mod machine;
 mod opened;
 mod progress;
 mod render;
+mod secure_boot;
 mod signer;
 mod tree;
 

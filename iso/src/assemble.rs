@@ -23,10 +23,14 @@ use domus_model::verity::Verity;
 use domus_system::atomic::Pending;
 use domus_system::digest;
 
-use crate::{MANIFEST, contents, grub, seal, verify, xorriso};
+use crate::grub::{For, Places};
+use crate::unified::{self, Signing};
+use crate::{MANIFEST, contents, esp, grub, inside, seal, verify, xorriso};
 
 const ISO: &str = "domus.iso";
 const BIOS_IMAGE: &str = "BOOT/BIOS.IMG";
+const KERNEL: &str = "VMLINUZ";
+const INITRAMFS: &str = "INITRD.IMG";
 /// Of the step `dom0-root`: the image with its hash tree, and what proves it.
 const ROOT: &str = "root.img";
 const PROOF: &str = "root.json";
@@ -44,7 +48,8 @@ pub struct Built {
     pub etc: EtcList,
 }
 
-/// Builds the ISO of the release of `fleet`, which says this of itself.
+/// Builds the ISO of the release of `fleet`, which says this of itself. With `signing`, UEFI starts
+/// a signed image of all that is booted; without, GRUB.
 ///
 /// # Errors
 /// A step fails.
@@ -52,6 +57,7 @@ pub fn build(
     fleet: &Fleet,
     mirror: Option<&str>,
     release: &ReleaseIdentity,
+    signing: Option<&Signing>,
     progress: &dyn Progress,
 ) -> Result<Built> {
     let (cache, programs) = (Cache::open()?, Programs::find()?);
@@ -102,6 +108,7 @@ pub fn build(
             proof: &proof,
             boot: &boot,
             tools: &tools,
+            signing,
         };
         let payload_of = |parts| Payload {
             fleet: release.fleet.clone(),
@@ -111,7 +118,7 @@ pub fn build(
             xen_arguments: xen_arguments.clone(),
             parts,
             root: verity.clone(),
-            secure_boot: None,
+            secure_boot: release.secure_boot.clone(),
         };
         parts.write(&identity, &payload_of, out, progress)
     })?;
@@ -144,6 +151,7 @@ struct Parts<'a> {
     proof: &'a [u8],
     boot: &'a Shipped,
     tools: &'a ToolRoot,
+    signing: Option<&'a Signing>,
 }
 
 impl Parts<'_> {
@@ -181,7 +189,7 @@ impl Parts<'_> {
         let xen = self.tree.read(self.tree.only("boot/xen-4.20-amd64.gz")?)?;
         fs::write(staging.join("BOOT/XEN.GZ"), xen)?;
         let kernel = self.tree.read(self.tree.only("boot/vmlinuz-")?)?;
-        fs::write(staging.join("BOOT/VMLINUZ"), kernel)?;
+        fs::write(staging.join("BOOT").join(KERNEL), kernel)?;
         let mut initramfs = Initramfs::default();
         initramfs.console();
         initramfs.file("init", 0o755, &fs::read(&self.boot.path)?);
@@ -190,17 +198,43 @@ impl Parts<'_> {
         initramfs.file("domus/release.json", 0o644, identity.as_bytes());
         initramfs.file("domus/root.json", 0o644, self.proof);
         initramfs.modules(self.tree, &contents::MODULES)?;
-        fs::write(staging.join("BOOT/INITRD.IMG"), initramfs.finish()?)?;
+        fs::write(staging.join("BOOT").join(INITRAMFS), initramfs.finish()?)?;
         let root = staging.join("DOMUS/ROOT.IMG");
         fs::hard_link(self.root, &root).or_else(|_| fs::copy(self.root, &root).map(drop))?;
         Ok(())
     }
 
+    /// Writes what firmware starts: `BIOS.IMG` and `EFI.IMG`.
+    fn boot_images(&self, id: &str, payload: &Payload, boot: &Path) -> Result<()> {
+        let (tools, uuid) = (self.tools, xorriso::grub_uuid(id));
+        grub::image(tools, For::Bios, &uuid, &boot.join("BIOS.IMG"))?;
+        let scratch = tempfile::tempdir().context("making a temporary directory")?;
+        let efi = scratch.path().join("BOOTX64.EFI");
+        match self.signing {
+            Some(signing) => {
+                unified::write(tools, self.tree, boot, (id, payload), signing, &efi)?;
+            }
+            None => grub::image(tools, For::Uefi, &uuid, &efi)?,
+        }
+        esp::write(tools, &efi, &boot.join("EFI.IMG"))
+    }
+
     /// Writes the ISO with its manifest, seals it, and reads it back.
     fn press(&self, payload: Payload, staging: &Path, iso: &Path) -> Result<()> {
         let id = digest::of_bytes(serde_json::to_vec(&payload)?);
-        fs::write(staging.join("BOOT/GRUB.CFG"), grub::menu(&id, &payload))?;
-        grub::images(self.tools, &xorriso::grub_uuid(&id), &staging.join("BOOT"))?;
+        let boot = staging.join("BOOT");
+        self.boot_images(&id, &payload, &boot)?;
+        // What the signed image has inside is not on the ISO a second time.
+        let inside = self.signing.map(|_| iso.with_extension("inside"));
+        if let Some(inside) = &inside {
+            fs::create_dir(inside).context("making a directory beside the ISO")?;
+            for name in [KERNEL, INITRAMFS] {
+                fs::rename(boot.join(name), inside.join(name))
+                    .with_context(|| format!("moving {name}"))?;
+            }
+        }
+        let menu = boot.join("GRUB.CFG");
+        fs::write(&menu, grub::menu(&id, &payload, &Places::files()))?;
         let chosen = contents::SELECTION.of(self.tree)?;
         let packages = pack::packages(self.tree, &chosen)?;
         let mut manifest = ReleaseManifest {
@@ -210,8 +244,9 @@ impl Parts<'_> {
             files: list(staging)?,
             packages,
         };
-        // xorriso writes the place of BIOS.IMG into BIOS.IMG itself. The place does not depend
-        // on the manifest's text, only on its length: the second pass has the final digest.
+        // xorriso writes the place of BIOS.IMG into BIOS.IMG itself, and the menu may name places.
+        // They do not depend on the texts, only on their lengths: the second pass has the final
+        // ones.
         for _ in 0..2 {
             fs::write(
                 staging.join(MANIFEST),
@@ -219,9 +254,24 @@ impl Parts<'_> {
             )?;
             let _ = fs::remove_file(iso);
             xorriso::write(self.tools, &manifest.id, staging, iso)?;
-            manifest
-                .files
-                .insert(BIOS_IMAGE.into(), verify::entry(iso, BIOS_IMAGE)?);
+            let files = &mut manifest.files;
+            files.insert(BIOS_IMAGE.into(), verify::entry(iso, BIOS_IMAGE)?);
+            if let Some(inside) = &inside {
+                let place = |name| {
+                    Ok::<_, anyhow::Error>(format!(
+                        "($root){}",
+                        inside::blocks(iso, &inside.join(name))?
+                    ))
+                };
+                let (kernel, initramfs) = (place(KERNEL)?, place(INITRAMFS)?);
+                let places = Places { kernel, initramfs };
+                let text = grub::menu(&manifest.id, &manifest.payload, &places);
+                fs::write(&menu, text)?;
+                files.insert("BOOT/GRUB.CFG".into(), pack::entry(&menu)?);
+            }
+        }
+        if let Some(inside) = &inside {
+            fs::remove_dir_all(inside).context("removing the directory beside the ISO")?;
         }
         seal::seal(iso)?;
         verify::verify(iso)

@@ -31,11 +31,11 @@ const COMMON: &[&str] = &[
 const BIOS: &[&str] = &["biosdisk"];
 const EFI: &[&str] = &["all_video", "efi_gop", "fat"];
 
-/// Size of the EFI system partition image, in KiB.
-const EFI_KIB: u32 = 2880;
+/// Bytes of the menu, of which the longest takes a third.
+const MENU_BYTES: usize = 2048;
 
 /// Kernel arguments of dom0. The console goes to Xen, and so to the serial port.
-fn kernel_arguments(id: &str) -> String {
+pub(crate) fn kernel_arguments(id: &str) -> String {
     format!(
         "domus.release={id} console=tty0 console=hvc0 loglevel=6 systemd.condition_needs_update=no"
     )
@@ -47,8 +47,34 @@ pub(crate) fn xen_arguments(ceiling: domus_model::units::Size) -> String {
     format!("dom0_mem={mib}M,max:{mib}M console=com1,vga com1=115200,8n1")
 }
 
-/// The menu.
-pub(crate) fn menu(id: &str, payload: &Payload) -> String {
+/// Where GRUB finds what it loads, beside Xen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// A file of the ISO, or a list of blocks of it.
+    pub(crate) kernel: String,
+    /// The same.
+    pub(crate) initramfs: String,
+}
+
+impl Places {
+    /// Files of the ISO.
+    pub(crate) fn files() -> Self {
+        Self {
+            kernel: "/BOOT/VMLINUZ".into(),
+            initramfs: "/BOOT/INITRD.IMG".into(),
+        }
+    }
+}
+
+/// The menu. It always has the same length, whatever the places are: they depend on it.
+pub(crate) fn menu(id: &str, payload: &Payload, places: &Places) -> String {
+    let mut text = entry(id, payload, places);
+    let missing = MENU_BYTES.saturating_sub(text.len());
+    text.extend(std::iter::repeat_n('\n', missing));
+    text
+}
+
+fn entry(id: &str, payload: &Payload, places: &Places) -> String {
     let Payload {
         fleet,
         release,
@@ -57,59 +83,58 @@ pub(crate) fn menu(id: &str, payload: &Payload) -> String {
     } = payload;
     let title = format!("Domus {release}, fleet {fleet}");
     let kernel = kernel_arguments(id);
+    let Places {
+        kernel: kernel_file,
+        initramfs,
+    } = places;
+    // Somebody who does not exist may edit lines and type commands: nobody.
+    let (lock, free) = match payload.secure_boot {
+        Some(_) => ("set superusers=nobody\n", "--unrestricted "),
+        None => ("", ""),
+    };
     format!(
         "# Domus release {release} ({id})\n\
          serial --unit=0 --speed=115200\n\
          terminal_input console serial\n\
          terminal_output console serial\n\
          set timeout=2\n\
-         menuentry '{title}' {{\n  \
+         {lock}menuentry '{title}' {free}{{\n  \
            multiboot2 /BOOT/XEN.GZ {xen_arguments}\n  \
-           module2 /BOOT/VMLINUZ {kernel}\n  \
-           module2 --nounzip /BOOT/INITRD.IMG\n\
+           module2 {kernel_file} {kernel}\n  \
+           module2 --nounzip {initramfs}\n\
          }}\n\
-         menuentry '{title}: rescue shell' {{\n  \
+         menuentry '{title}: rescue shell' {free}{{\n  \
            multiboot2 /BOOT/XEN.GZ {xen_arguments}\n  \
-           module2 /BOOT/VMLINUZ {kernel} domus.rescue=now\n  \
-           module2 --nounzip /BOOT/INITRD.IMG\n\
+           module2 {kernel_file} {kernel} domus.rescue=now\n  \
+           module2 --nounzip {initramfs}\n\
          }}\n"
     )
 }
 
-/// Writes `BIOS.IMG` and `EFI.IMG` to `boot`, both looking for the ISO with the UUID `uuid`.
-pub(crate) fn images(tools: &ToolRoot, uuid: &str, boot: &Path) -> Result<()> {
+/// Which firmware starts GRUB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    Bios,
+    Uefi,
+}
+
+/// Writes the image `to` that looks for the ISO with the UUID `uuid`.
+pub(crate) fn image(tools: &ToolRoot, firmware: For, uuid: &str, to: &Path) -> Result<()> {
+    let (directory, format, modules) = match firmware {
+        For::Bios => ("i386-pc", "i386-pc-eltorito", BIOS),
+        For::Uefi => ("x86_64-efi", "x86_64-efi", EFI),
+    };
     let scratch = tempfile::tempdir().context("making a temporary directory")?;
     let early = scratch.path().join("early.cfg");
     let script =
         format!("search --no-floppy --fs-uuid --set=root {uuid}\nconfigfile /BOOT/GRUB.CFG\n");
     fs::write(&early, script).context("writing GRUB's first script")?;
-    image(
-        tools,
-        "i386-pc",
-        "i386-pc-eltorito",
-        BIOS,
-        &early,
-        &boot.join("BIOS.IMG"),
-    )?;
-    let efi = scratch.path().join("BOOTX64.EFI");
-    image(tools, "x86_64-efi", "x86_64-efi", EFI, &early, &efi)?;
-    efi_partition(tools, &efi, &boot.join("EFI.IMG"))
-}
-
-fn image(
-    tools: &ToolRoot,
-    directory: &str,
-    format: &str,
-    modules: &[&str],
-    early: &Path,
-    to: &Path,
-) -> Result<()> {
     tools
         .program("grub-mkimage")?
         .args(["-O", format, "-p", "/BOOT", "-d"])
         .arg(tools.path("usr/lib/grub").join(directory))
         .arg("-c")
-        .arg(early)
+        .arg(&early)
         .arg("-o")
         .arg(to)
         .args(COMMON.iter().chain(modules))
@@ -117,39 +142,13 @@ fn image(
         .with_context(|| format!("making GRUB's image for {format}"))
 }
 
-/// A FAT image with GRUB where UEFI looks for it on removable media.
-fn efi_partition(tools: &ToolRoot, efi: &Path, to: &Path) -> Result<()> {
-    let run = |name: &str, arguments: &[&str], paths: &[&Path]| {
-        let program = tools
-            .program(name)?
-            .args(arguments)
-            .arg("-i")
-            .arg(to)
-            .args(paths);
-        program
-            .env("TZ", "UTC")
-            .run()
-            .with_context(|| format!("making {}", to.display()))
-    };
-    let size = EFI_KIB.to_string();
-    run(
-        "mformat",
-        &["-C", "-f", &size, "-N", "444f4d55"],
-        &[Path::new("::")],
-    )?;
-    run("mmd", &[], &[Path::new("::/EFI"), Path::new("::/EFI/BOOT")])?;
-    // Without -m mcopy takes the time from SOURCE_DATE_EPOCH, as the others do.
-    run("mcopy", &[], &[efi, Path::new("::/EFI/BOOT/BOOTX64.EFI")])
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use domus_model::verity::Verity;
 
-    #[test]
-    fn the_menu_boots_exactly_this_release() {
-        let payload = Payload {
+    pub(crate) fn payload() -> Payload {
+        Payload {
             fleet: "example".parse().expect("name"),
             release: "2026.11".into(),
             unsigned: true,
@@ -162,10 +161,29 @@ mod tests {
                 blocks: 1,
             },
             secure_boot: None,
+        }
+    }
+
+    #[test]
+    fn the_menu_boots_exactly_this_release() {
+        let golden = include_str!("../tests/golden/GRUB.CFG");
+        let menu = menu("3f9a", &payload(), &Places::files());
+        assert_eq!(menu.len(), MENU_BYTES);
+        assert_eq!(menu.trim_end(), golden.trim_end());
+    }
+
+    #[test]
+    fn the_menu_of_a_signed_release_is_locked() {
+        let mut payload = payload();
+        payload.secure_boot = Some("ab".into());
+        let golden = include_str!("../tests/golden/GRUB-LOCKED.CFG");
+        let places = Places {
+            kernel: "($root)41+23772".into(),
+            initramfs: "($root)30000+26196".into(),
         };
         assert_eq!(
-            menu("3f9a", &payload),
-            include_str!("../tests/golden/GRUB.CFG")
+            menu("3f9a", &payload, &places).trim_end(),
+            golden.trim_end()
         );
     }
 }

@@ -3,13 +3,17 @@
 
 mod assemble;
 pub mod contents;
+mod esp;
 mod grub;
+mod inside;
 pub mod rehearse;
 pub mod seal;
+mod unified;
 mod verify;
 mod xorriso;
 
 pub use assemble::{Built, build};
+pub use unified::Signing;
 pub use verify::{Verified, verify};
 
 /// Where the manifest stands on an ISO.

@@ -9,6 +9,7 @@ use crate::layers::Layer;
 use crate::marker::Identity;
 use crate::names::{ImageRef, Name};
 use crate::rendered::RenderedFile;
+use crate::verity::Integrity;
 
 /// Where the record of this boot is kept.
 pub const BOOT_RECORD: &str = "/run/domus/boot.json";
@@ -34,6 +35,9 @@ pub struct ReleaseIdentity {
     /// The `trust.toml` that its hosts believe, unless it is unsigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trust: Option<String>,
+    /// SHA-256 of the certificate that its UEFI boot image is signed for, if it is signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secure_boot: Option<String>,
     /// The least serial of targets that its hosts take.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub least_serial: u32,
@@ -45,6 +49,36 @@ pub struct ReleaseIdentity {
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+/// Who made sure that this is the release that its operator built.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verified {
+    /// The firmware, by the operator's signature.
+    SecureBoot,
+    /// Nobody.
+    #[default]
+    Unverified,
+}
+
+impl Verified {
+    /// What follows for a release, of which firmware says whether it checked what it started. A
+    /// release that nobody signed for it cannot be what was checked.
+    pub fn of(release: &ReleaseIdentity, firmware_checks: bool) -> Self {
+        match release.secure_boot.is_some() && firmware_checks {
+            true => Self::SecureBoot,
+            false => Self::Unverified,
+        }
+    }
+
+    /// For people, and in `boot.json`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::SecureBoot => "secure-boot",
+            Self::Unverified => "unverified",
+        }
+    }
 }
 
 /// How one boot went.
@@ -59,6 +93,12 @@ pub struct BootRecord {
     /// The device that the release was found on; none in a domU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub medium: Option<String>,
+    /// Who verified the release; none in a domU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
+    /// Whether what the boot read of the root image was what was built; none in a domU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root: Option<Integrity>,
     /// Host, or domU, that this machine is.
     pub name: Option<Name>,
     /// The commit that it runs.
@@ -175,4 +215,29 @@ pub fn composed(generated: &[RenderedFile], layers: &[Layer]) -> Vec<Composed> {
         removed: layer.remove.len(),
     });
     [image, generated].into_iter().chain(own).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boot_is_verified_if_the_release_is_signed_and_firmware_looks() {
+        let mut release = ReleaseIdentity {
+            fleet: "example".parse().expect("a name"),
+            version: "1".into(),
+            unsigned: false,
+            trust: None,
+            secure_boot: None,
+            least_serial: 0,
+            rescue_password: None,
+        };
+        assert_eq!(Verified::of(&release, true), Verified::Unverified);
+        release.secure_boot = Some("ab".repeat(32));
+        assert_eq!(Verified::of(&release, false), Verified::Unverified);
+        let verified = Verified::of(&release, true);
+        let json = serde_json::to_value(verified).expect("JSON");
+        assert_eq!(json, verified.word());
+        assert_eq!(json, "secure-boot");
+    }
 }

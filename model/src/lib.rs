@@ -32,6 +32,7 @@ pub mod rendered;
 pub mod report;
 pub mod schema;
 pub mod secrets;
+pub mod secure_boot;
 pub mod selector;
 pub mod show;
 pub mod status;

@@ -8,6 +8,7 @@ pub mod atomic;
 pub mod block;
 pub mod digest;
 pub mod documents;
+pub mod firmware;
 pub mod interrupt;
 pub mod kmod;
 pub mod layers;

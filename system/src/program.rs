@@ -29,6 +29,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("lvchange", "lvm2"),
     ("lvs", "lvm2"),
     ("mke2fs", "e2fsprogs"),
+    ("openssl", "openssl"),
     ("ssh-keygen", "openssh-client"),
     ("git", "git"),
 ];

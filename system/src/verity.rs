@@ -15,16 +15,13 @@ const CONTROL: &str = "/dev/mapper/control";
 const TARGET: &[u8] = b"verity";
 const READ_ONLY: u32 = 1;
 
-/// Requests: `_IOWR(0xfd, NUMBER, struct dm_ioctl)`.
-#[derive(Debug, Clone, Copy)]
-enum Request {
-    Create = 0xc138_fd03,
-    Remove = 0xc138_fd04,
-    /// Puts the loaded table to work, as no suspension is asked for.
-    Resume = 0xc138_fd06,
-    Load = 0xc138_fd09,
-    Status = 0xc138_fd0c,
-}
+// Requests: `_IOWR(0xfd, NUMBER, struct dm_ioctl)`.
+const CREATE: libc::c_ulong = 0xc138_fd03;
+const REMOVE: libc::c_ulong = 0xc138_fd04;
+/// Puts the loaded table to work, as no suspension is asked for.
+const RESUME: libc::c_ulong = 0xc138_fd06;
+const LOAD: libc::c_ulong = 0xc138_fd09;
+const STATUS: libc::c_ulong = 0xc138_fd0c;
 
 /// `struct dm_ioctl`, and behind it room for one target with its text.
 #[repr(C)]
@@ -89,12 +86,11 @@ impl Message {
     }
 
     /// Sends it; the kernel writes its answer over it.
-    fn send(mut self, request: Request) -> std::io::Result<Self> {
+    fn send(mut self, request: libc::c_ulong) -> std::io::Result<Self> {
         let control = OpenOptions::new().read(true).write(true).open(CONTROL)?;
         // SAFETY: the message has the layout of `struct dm_ioctl`, says how long it is with what
         // follows, and outlives the call.
-        let code =
-            unsafe { libc::ioctl(control.as_raw_fd(), request as libc::c_ulong, &raw mut self) };
+        let code = unsafe { libc::ioctl(control.as_raw_fd(), request, &raw mut self) };
         match code {
             0.. => Ok(self),
             _ => Err(std::io::Error::last_os_error()),
@@ -128,12 +124,10 @@ pub fn open(name: &str, verity: &Verity, image: &Path) -> Result<PathBuf> {
         &mut load.text,
         verity.parameters(&format!("{major}:{minor}")).as_bytes(),
     );
-    Message::new(name)
-        .send(Request::Create)
-        .with_context(doing)?;
+    Message::new(name).send(CREATE).with_context(doing)?;
     let made = load
-        .send(Request::Load)
-        .and_then(|_| Message::new(name).send(Request::Resume));
+        .send(LOAD)
+        .and_then(|_| Message::new(name).send(RESUME));
     match made {
         Ok(answer) => Ok(PathBuf::from(format!(
             "/dev/dm-{}",
@@ -151,7 +145,7 @@ pub fn open(name: &str, verity: &Verity, image: &Path) -> Result<PathBuf> {
 /// # Errors
 /// It is in use, or there is none.
 pub fn close(name: &str) -> Result<()> {
-    let sent = Message::new(name).send(Request::Remove);
+    let sent = Message::new(name).send(REMOVE);
     sent.map(drop)
         .with_context(|| format!("removing the verity device {name}"))
 }
@@ -162,9 +156,7 @@ pub fn close(name: &str) -> Result<()> {
 /// There is no such device.
 pub fn integrity(name: &str) -> Result<Integrity> {
     let doing = || format!("asking the kernel about the verity device {name}");
-    let answer = Message::new(name)
-        .send(Request::Status)
-        .with_context(doing)?;
+    let answer = Message::new(name).send(STATUS).with_context(doing)?;
     let end = answer.text.iter().position(|byte| *byte == 0);
     let text = String::from_utf8_lossy(&answer.text[..end.unwrap_or(TEXT)]).into_owned();
     let is_verity = answer.target_count == 1 && answer.target.kind.starts_with(TARGET);

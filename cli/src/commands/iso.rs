@@ -6,16 +6,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use domus_iso::Signing;
 use domus_model::boot::ReleaseIdentity;
 use domus_model::manifest::ReleaseManifest;
+use domus_model::secure_boot::SIGNER;
 use domus_model::trust;
 use domus_repo::{Repo, TARGETS_REF};
-use domus_system::interrupt;
+use domus_system::{digest, interrupt};
 use serde::Serialize;
 
 use crate::locked::{WorkLock, enter};
 use crate::opened::Opened;
 use crate::progress::Terminal;
+use crate::secure_boot;
 
 /// Build the read-only dom0 ISO, and read one back
 #[derive(Debug, clap::Args)]
@@ -44,6 +47,10 @@ struct Build {
     /// trust.toml signed, and nothing else
     #[arg(long)]
     unsigned: bool,
+    /// The private key that signs what UEFI starts, if the fleet has such keys; without it, db.key
+    /// where `domus keys secure-boot` puts it
+    #[arg(long, value_name = "FILE", conflicts_with = "unsigned")]
+    secure_boot_key: Option<PathBuf>,
     /// Debian mirror; without one, the fleet's or mmdebstrap's own
     #[arg(long, env = "DOMUS_MIRROR")]
     mirror: Option<String>,
@@ -76,7 +83,7 @@ fn build(args: &Build) -> Result<ExitCode> {
     interrupt::catch().context("preparing for Ctrl-C")?;
     let opened = Opened::at(&args.dir)?;
     let version = opened.fleet.release.version.clone();
-    let Some(release) = release(&opened, args.unsigned)? else {
+    let Some(mut release) = release(&opened, args.unsigned)? else {
         eprintln!(
             "refused: there is no trust.toml, so the release would not know whose commits its \
              hosts may run.\n`domus keys init` makes one; `domus iso build --unsigned` is for \
@@ -84,12 +91,31 @@ fn build(args: &Build) -> Result<ExitCode> {
         );
         return Ok(ExitCode::from(3));
     };
+    let signing = match args.unsigned {
+        // Firmware would start it on any host, and it runs what nobody signed.
+        true => None,
+        false => signing(&opened, args.secure_boot_key.clone())?,
+    };
+    if let Some(missing) = signing.as_ref().filter(|signing| !signing.key.exists()) {
+        eprintln!(
+            "refused: hosts start what is signed for {}, and its private key is not at {}.\n\
+             --secure-boot-key names the file that has it",
+            missing.certificate.display(),
+            missing.key.display()
+        );
+        return Ok(ExitCode::from(3));
+    }
+    if let Some(signing) = &signing {
+        release.secure_boot = Some(digest::of_file(&signing.certificate)?);
+    }
     let to = args.output.clone();
     let to = to.unwrap_or_else(|| opened.iso(&version));
     let progress = Terminal::default();
     let building = "building the ISO";
     let mirror = args.mirror.as_deref();
-    let built = domus_iso::build(&opened.fleet, mirror, &release, &progress).context(building)?;
+    let signing = signing.as_ref();
+    let built = domus_iso::build(&opened.fleet, mirror, &release, signing, &progress);
+    let built = built.context(building)?;
     let mut work = WorkLock::open(&opened.root)?;
     if !work.lock.releases.contains_key(&version) && !args.unsigned {
         warn_of_old_targets(&opened.root, release.least_serial);
@@ -151,7 +177,23 @@ fn release(opened: &Opened, unsigned: bool) -> Result<Option<ReleaseIdentity>> {
         },
         trust,
         rescue_password: opened.fleet.release.rescue_password.clone(),
+        secure_boot: None,
     }))
+}
+
+/// Who signs what UEFI starts, if the fleet has keys for that.
+fn signing(opened: &Opened, key: Option<PathBuf>) -> Result<Option<Signing>> {
+    let Some(certificate) = secure_boot::signer(&opened.root) else {
+        return Ok(None);
+    };
+    let kept = || {
+        Ok(secure_boot::key(
+            &secure_boot::private(&opened.fleet.name)?,
+            SIGNER,
+        ))
+    };
+    let key = key.map_or_else(kept, Ok::<_, anyhow::Error>)?;
+    Ok(Some(Signing { certificate, key }))
 }
 
 /// Says if hosts that are installed with a new release would take targets that are long outdated.
@@ -187,7 +229,11 @@ fn verify(args: &Verify) -> Result<ExitCode> {
 
 fn title(manifest: &ReleaseManifest) -> String {
     let payload = &manifest.payload;
-    let signed = if payload.unsigned { "   unsigned" } else { "" };
+    let signed = match (payload.unsigned, &payload.secure_boot) {
+        (true, _) => "   unsigned",
+        (false, None) => "",
+        (false, Some(_)) => "   signed for Secure Boot",
+    };
     let id = manifest.id.get(..12).unwrap_or(&manifest.id);
     format!(
         "release {} ({id}) of fleet {}{signed}",

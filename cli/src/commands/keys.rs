@@ -2,6 +2,7 @@
 //! `domus keys`: who may sign what. Each command writes the next `trust.toml`, signs it with the
 //! keys at hand and says whose signature is missing.
 
+mod secure_boot;
 mod store;
 
 use std::collections::BTreeSet;
@@ -63,6 +64,8 @@ enum Command {
     },
     /// Sign a trust.toml that somebody else has changed
     Sign,
+    /// Make the keys by which UEFI firmware knows this fleet's releases, or take those that are there
+    SecureBoot(secure_boot::SecureBoot),
 }
 
 #[derive(Debug, clap::Args)]
@@ -108,6 +111,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         Command::Init(init) => begin(&store, &args, init),
         Command::List(list) => show(&store, list),
         Command::Sign => sign(&store, &args),
+        Command::SecureBoot(keys) => keys.run(&args.dir),
         Command::Add(add) => change(&store, &args, |trust| add.to(trust)),
         Command::Revoke { name, threshold } => change(&store, &args, |trust| {
             let gone = trust.keys.remove(name);

@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use domus_model::boot::{ReleaseIdentity, StatementNote};
+use domus_model::boot::{ReleaseIdentity, StatementNote, Verified};
 use domus_model::changes::Side;
 use domus_model::files::Files;
 use domus_model::fleet::{DomU, Fleet, Host};
 use domus_model::names::Name;
+use domus_model::verity::Integrity;
 use domus_repo::Repo;
 use domus_system::documents::{self, HostSlice};
 use serde::Deserialize;
@@ -50,6 +51,10 @@ pub(crate) struct Context {
     pub(crate) booted_by: String,
     /// The release that it runs, for people; none where no release booted it.
     pub(crate) release: Option<String>,
+    /// Who verified that release when it booted.
+    pub(crate) verified: Verified,
+    /// Whether the boot read its root as it was built; none where nothing proves it.
+    pub(crate) root: Option<Integrity>,
     /// What of `/etc` could not be done.
     pub(crate) problems: Vec<String>,
     /// What of a commit that it was not booted with its release does not know.
@@ -73,6 +78,9 @@ struct Boot {
     statement: StatementNote,
     #[serde(default)]
     problems: Vec<String>,
+    #[serde(default)]
+    verified: Verified,
+    root: Option<Integrity>,
 }
 
 impl Context {
@@ -116,6 +124,8 @@ impl Context {
             files,
             release: boot.release_line(),
             identity: boot.release,
+            verified: boot.verified,
+            root: boot.root,
             warnings: Vec::new(),
             problems: taken
                 .as_ref()

@@ -6,10 +6,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use domus_model::boot::StatementNote;
+use domus_model::boot::{StatementNote, Verified};
 use domus_model::changes::Changes;
 use domus_model::names::Name;
 use domus_model::status::{DomuStatus, Seen, State, render, short};
+use domus_model::verity::{Integrity, ROOT_DEVICE};
+use domus_system::verity;
 use serde::Serialize;
 
 use crate::context::Context;
@@ -23,6 +25,10 @@ use crate::warn;
 /// How often domUs are looked at while somebody waits.
 pub(crate) const LOOK: Duration = Duration::from_millis(500);
 
+/// What a root that is not as it was built means.
+const DAMAGED: &str = "part of the root image is not as it was built: its medium is damaged, or \
+    somebody altered it. What reads that part gets I/O errors; boot from a medium that is whole";
+
 /// This host and its domUs.
 #[derive(Debug, Serialize)]
 pub(crate) struct HostStatus {
@@ -33,6 +39,10 @@ pub(crate) struct HostStatus {
     /// What new commits are looked for in: `targets` or a branch.
     follows: Option<String>,
     release: Option<String>,
+    /// Who verified that release when it booted.
+    verified: Verified,
+    /// Whether all that was read of its root is as it was built; none if nothing proves it.
+    root: Option<Integrity>,
     domus: Vec<DomuStatus>,
     strays: Vec<String>,
     /// The release that the commit wants of this host, if it is another.
@@ -110,6 +120,8 @@ impl HostStatus {
                 .as_ref()
                 .map(|it| it.follow.to_string()),
             release: context.release.clone(),
+            verified: context.verified,
+            root: root(context),
             domus,
             strays,
             wanted_release: context.other_release(),
@@ -146,11 +158,17 @@ impl HostStatus {
         };
         let strays = strays_line(&self.strays);
         let mut text = format!(
-            "{host}   release {release}   commit {commit}   {statement}{follows}\n\n\
+            "{host}   release {release}   commit {commit}   {statement}{follows}\n\
+             boot {}   root {}\n\n\
              {domus}{strays}{}",
+            self.verified.word(),
+            self.root.map_or("unverified", Integrity::word),
             waiting_line(&self.waiting)
         );
         let mut say = |line: String| text += &format!("{host}: {line}\n");
+        if self.root == Some(Integrity::Corrupted) {
+            say(DAMAGED.to_owned());
+        }
         if let Some(booted) = &self.booted {
             say(format!("{} was booted", short(booted)));
         }
@@ -177,6 +195,13 @@ impl HostStatus {
         self.problems.iter().cloned().for_each(say);
         text
     }
+}
+
+/// How the root is now: the kernel knows, where the boot found something that proves it.
+fn root(context: &Context) -> Option<Integrity> {
+    context.root?;
+    let integrity = verity::integrity(ROOT_DEVICE);
+    integrity.map_err(|error| warn(&error)).ok()
 }
 
 /// How every domU that should run is, given the domains that do.

@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use domus_model::boot::{BootRecord, ConfigSource, HOST_KEY, ReleaseIdentity, SLICE};
+use domus_model::boot::{BootRecord, ConfigSource, HOST_KEY, ReleaseIdentity, SLICE, Verified};
 use domus_model::discovery::{self, Bound};
 use domus_model::etc;
 use domus_model::layers::Layer;
@@ -16,10 +16,10 @@ use domus_model::verity::{Integrity, ROOT_DEVICE, Verity};
 use domus_repo::{Export, Judge, Repo, Statement};
 use domus_system::documents::{self, HostSlice};
 use domus_system::kmod::Modules;
-use domus_system::mount::{Attributes, Mount};
+use domus_system::mount::{Attributes, Mount, Mounted};
 use domus_system::secret::{self, Key};
+use domus_system::{firmware, loopdev, machine, verity};
 use rustix::system::{RebootCommand, reboot};
-use domus_system::{loopdev, machine, verity};
 
 use crate::compose::{self, Source};
 use crate::discover::{self, Candidate, Wanted};
@@ -100,6 +100,7 @@ fn boot(
     record: &mut BootRecord,
 ) -> Boot {
     let result = prepare(orders, request, modules, record);
+    record.root = verity::integrity(ROOT_DEVICE).ok().or(record.root);
     // The record is kept whatever happened: it is what a rescue begins with.
     let written = record::write(record);
     result?;
@@ -129,9 +130,10 @@ fn begin(
         "release {} ({short}) of fleet {}{signed}",
         release.version, release.fleet
     ));
+    record.verified = Some(verified(&release, modules));
     let medium = discover::medium(id, modules)?;
     record.medium = Some(medium.display().to_string());
-    mount_root(&medium, modules)?;
+    mount_root(&medium, modules, record)?;
     record::note(record, "medium");
     Ok(release)
 }
@@ -167,9 +169,25 @@ fn prepare(
     compose_etc(&slice, record)
 }
 
+/// Who verified what runs here.
+fn verified(release: &ReleaseIdentity, modules: &mut Modules) -> Verified {
+    let loaded = modules.load("efivarfs");
+    let checks = loaded.and_then(|()| firmware::secure_boot());
+    let verified = Verified::of(
+        release,
+        checks.unwrap_or_else(|error| {
+            console::say(format!("{error:#}"));
+            false
+        }),
+    );
+    console::say(format!("boot {}", verified.word()));
+    verified
+}
+
 /// Mounts the release's root read-only, from a device that gives what the root hash proves and
-/// nothing else. Done once; a retry finds it there.
-fn mount_root(medium: &Path, modules: &mut Modules) -> Result<()> {
+/// nothing else. Done once; a retry finds it there. If it fails nothing stays: the next try may be
+/// from another medium.
+fn mount_root(medium: &Path, modules: &mut Modules, record: &mut BootRecord) -> Result<()> {
     if Path::new(ROOT).join("usr").exists() {
         return Ok(());
     }
@@ -180,21 +198,26 @@ fn mount_root(medium: &Path, modules: &mut Modules) -> Result<()> {
     for module in ["dm_verity", "sha256_ssse3"] {
         modules.load(module)?;
     }
-    Mount::read_only("iso9660", medium).at(Path::new(MEDIUM))?;
+    let mounted = Mounted::new(&Mount::read_only("iso9660", medium), Path::new(MEDIUM))?;
     let image = loopdev::attach(&Path::new(MEDIUM).join("DOMUS/ROOT.IMG"), true)?;
-    let device = verity::open(ROOT_DEVICE, &proof, &image)?;
-    Mount::read_only("erofs", &device)
-        .at(Path::new(ROOT))
-        .with_context(|| {
-            let medium = medium.display();
-            match verity::integrity(ROOT_DEVICE) {
-                Ok(Integrity::Corrupted) => format!(
-                    "domus: the root image on {medium} is not the one that this release was built \
-                     with: it is damaged, or somebody altered it. Write the medium again"
-                ),
-                _ => format!("mounting the root image on {medium}"),
-            }
-        })
+    let device = verity::open(ROOT_DEVICE, &proof, &image);
+    let done = device.and_then(|device| Mount::read_only("erofs", &device).at(Path::new(ROOT)));
+    record.root = verity::integrity(ROOT_DEVICE).ok();
+    if let Err(error) = done {
+        let _ = verity::close(ROOT_DEVICE);
+        let _ = loopdev::detach(&image);
+        let medium = medium.display();
+        return Err(error.context(match record.root {
+            Some(Integrity::Corrupted) => format!(
+                "domus: the root image on {medium} is not the one that this release was built \
+                 with: it is damaged, or somebody altered it. Write the medium again"
+            ),
+            _ => format!("mounting the root image on {medium}"),
+        }));
+    }
+    // From now on it is mounted until the machine goes down.
+    std::mem::forget(mounted);
+    Ok(())
 }
 
 /// Mounts the config partition for good, which replays its journal, and exports what it says that
