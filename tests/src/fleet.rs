@@ -57,6 +57,7 @@ impl Fleet {
         let mut command = Command::new(crate::shipped());
         command.current_dir(&self.dir).env("HOME", &self.home);
         command.env("DOMUS_CACHE", cache());
+        command.env_remove("XDG_CONFIG_HOME");
         command
     }
 

@@ -13,6 +13,23 @@ pub const DESCRIPTOR: u64 = 16 * SECTOR;
 /// Offset of the root directory's record in it.
 const ROOT: u64 = 156;
 
+/// Bytes of a block of EROFS.
+const BLOCK: usize = 4096;
+/// How a file begins that xz has compressed.
+const XZ: &[u8] = b"\xfd7zXZ\0";
+
+/// Flips a bit of the byte at `place` of a file.
+///
+/// # Panics
+/// It cannot be written.
+pub fn flip(path: &Path, place: u64) {
+    let file = File::options().read(true).write(true).open(path);
+    let file = file.expect("a file");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, place).expect("a byte");
+    file.write_all_at(&[byte[0] ^ 1], place).expect("written");
+}
+
 /// A file or directory on an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extent {
@@ -65,6 +82,29 @@ impl Image {
         let found = extents.iter().find(|extent| extent.path == path);
         let found = found.unwrap_or_else(|| panic!("no {path} on the image"));
         self.bytes(found.start, found.size)
+    }
+
+    /// Where the file `path` begins, in bytes.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn place(&self, path: &str) -> u64 {
+        let extents = self.extents();
+        let found = extents.iter().find(|extent| extent.path == path);
+        found.map(|extent| extent.start).expect("a file")
+    }
+
+    /// A place in the midst of a block that one kernel module has in the EROFS image `path`: they
+    /// are compressed already (xz), so that some stand there as they are.
+    ///
+    /// # Panics
+    /// None does.
+    pub fn a_module(&self, path: &str) -> u64 {
+        let content = self.read(path);
+        let mut blocks = content.chunks(BLOCK).enumerate();
+        let found = blocks.find(|(_, block)| block.starts_with(XZ));
+        let (number, _) = found.expect("a module");
+        self.place(path) + (number * BLOCK + BLOCK / 2) as u64
     }
 
     fn list(&self, directory: &Extent) -> Vec<Extent> {

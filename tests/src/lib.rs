@@ -5,6 +5,7 @@ pub mod boots;
 pub mod console;
 pub mod disks;
 pub mod ext4;
+pub mod firmware;
 pub mod fleet;
 pub mod help;
 pub mod host;

@@ -50,6 +50,14 @@ impl Release {
     }
 }
 
+impl Release {
+    /// The same release with another ISO in the drive.
+    #[must_use]
+    pub fn from_iso(self, iso: PathBuf) -> Self {
+        Self { iso, ..self }
+    }
+}
+
 /// What a machine is put together from.
 #[derive(Debug, Clone)]
 pub struct Parts<'a> {
@@ -272,7 +280,7 @@ impl Drop for Machine {
     }
 }
 
-fn connect(path: &Path, child: &mut Child) -> UnixStream {
+pub(crate) fn connect(path: &Path, child: &mut Child) -> UnixStream {
     let begin = Instant::now();
     loop {
         if let Ok(stream) = UnixStream::connect(path) {

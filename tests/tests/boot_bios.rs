@@ -6,6 +6,7 @@ use domus_tests::console::Console;
 use domus_tests::ext4::Ext4;
 use domus_tests::fleet::{Fleet, WITNESS};
 use domus_tests::host;
+use domus_tests::iso9660::{self, Image};
 use domus_tests::rehearsal::{Rehearsal, domu};
 use domus_tests::ssh::Ssh;
 use serde_json::{Value, json};
@@ -71,6 +72,7 @@ fn boots_from_cd(boot: &Boot) {
     a_domu_stops_and_starts_with_its_volume(&ssh);
     a_missing_image_holds_up_nobody_else(&ssh);
     a_commit_is_taken_while_the_host_runs(&ssh, &fleet, &commit);
+    an_altered_medium_is_said(&ssh, &fleet);
     ssh.ok("systemctl poweroff");
     drop(ssh);
     the_host_goes_down_after_its_domus(rehearsal);
@@ -399,6 +401,34 @@ fn a_commit_is_taken_while_the_host_runs(ssh: &Ssh, fleet: &Fleet, first: &str) 
     // A file of `global` is in it that was not committed before: domUs read it when they start.
     assert_eq!(status["waiting"], json!(["db", "web"]));
     assert_eq!(ssh.ok("systemctl --failed --no-legend"), "");
+}
+
+/// Somebody alters the medium under the host: whoever reads that gets an error, and status says so.
+fn an_altered_medium_is_said(ssh: &Ssh, fleet: &Fleet) {
+    let status = ssh.ok("domus-dom0 status");
+    assert!(
+        status.contains("\nboot unverified   root verified\n"),
+        "{status}"
+    );
+    let iso = fleet.iso();
+    iso9660::flip(&iso, Image::open(&iso).a_module("DOMUS/ROOT.IMG"));
+    let all = "find /usr/lib/modules -name '*.ko.xz' -exec cat {} + 2>&1 >/dev/null || true";
+    let said = ssh.ok(&format!("echo 3 >/proc/sys/vm/drop_caches; {all}"));
+    assert_eq!(
+        said.matches("Input/output error").count(),
+        1,
+        "one file, and no other: {said}"
+    );
+    let status = ssh.ok("domus-dom0 status");
+    assert!(
+        status.contains("\nboot unverified   root CORRUPTED\n"),
+        "{status}"
+    );
+    assert!(
+        status.contains("alpha: part of the root image is not as it was built"),
+        "{status}"
+    );
+    assert_eq!(ssh.status()["root"], "corrupted");
 }
 
 fn the_host_goes_down_after_its_domus(rehearsal: Rehearsal) {

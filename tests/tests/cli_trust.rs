@@ -5,6 +5,7 @@ use domus_tests::fleet::Fleet;
 use domus_tests::ran::Ran;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -260,4 +261,54 @@ fn a_fleet_that_follows_a_branch_publishes_nothing() {
         .change("domus.toml", "[config]\n", "[config]\nfollow = \"main\"\n");
     keys.init();
     keys.refused(&["publish"], "follow main, not targets");
+}
+
+#[test]
+fn keys_for_firmware_are_made_once_and_stay_out_of_the_repository() {
+    let keys = Keys::new();
+    keys.init();
+    let said = keys.run(&["keys", "secure-boot"], 0).stdout;
+    let private = keys.home.path().join(".config/domus/secure-boot/example");
+    assert!(said.contains(&private.display().to_string()), "{said}");
+    let public = keys.fleet.dir.join("secure-boot");
+    let read = |path: PathBuf| fs::read(path).expect("a file");
+    for name in ["PK", "KEK", "db"] {
+        let key = private.join(format!("{name}.key"));
+        let mode = fs::metadata(&key).expect("a key").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+        let certificate = read(public.join(format!("{name}.cer")));
+        assert_eq!(certificate, read(private.join(format!("{name}.cer"))));
+        let list = read(public.join(format!("{name}.esl")));
+        assert!(list.ends_with(&certificate) && list.len() == certificate.len() + 44);
+        // What firmware takes: a certificate of that very key.
+        let key = key.display().to_string();
+        let cer = public.join(format!("{name}.cer")).display().to_string();
+        let of_key = Ran::program("openssl", &["pkey", "-in", &key, "-pubout"]);
+        let of_cer = ["x509", "-inform", "DER", "-in", &cer, "-noout", "-pubkey"];
+        assert_eq!(Ran::program("openssl", &of_cer), of_key);
+    }
+    let status = keys.fleet.git(&["status", "--porcelain"]);
+    assert_eq!(status, "?? secure-boot/");
+    let files = || ["db.cer", "PK.esl"].map(|name| read(public.join(name)));
+    let before = files();
+    keys.run(&["keys", "secure-boot"], 0);
+    assert_eq!(files(), before, "the same keys");
+    keys.run(&["check"], 0);
+
+    // Somebody else's clone: the keys are not there, and none are made in their place.
+    let elsewhere = keys.home.path().join("safe");
+    fs::rename(&private, &elsewhere).expect("moved");
+    let refused = keys.run(&["keys", "secure-boot"], 3);
+    assert!(refused.stderr.contains("--private"), "{refused:?}");
+    assert!(!private.exists());
+    assert_eq!(files(), before);
+    let refused = keys.run(&["iso", "build"], 3);
+    assert!(refused.stderr.contains("--secure-boot-key"), "{refused:?}");
+    let elsewhere = elsewhere.display().to_string();
+    keys.run(&["keys", "secure-boot", "--private", &elsewhere], 0);
+    // Another fleet's keys are not put in their place.
+    fs::write(public.join("db.cer"), "another").expect("written");
+    let refused = keys.run(&["keys", "secure-boot", "--private", &elsewhere], 3);
+    assert!(refused.stderr.contains("db.cer"), "{refused:?}");
+    assert_eq!(read(public.join("db.cer")), b"another");
 }
