@@ -77,12 +77,23 @@ pub(crate) fn run(orders: &HostOrders, modules: &mut Modules) -> ! {
     }
 }
 
-/// Opens the rescue shell of a host, with the password of its release if there is one.
+/// Opens the rescue shell of a host, with the password of its release if there is one. A release
+/// that is signed for the firmware gives no shell without.
 pub(crate) fn rescue(example: &str) -> Request {
     let release = release().ok();
+    let (password, is_locked) = release.map_or((None, false), |release| {
+        (release.rescue_password, release.secure_boot.is_some())
+    });
+    if password.is_none() && is_locked {
+        console::say(
+            "no shell: this release is locked and has no rescue-password; looking again in 10 s",
+        );
+        sleep(PAUSE);
+        return Request::Retry;
+    }
     Rescue {
         root: Path::new(ROOT),
-        password: release.and_then(|release| release.rescue_password),
+        password,
         example,
     }
     .open()
