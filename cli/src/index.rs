@@ -27,9 +27,17 @@ use file::{Claim, IndexFile, Key, Tables};
 const STALE: usize = 256;
 
 /// Where the index of a repository is, and by whom and for what it must have been made.
+#[derive(Clone)]
 pub(crate) struct Index {
     path: PathBuf,
     key: Key,
+}
+
+/// An index that is to be written.
+pub(crate) struct Renewal {
+    index: Index,
+    tables: Tables,
+    claims: Vec<Claim>,
 }
 
 /// The hosts of a commit that earlier proofs vouch for.
@@ -90,25 +98,28 @@ impl Index {
         Ok(known)
     }
 
-    /// Writes what is known and what was proved now, if it is worth it. A repository that cannot
-    /// be written to has no index.
-    pub(crate) fn renew(&self, commit: &CommitDocuments, known: Option<&Known>, proof: &Proof<'_>) {
-        let Ok(hosts) = commit.hosts() else { return };
+    /// What is known and what was proved now, to be written if it is worth it.
+    pub(crate) fn renewal(
+        &self,
+        commit: &CommitDocuments,
+        known: Option<&Known>,
+        proof: &Proof<'_>,
+    ) -> Option<Renewal> {
+        let hosts = commit.hosts().ok()?;
         let vouched = proof.vouch();
         if known.is_some() && vouched.hosts.len() <= hosts.len() / STALE {
-            return;
+            return None;
         }
-        // The next check finds an index that was not written by finding none.
-        let _ = self.write(commit, hosts, known, vouched);
+        self.collect(commit, hosts, known, vouched).ok()
     }
 
-    fn write(
+    fn collect(
         &self,
         commit: &CommitDocuments,
         hosts: &Directories,
         known: Option<&Known>,
         vouched: Vouched,
-    ) -> Result<()> {
+    ) -> Result<Renewal> {
         let mut tables = Tables {
             pservers: commit.tree_of("pservers")?.unwrap_or_default(),
             vservers: commit.tree_of("vservers")?.unwrap_or_default(),
@@ -148,15 +159,27 @@ impl Index {
         if !loads.is_empty() {
             tables.loads = serde_json::to_vec(&loads)?;
         }
-        self.replace(&tables, &claims)
+        Ok(Renewal {
+            index: self.clone(),
+            tables,
+            claims,
+        })
+    }
+}
+
+impl Renewal {
+    /// Writes it, if it can be written: the next check finds one that was not by finding none.
+    pub(crate) fn write(&self) {
+        let _ = self.replace();
     }
 
-    fn replace(&self, tables: &Tables, claims: &[Claim]) -> Result<()> {
-        let directory = self.path.parent().context("finding the index")?;
+    fn replace(&self) -> Result<()> {
+        let Index { path, key } = &self.index;
+        let directory = path.parent().context("finding the index")?;
         fs::create_dir_all(directory)?;
         let mut new = NamedTempFile::new_in(directory)?;
-        file::write(&mut new, &self.key, tables, claims)?;
-        new.persist(&self.path)?;
+        file::write(&mut new, key, &self.tables, &self.claims)?;
+        new.persist(path)?;
         Ok(())
     }
 }

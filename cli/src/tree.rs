@@ -88,7 +88,6 @@ impl Tree {
         let Some(revision) = at else {
             return opened::find(dir).map(Self::Work);
         };
-        domus_repo::read_once();
         let repo = Repo::discover(dir)?;
         let id = repo.commit(revision)?.id;
         let repo = repo.path().to_owned();
@@ -117,15 +116,19 @@ impl Tree {
     /// The fleet cannot be read.
     pub(crate) fn host_of(&self, domu: &str) -> Result<Option<String>> {
         let reader = self.reader()?;
-        let has = |host: &String| reader.has(&format!("pservers/{host}/domUs/{domu}.toml"));
-        Ok(reader.hosts()?.into_iter().find(has))
+        for host in reader.hosts()? {
+            if reader.has_domu(&host, domu)? {
+                return Ok(Some(host));
+            }
+        }
+        Ok(None)
     }
 
     fn reader(&self) -> Result<Reader> {
         Ok(match self {
             Self::Work(root) => Reader::Work(root.clone()),
             Self::Commit { repo, id } => {
-                Reader::Commit(Box::new(Repo::discover(repo)?.into_documents(id)?))
+                Reader::Commit(Box::new(Repo::discover(repo)?.read_once(id)?))
             }
         })
     }
@@ -173,11 +176,14 @@ impl Reader {
         Ok(volumes.map(str::to_owned).collect())
     }
 
-    /// Whether there is a file at `path`.
-    fn has(&self, path: &str) -> bool {
+    /// Whether a host has a document of a domU of that name.
+    fn has_domu(&self, host: &str, domu: &str) -> Result<bool> {
         match self {
-            Self::Work(root) => root.join(path).is_file(),
-            Self::Commit(commit) => commit.has(path),
+            Self::Work(root) => {
+                let path = format!("pservers/{host}/domUs/{domu}.toml");
+                Ok(root.join(path).is_file())
+            }
+            Self::Commit(commit) => commit.has_domu(host, domu),
         }
     }
 

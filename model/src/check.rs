@@ -111,12 +111,15 @@ pub(crate) fn instead<'k>(written: &str, known: impl Iterator<Item = &'k str>) -
 
 /// Notes values of one document that are there twice; `problem` says of what.
 fn distinct<'d, T: Ord + Display + 'd>(
-    values: impl Iterator<Item = &'d At<T>>,
+    mut values: impl Iterator<Item = &'d At<T>>,
     problem: &str,
     notes: &mut Vec<Diagnostic>,
 ) {
+    let (Some(first), Some(second)) = (values.next(), values.next()) else {
+        return;
+    };
     let mut seen: BTreeMap<&T, &Place> = BTreeMap::new();
-    for At { value, place } in values {
+    for At { value, place } in [first, second].into_iter().chain(values) {
         if let Some(first) = seen.get(value) {
             let note = place
                 .error(format!("{problem} {value}"))

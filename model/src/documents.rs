@@ -17,6 +17,7 @@ mod recipe;
 mod shape;
 mod shared;
 mod slice;
+mod syntax;
 mod table;
 mod trust;
 mod words;

@@ -303,8 +303,16 @@ impl Files {
 
 /// The first parts of a path, and nothing where it has no more.
 pub(crate) fn parts(path: &str) -> [Option<&str>; 5] {
-    let mut parts = path.split('/');
-    std::array::from_fn(|_| parts.next())
+    // A simple search: paths are short, and of a large fleet there are millions.
+    let mut rest = Some(path);
+    std::array::from_fn(|_| {
+        let path = rest.take()?;
+        let Some(end) = path.bytes().position(|byte| byte == b'/') else {
+            return Some(path);
+        };
+        rest = Some(&path[end + 1..]);
+        Some(&path[..end])
+    })
 }
 
 /// The ending of a file in a layer that is encrypted.

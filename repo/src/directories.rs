@@ -4,10 +4,12 @@
 
 use std::cmp::Ordering;
 
-use git2::{ObjectType, Oid, Tree};
+use anyhow::Result;
+
+use crate::tree;
 
 /// What git calls a tree.
-pub type TreeId = [u8; 20];
+pub type TreeId = tree::Id;
 
 /// The directories in a tree, by name.
 #[derive(Debug, Default)]
@@ -21,21 +23,24 @@ pub struct Directories {
 struct Entry {
     start: usize,
     end: usize,
-    id: Oid,
+    id: TreeId,
 }
 
 impl Directories {
     /// Those in `tree`. A name that is no UTF-8 is shown as what it is like, and refused as a name.
-    pub(crate) fn of(tree: &Tree<'_>) -> Self {
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub(crate) fn of(tree: &[u8]) -> Result<Self> {
         let mut all = Self::default();
-        for entry in tree {
-            if entry.kind() != Some(ObjectType::Tree) {
+        for entry in tree::entries(tree) {
+            let entry = entry?;
+            if !entry.is_tree() {
                 continue;
             }
             let start = all.names.len();
-            all.names
-                .push_str(&String::from_utf8_lossy(entry.name_bytes()));
-            let (id, end) = (entry.id(), all.names.len());
+            all.names.push_str(&String::from_utf8_lossy(entry.name));
+            let (id, end) = (entry.id, all.names.len());
             all.entries.push(Entry { start, end, id });
         }
         let names = &all.names;
@@ -44,7 +49,7 @@ impl Directories {
         all.entries.reverse();
         all.entries.sort_by(|a, b| name(a).cmp(name(b)));
         all.entries.dedup_by(|a, b| name(a) == name(b));
-        all
+        Ok(all)
     }
 
     /// How many there are.
@@ -63,7 +68,7 @@ impl Directories {
     }
 
     /// Names and trees.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Oid)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, TreeId)> {
         let entries = self.entries.iter();
         entries.map(|entry| (self.name_of(entry), entry.id))
     }
@@ -80,7 +85,7 @@ impl Directories {
     }
 
     /// The tree of the one of this name.
-    pub(crate) fn get(&self, name: &str) -> Option<Oid> {
+    pub(crate) fn get(&self, name: &str) -> Option<TreeId> {
         self.find(name).map(|index| self.entries[index].id)
     }
 

@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The documents of a commit, host by host: a large fleet is never in memory as a whole.
 
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, Result};
 use domus_model::contents::LISTS;
 use domus_model::files::{BlobId, Documents, Files, Leaf, LeafKind};
 use domus_model::trust;
-use git2::{ObjectType, Oid, Tree, TreeEntry};
 
 use crate::Repo;
 use crate::directories::{Directories, TreeId};
-use crate::open::{LINK, PROGRAM};
+use crate::objects::Objects;
+use crate::tree::{self, Entry, EntryKind};
 
 /// The documents of one commit.
 pub struct CommitDocuments {
-    repo: Repo,
+    objects: Objects,
     roots: Arc<Roots>,
 }
 
@@ -24,7 +23,7 @@ pub struct CommitDocuments {
 #[derive(Debug)]
 struct Roots {
     /// The commit's own tree.
-    root: Oid,
+    root: TreeId,
     /// Its directories of hosts and of domUs, once somebody asked for all: for a large fleet the
     /// most of what is kept, so threads share them.
     hosts: OnceLock<Directories>,
@@ -32,29 +31,30 @@ struct Roots {
 }
 
 impl CommitDocuments {
-    pub(crate) fn new(repo: Repo, commit: &str) -> Result<Self> {
-        let root = repo.tree(commit)?.id();
+    /// Those of the commit with that id.
+    pub(crate) fn new(objects: Objects, commit: &str) -> Result<Self> {
+        let root = objects.repo().root(commit)?;
         let roots = Arc::new(Roots {
             root,
             hosts: OnceLock::new(),
             vservers: OnceLock::new(),
         });
-        Ok(Self { repo, roots })
+        Ok(Self { objects, roots })
     }
 
-    /// The same commit for another thread, which opens the repository for itself.
+    /// The same commit for another thread.
     ///
     /// # Errors
-    /// It cannot be opened.
+    /// Its repository cannot be opened.
     pub fn again(&self) -> Result<Self> {
-        let repo = Repo::discover(self.repo.path())?;
+        let objects = self.objects.again()?;
         let roots = Arc::clone(&self.roots);
-        Ok(Self { repo, roots })
+        Ok(Self { objects, roots })
     }
 
     /// Where the commit is.
     pub fn repo(&self) -> &Repo {
-        &self.repo
+        self.objects.repo()
     }
 
     /// The directories of hosts.
@@ -86,9 +86,9 @@ impl CommitDocuments {
     /// # Errors
     /// Objects are missing or damaged.
     pub fn tree_of(&self, name: &str) -> Result<Option<TreeId>> {
-        let root = self.tree(self.roots.root, "the commit's tree")?;
-        let entry = root.get_name(name).filter(is_tree);
-        Ok(entry.map(|entry| id_of(&entry)))
+        let root = self.tree(&self.roots.root, "the commit's tree")?;
+        let entry = tree::find(&root, name)?.filter(Entry::is_tree);
+        Ok(entry.map(|entry| entry.id))
     }
 
     /// The directories in a tree; none in one that is not there.
@@ -99,22 +99,24 @@ impl CommitDocuments {
         let Some(tree) = tree else {
             return Ok(Directories::default());
         };
-        let id = Oid::from_bytes(&tree).context("reading a tree's id")?;
-        Ok(Directories::of(&self.tree(id, "a tree of directories")?))
+        Directories::of(&self.tree(&tree, "a tree of directories")?)
     }
 
     /// The tree of the directory called `name` in `parent`.
-    fn directory(&self, parent: &str, name: &str) -> Option<Oid> {
+    fn directory(&self, parent: &str, name: &str) -> Result<Option<TreeId>> {
         let listed = match parent {
             "pservers" => self.roots.hosts.get(),
             _ => self.roots.vservers.get(),
         };
         if let Some(listed) = listed {
-            return listed.get(name);
+            return Ok(listed.get(name));
         }
-        let root = self.repo.git.find_tree(self.roots.root).ok()?;
-        let entry = root.get_path(&Path::new(parent).join(name)).ok()?;
-        is_tree(&entry).then(|| entry.id())
+        let Some(parent) = self.tree_of(parent)? else {
+            return Ok(None);
+        };
+        let parent = self.tree(&parent, "a tree of directories")?;
+        let entry = tree::find(&parent, name)?.filter(Entry::is_tree);
+        Ok(entry.map(|entry| entry.id))
     }
 
     /// The names of the domUs of a host, by their documents.
@@ -122,25 +124,36 @@ impl CommitDocuments {
     /// # Errors
     /// Objects are missing or damaged.
     pub fn domus(&self, host: &str) -> Result<Vec<String>> {
-        let Some(id) = self.directory("pservers", host) else {
-            return Ok(Vec::new());
-        };
-        let tree = self.tree(id, host)?;
-        let Some(domus) = tree.get_name("domUs").filter(is_tree) else {
-            return Ok(Vec::new());
-        };
-        let domus = self.tree(domus.id(), host)?;
-        let names = domus.iter().filter_map(|entry| {
-            let name = entry.name().ok()?.strip_suffix(".toml")?;
-            Some(name.to_owned())
-        });
-        Ok(names.collect())
+        let mut names = Vec::new();
+        let domus = self.tree_of_domus(host)?.unwrap_or_default();
+        for entry in tree::entries(&domus) {
+            let name = entry?.text().and_then(|name| name.strip_suffix(".toml"));
+            names.extend(name.map(str::to_owned));
+        }
+        Ok(names)
     }
 
-    /// Whether the commit has a file at `path`.
-    pub fn has(&self, path: &str) -> bool {
-        let root = self.repo.git.find_tree(self.roots.root);
-        root.is_ok_and(|root| root.get_path(Path::new(path)).is_ok())
+    /// The tree of the documents of a host's domUs.
+    fn tree_of_domus(&self, host: &str) -> Result<Option<Vec<u8>>> {
+        let Some(id) = self.directory("pservers", host)? else {
+            return Ok(None);
+        };
+        let tree = self.tree(&id, host)?;
+        let domus = tree::find(&tree, "domUs")?.filter(Entry::is_tree);
+        domus.map(|domus| self.tree(&domus.id, host)).transpose()
+    }
+
+    /// Whether a host has a document of a domU of that name.
+    ///
+    /// # Errors
+    /// Objects are missing or damaged.
+    pub fn has_domu(&self, host: &str, domu: &str) -> Result<bool> {
+        let domus = self.tree_of_domus(host)?;
+        let document = format!("{domu}.toml");
+        domus.map_or(
+            Ok(false),
+            |tree| Ok(tree::find(&tree, &document)?.is_some()),
+        )
     }
 
     /// The documents that all hosts share.
@@ -149,7 +162,7 @@ impl CommitDocuments {
     /// Objects are missing or damaged.
     pub fn shared(&self) -> Result<Documents> {
         let mut documents = Documents::new();
-        let root = self.tree(self.roots.root, "the commit's tree")?;
+        let root = self.tree(&self.roots.root, "the commit's tree")?;
         self.add(&root, "", &mut documents)?;
         self.add_below(
             &root,
@@ -157,17 +170,18 @@ impl CommitDocuments {
             |name| ["global", "images", trust::EARLIER, LISTS].contains(&name),
             &mut documents,
         )?;
-        for entry in &root {
-            match entry.name() {
-                Ok("global") if is_tree(&entry) => {
-                    let global = self.tree(entry.id(), "global/")?;
+        for entry in tree::entries(&root) {
+            let entry = entry?;
+            match entry.name {
+                b"global" if entry.is_tree() => {
+                    let global = self.tree(&entry.id, "global/")?;
                     self.add_etc(&global, "global/", &mut documents)?;
                 }
-                Ok("groups") if is_tree(&entry) => {
-                    let groups = self.directories(Some(id_of(&entry)))?;
+                b"groups" if entry.is_tree() => {
+                    let groups = self.directories(Some(entry.id))?;
                     for (name, id) in groups.iter() {
                         let directory = format!("groups/{name}/");
-                        let tree = self.tree(id, &directory)?;
+                        let tree = self.tree(&id, &directory)?;
                         self.add(&tree, &directory, &mut documents)?;
                         self.add_etc(&tree, &directory, &mut documents)?;
                     }
@@ -184,9 +198,9 @@ impl CommitDocuments {
     /// Objects are missing or damaged.
     pub fn host(&self, name: &str) -> Result<Documents> {
         let mut documents = Documents::new();
-        if let Some(id) = self.directory("pservers", name) {
+        if let Some(id) = self.directory("pservers", name)? {
             let directory = format!("pservers/{name}/");
-            let tree = self.tree(id, &directory)?;
+            let tree = self.tree(&id, &directory)?;
             self.add(&tree, &directory, &mut documents)?;
             // Other spellings are read too, so that `check` can say that they are wrong.
             let domus = |name: &str| name.eq_ignore_ascii_case("domUs");
@@ -202,9 +216,9 @@ impl CommitDocuments {
     /// Objects are missing or damaged.
     pub fn vserver(&self, name: &str) -> Result<Documents> {
         let mut documents = Documents::new();
-        if let Some(id) = self.directory("vservers", name) {
+        if let Some(id) = self.directory("vservers", name)? {
             let directory = format!("vservers/{name}/");
-            let tree = self.tree(id, &directory)?;
+            let tree = self.tree(&id, &directory)?;
             self.add(&tree, &directory, &mut documents)?;
             self.add_etc(&tree, &directory, &mut documents)?;
         }
@@ -212,42 +226,41 @@ impl CommitDocuments {
     }
 
     /// Adds what is in the `etc/` of `tree`, the layer in the directory of that path.
-    fn add_etc(&self, tree: &Tree<'_>, directory: &str, documents: &mut Documents) -> Result<()> {
-        match tree.get_name("etc").filter(is_tree) {
-            Some(etc) => self.add_leaves(
-                etc.id(),
-                &format!("{directory}etc/"),
-                Files::DEEPEST,
-                documents,
-            ),
+    fn add_etc(&self, tree: &[u8], directory: &str, documents: &mut Documents) -> Result<()> {
+        match tree::find(tree, "etc")?.filter(Entry::is_tree) {
+            Some(etc) => {
+                let below = format!("{directory}etc/");
+                self.add_leaves(&etc.id, &below, Files::DEEPEST, documents)
+            }
             None => Ok(()),
         }
     }
 
     fn add_leaves(
         &self,
-        id: Oid,
+        id: &TreeId,
         directory: &str,
         left: usize,
         documents: &mut Documents,
     ) -> Result<()> {
         let tree = self.tree(id, directory)?;
         self.add(&tree, directory, documents)?;
-        for entry in &tree {
-            let name = String::from_utf8_lossy(entry.name_bytes());
-            if is_tree(&entry) && left > 0 {
+        for entry in tree::entries(&tree) {
+            let entry = entry?;
+            let name = String::from_utf8_lossy(entry.name);
+            if entry.is_tree() && left > 0 {
                 let below = format!("{directory}{name}/");
-                self.add_leaves(entry.id(), &below, left - 1, documents)?;
+                self.add_leaves(&entry.id, &below, left - 1, documents)?;
                 continue;
             }
-            let kind = match (entry.kind(), entry.filemode()) {
-                _ if entry.name().is_err() => LeafKind::Other,
-                (_, LINK) => LeafKind::Link,
-                (Some(ObjectType::Blob), PROGRAM) => LeafKind::Program,
-                (Some(ObjectType::Blob), _) => LeafKind::File,
-                _ => LeafKind::Other,
+            let kind = match entry.kind {
+                _ if entry.text().is_none() => LeafKind::Other,
+                EntryKind::Link => LeafKind::Link,
+                EntryKind::Program => LeafKind::Program,
+                EntryKind::File => LeafKind::File,
+                EntryKind::Tree | EntryKind::Submodule => LeafKind::Other,
             };
-            let id = BlobId(id_of(&entry));
+            let id = BlobId(entry.id);
             documents.insert_leaf(format!("{directory}{name}"), Leaf { kind, id });
         }
         Ok(())
@@ -256,65 +269,52 @@ impl CommitDocuments {
     /// Adds the documents in those directories of `tree` that are `wanted`.
     fn add_below(
         &self,
-        tree: &Tree<'_>,
+        tree: &[u8],
         directory: &str,
         wanted: impl Fn(&str) -> bool,
         documents: &mut Documents,
     ) -> Result<()> {
-        for entry in tree {
-            let Ok(name) = entry.name() else { continue };
-            if entry.kind() == Some(ObjectType::Tree) && wanted(name) {
+        for entry in tree::entries(tree) {
+            let entry = entry?;
+            let Some(name) = entry.text() else { continue };
+            if entry.is_tree() && wanted(name) {
                 let below = format!("{directory}{name}/");
-                self.add(&self.tree(entry.id(), &below)?, &below, documents)?;
+                self.add(&self.tree(&entry.id, &below)?, &below, documents)?;
             }
         }
         Ok(())
     }
 
     /// Adds the documents that are directly in `tree`, the directory of that path.
-    fn add(&self, tree: &Tree<'_>, directory: &str, documents: &mut Documents) -> Result<()> {
-        let odb = self.repo.git.odb().context("opening git's objects")?;
+    fn add(&self, tree: &[u8], directory: &str, documents: &mut Documents) -> Result<()> {
         let mut path = directory.to_owned();
-        for entry in tree {
+        for entry in tree::entries(tree) {
+            let entry = entry?;
             path.truncate(directory.len());
-            path.push_str(&String::from_utf8_lossy(entry.name_bytes()));
+            path.push_str(&String::from_utf8_lossy(entry.name));
             if !Files::wants(&path) {
                 continue;
             }
-            let unreadable = match (entry.kind(), entry.filemode()) {
-                _ if entry.name().is_err() => "has a name that is not UTF-8",
-                (_, LINK) => "is a link, which git stores as a link",
-                (Some(ObjectType::Blob), _) => "",
-                _ => "is no plain file",
+            let unreadable = match entry.kind {
+                _ if entry.text().is_none() => "has a name that is not UTF-8",
+                EntryKind::Link => "is a link, which git stores as a link",
+                EntryKind::File | EntryKind::Program => "",
+                EntryKind::Tree | EntryKind::Submodule => "is no plain file",
             };
             if !unreadable.is_empty() {
                 documents.insert_unreadable(&*path, unreadable);
                 continue;
             }
-            let reading = || format!("reading {path}");
-            let (size, _) = odb.read_header(entry.id()).with_context(reading)?;
-            if size > Files::LONGEST {
-                documents.insert(&*path, vec![b'#'; Files::LONGEST + 1]);
-                continue;
-            }
-            let object = odb.read(entry.id()).with_context(reading)?;
-            documents.insert(&*path, object.data().to_vec());
+            let content = self.objects.blob(&entry.id, Files::LONGEST);
+            let content = content.with_context(|| format!("reading {path}"))?;
+            let too_long = || vec![b'#'; Files::LONGEST + 1];
+            documents.insert(&*path, content.unwrap_or_else(too_long));
         }
         Ok(())
     }
 
-    fn tree(&self, id: Oid, what: &str) -> Result<Tree<'_>> {
-        let tree = self.repo.git.find_tree(id);
+    fn tree(&self, id: &TreeId, what: &str) -> Result<Vec<u8>> {
+        let tree = self.objects.tree(id);
         tree.with_context(|| format!("reading {what}"))
     }
-}
-
-fn id_of(entry: &TreeEntry<'_>) -> TreeId {
-    let mut id = TreeId::default();
-    id.copy_from_slice(entry.id().as_bytes());
-    id
-}
-
-fn is_tree(entry: &TreeEntry<'_>) -> bool {
-    entry.kind() == Some(ObjectType::Tree)
 }

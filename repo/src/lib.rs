@@ -13,9 +13,12 @@ mod generations;
 mod history;
 mod init;
 mod judge;
+mod objects;
 mod open;
+mod packs;
 mod publish;
 mod statement;
+mod tree;
 
 pub use carry::carry;
 pub use choose::Chosen;
@@ -28,7 +31,7 @@ pub use generations::Generation;
 pub use history::Change;
 pub use init::init_with_commit;
 pub use judge::{Judge, SEEN_REF};
-pub use open::{Commit, Repo, read_once};
+pub use open::{Commit, Repo};
 pub use publish::{NewTarget, Sign};
 pub use statement::{Statement, TARGETS_REF};
 

@@ -9,6 +9,8 @@ use git2::{Oid, Repository, Tree};
 use serde::Serialize;
 
 use crate::CommitDocuments;
+use crate::objects::Objects;
+use crate::tree::Id;
 
 /// git's mode of a symbolic link.
 pub(crate) const LINK: i32 = 0o120_000;
@@ -16,7 +18,7 @@ pub(crate) const LINK: i32 = 0o120_000;
 pub(crate) const PROGRAM: i32 = 0o100_755;
 
 /// The largest tree that is read, in bytes: more than a million names.
-const LARGEST_TREE: usize = 64 << 20;
+pub(crate) const LARGEST_TREE: usize = 64 << 20;
 
 /// An open repository, bare or not.
 pub struct Repo {
@@ -155,12 +157,36 @@ impl Repo {
         Ok(files)
     }
 
-    /// The documents of a commit, to be read host by host.
+    /// The documents of a commit, to be read host by host. Its objects are compared with their
+    /// names.
     ///
     /// # Errors
     /// Its objects are damaged.
-    pub fn into_documents(self, commit: &str) -> Result<CommitDocuments> {
-        CommitDocuments::new(self, commit)
+    fn into_documents(self, commit: &str) -> Result<CommitDocuments> {
+        CommitDocuments::new(Objects::compared(self), commit)
+    }
+
+    /// The same for who reads each once and shows what he found: from now on and in the whole
+    /// program objects are not compared with their names. git does not either; what a disk breaks,
+    /// zlib's checksums find, and what a transfer breaks, git when it receives it. Whoever boots
+    /// from a repository or carries it elsewhere compares.
+    ///
+    /// # Errors
+    /// Its objects are damaged.
+    pub fn read_once(self, commit: &str) -> Result<CommitDocuments> {
+        CommitDocuments::new(Objects::trusted(self), commit)
+    }
+
+    /// What git calls the root of a commit.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn root(&self, commit: &str) -> Result<Id> {
+        let doing = || format!("reading the commit {commit} in {}", self.path.display());
+        let id = Oid::from_str(commit).with_context(doing)?;
+        let commit = self.git.find_commit(id).with_context(doing)?;
+        let root = <Id>::try_from(commit.tree_id().as_bytes());
+        root.with_context(doing)
     }
 
     pub(crate) fn tree(&self, commit: &str) -> Result<Tree<'_>> {
@@ -188,13 +214,4 @@ fn disable_owner_check() -> Result<()> {
     // the flag is only ever set to this value.
     unsafe { git2::opts::set_verify_owner_validation(false) }
         .map_err(|error| anyhow!("preparing libgit2: {error}"))
-}
-
-/// From now on objects are read as suits whoever reads each once and shows what he found: libgit2
-/// keeps none of them, and does not compare them with their names. git does not either; what a disk
-/// breaks, zlib's checksums find, and what a transfer breaks, git when it receives it. Whoever boots
-/// from a repository or carries it elsewhere compares.
-pub fn read_once() {
-    git2::opts::strict_hash_verification(false);
-    git2::opts::enable_caching(false);
 }

@@ -11,15 +11,20 @@ use domus_model::load::{Frame, Moved, Proof, Scope};
 use domus_repo::{CommitDocuments, Repo};
 
 use super::{Proved, Reader, Tree};
-use crate::index::{Index, Known};
+use crate::index::{Index, Known, Renewal};
 use crate::opened;
 
 /// How many hosts a thread takes at a time: neighbours, as git packs them close to each other.
 const SHARE: usize = 64;
 
-/// A proof of all hosts, and the directories in `vservers/` of which it is to prove that a domU
-/// has them.
-type Whole<'f> = (Proof<'f>, Vec<String>);
+/// A proof of all hosts.
+struct Whole<'f> {
+    proof: Proof<'f>,
+    /// The directories in `vservers/` of which it is to prove that a domU has them.
+    vservers: Vec<String>,
+    /// What it leaves for the next.
+    renewal: Option<Renewal>,
+}
 
 impl Tree {
     /// Proves the fleet.
@@ -33,13 +38,17 @@ impl Tree {
         let before = self.before().map(|before| before.reader()).transpose()?;
         let before = before.as_ref();
         let index = reader.commit().and_then(|it| Index::of(it, &shared));
-        let (whole, vservers) = match index {
+        let whole = match index {
             Some(index) => reader.prove_with(&index, &frame, before)?,
             None => reader.prove_all(&frame)?,
         };
         let moved = before.map_or(Ok(Vec::new()), |before| reader.moved(before))?;
-        let (vservers, moved) = (&vservers, &moved);
-        let (diagnostics, counts) = whole.finish(Scope::Fleet { vservers, moved });
+        let (vservers, moved) = (&whole.vservers, &moved);
+        let (diagnostics, counts) = thread::scope(|scope| {
+            let renewal = whole.renewal.as_ref();
+            renewal.map(|renewal| scope.spawn(|| renewal.write()));
+            whole.proof.finish(Scope::Fleet { vservers, moved })
+        });
         let has_errors = opened::has_errors(&diagnostics);
         Ok(Proved {
             fleet: frame.fleet().filter(|_| !has_errors),
@@ -93,10 +102,9 @@ impl Reader {
             return Ok(whole);
         }
         let whole = self.prove_all(frame)?;
-        if let Some(commit) = self.commit() {
-            index.renew(commit, None, &whole.0);
-        }
-        Ok(whole)
+        let commit = self.commit();
+        let renewal = commit.and_then(|commit| index.renewal(commit, None, &whole.proof));
+        Ok(Whole { renewal, ..whole })
     }
 
     /// The domUs that are on another host than they were: before the commit, or in the last one.
@@ -136,15 +144,22 @@ impl Reader {
         proof.join(self.prove_hosts(frame, &disputed)?);
         // A domU that may run on other hosts is proved beside these, whoever knows them.
         ensure!(!proof.roams(), "all hosts are needed");
-        index.renew(commit, Some(known), &proof);
+        let renewal = index.renewal(commit, Some(known), &proof);
         known.add_to(&mut proof)?;
-        Ok((proof, known.without_domu(vservers)?))
+        Ok(Whole {
+            proof,
+            vservers: known.without_domu(vservers)?,
+            renewal,
+        })
     }
 
     /// Proves all hosts.
     fn prove_all<'f>(&self, frame: &'f Frame<'f>) -> Result<Whole<'f>> {
-        let vservers = self.vservers()?;
-        Ok((self.prove_hosts(frame, &self.hosts()?)?, vservers))
+        Ok(Whole {
+            vservers: self.vservers()?,
+            proof: self.prove_hosts(frame, &self.hosts()?)?,
+            renewal: None,
+        })
     }
 
     /// Proves these hosts, each core its part. `vservers` is listed before, or each domU's directory
@@ -166,7 +181,8 @@ impl Reader {
             }
             proofs
         });
-        let mut whole = Proof::new(frame);
+        let mut proofs = proofs.into_iter();
+        let mut whole = proofs.next().unwrap_or_else(|| Ok(Proof::new(frame)))?;
         for proof in proofs {
             whole.join(proof?);
         }

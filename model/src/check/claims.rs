@@ -51,13 +51,60 @@ pub(crate) struct Claim {
 pub(crate) struct Claims {
     claims: Vec<Claim>,
     /// The documents that claims point into.
-    documents: Vec<Arc<str>>,
+    documents: Paths,
+    /// Those of the host that was added last.
+    recent: Vec<(Arc<str>, u32)>,
+}
+
+/// The paths of documents: of a large fleet there are a million, so they are kept close together.
+#[derive(Debug, Default)]
+struct Paths {
+    /// One after another.
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Paths {
+    fn len(&self) -> u32 {
+        small(self.ends.len())
+    }
+
+    fn push(&mut self, path: &str) {
+        self.text.push_str(path);
+        self.ends.push(self.text.len());
+    }
+
+    fn extend(&mut self, others: &Self) {
+        let base = self.text.len();
+        self.text.push_str(&others.text);
+        self.ends.extend(others.ends.iter().map(|end| base + end));
+    }
+
+    fn get(&self, index: u32) -> &str {
+        let index = index as usize;
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.text[start..self.ends[index]]
+    }
+}
+
+/// A number of bytes of a document, or of documents: these have 1 MiB at most, and no fleet has
+/// 2^32 of them.
+fn small(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// The namespace of digests of claims (RFC 9562, version 5).
 const NAMESPACE: Uuid = Uuid::from_u128(0x9e5a_41c7_2f0b_4d38_b1a6_7c1d_80ee_3f52);
 
+/// Short texts themselves; of others a digest, which is none of those: its ninth byte is no ASCII
+/// character.
 fn digest(text: &str) -> u128 {
+    let mut bytes = [0; 16];
+    if text.len() < bytes.len() && text.is_ascii() {
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        bytes[15] = text.len() as u8;
+        return u128::from_be_bytes(bytes);
+    }
     Uuid::new_v5(&NAMESPACE, text.as_bytes()).as_u128()
 }
 
@@ -71,6 +118,7 @@ impl Claims {
     pub(crate) fn add(&mut self, shared: &Shared<'_>, docs: &HostDocs) {
         let fleet = shared.fleet().and_then(|fleet| fleet.name.as_ref());
         let fleet = fleet.map(|fleet| &fleet.value);
+        self.recent.clear();
         self.add_host(docs);
         for guest in docs.guests() {
             let settings = &guest.domu.settings;
@@ -136,24 +184,20 @@ impl Claims {
     fn claim(&mut self, kind: Kind, key: u128, place: &Place) {
         // Places of one document share its path and come close to each other. One that is not
         // found again is only listed twice.
-        let known = self.documents.iter().rev().take(64);
-        let last = self.documents.len();
-        let document = match known
-            .enumerate()
-            .find(|(_, file)| Arc::ptr_eq(file, &place.file))
-        {
-            Some((back, _)) => last - 1 - back,
+        let mut known = self.recent.iter().rev().take(64);
+        let document = match known.find(|(file, _)| Arc::ptr_eq(file, &place.file)) {
+            Some((_, document)) => *document,
             None => {
-                self.documents.push(Arc::clone(&place.file));
-                last
+                let document = self.documents.len();
+                self.documents.push(&place.file);
+                self.recent.push((Arc::clone(&place.file), document));
+                document
             }
         };
-        // A document has 1 MiB at most, and no fleet has 2^32 of them.
-        let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         self.claims.push(Claim {
             key,
             kind,
-            document: small(document),
+            document,
             start: small(place.start),
             end: small(place.end),
         });
@@ -161,8 +205,8 @@ impl Claims {
 
     /// Both together.
     pub(crate) fn join(&mut self, other: Self) {
-        let base = u32::try_from(self.documents.len()).unwrap_or(u32::MAX);
-        self.documents.extend(other.documents);
+        let base = self.documents.len();
+        self.documents.extend(&other.documents);
         self.claims
             .extend(other.claims.into_iter().map(|claim| Claim {
                 document: base.saturating_add(claim.document),
@@ -217,8 +261,8 @@ impl Claims {
     }
 
     fn place(&self, claim: &Claim) -> Place {
-        let file = &self.documents[claim.document as usize];
-        Place::new(file, claim.start as usize..claim.end as usize)
+        let file = Arc::from(self.documents.get(claim.document));
+        Place::new(&file, claim.start as usize..claim.end as usize)
     }
 }
 

@@ -20,6 +20,11 @@ pub(super) fn prove(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
 }
 
 fn prove_volumes(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
+    let mut disks = docs.guests().flat_map(|it| &it.domu.settings.disks);
+    if disks.all(|disk| disk.volume.is_none()) {
+        // Those that Domus names are one disk's each: see `volume_name`.
+        return;
+    }
     let mut given: BTreeMap<String, (&str, &Place)> = BTreeMap::new();
     for guest in docs.guests() {
         let disks = guest.domu.settings.disks.iter();

@@ -26,18 +26,25 @@ fn after(domu: &DomUDoc) -> &[At<Name>] {
     &domu.settings.after
 }
 
-/// For each domU, whom it waits for among those of its host.
+/// For each domU that waits, for whom among those of its host.
 type Waits<'d> = BTreeMap<&'d str, Vec<(&'d str, &'d At<Name>)>>;
 
 /// Lets domUs start that wait for nobody, again and again. Of those that are left each waits for
 /// another that is left; so following them ends in a circle, which is noted and opened.
 fn prove_acyclic(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
     let mut waits: Waits<'_> = BTreeMap::new();
+    let is_waiting = |name: &str| {
+        let doc = docs.domus.get(name).and_then(|doc| doc.body.as_ref());
+        doc.is_some_and(|doc| !after(doc).is_empty())
+    };
     for (name, doc) in &docs.domus {
         let after = doc.body.iter().flat_map(after);
         let after = after.map(|at| (at.value.as_str(), at));
-        let known = after.filter(|(other, _)| docs.domus.contains_key(*other));
-        waits.insert(name, known.collect());
+        // Whoever is not there is noted above; who waits for nobody starts.
+        let waiting: Vec<_> = after.filter(|(other, _)| is_waiting(other)).collect();
+        if !waiting.is_empty() {
+            waits.insert(name, waiting);
+        }
     }
     loop {
         start(&mut waits);

@@ -72,9 +72,12 @@ pub(super) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<D
         below.prove(&docs.layer, notes);
     }
     for guest in docs.guests() {
+        let Some(layer) = docs.vservers.get(guest.name) else {
+            continue;
+        };
         let image = guest.domu.settings.image.as_ref();
         let list = image.and_then(|image| shared.lists.get_key_value(&image.value.to_string()));
-        if let (Some((name, list)), Some(layer)) = (list, docs.vservers.get(guest.name)) {
+        if let Some((name, list)) = list {
             let below = Below {
                 images: vec![(name, list)],
                 layers: vec![global],

@@ -115,7 +115,7 @@ impl DiskDoc {
         if table.has("volume") && table.has("device") {
             let message = "a disk cannot be a volume and a device".to_owned();
             let help = "keep one of the two";
-            table.notes().error(table.place(), message, help);
+            table.notes().error(&table.place(), message, help);
         }
         if !table.has("device") {
             table.must_have("size", || "write size = \"10GiB\"".to_owned());

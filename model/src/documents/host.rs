@@ -127,7 +127,7 @@ impl MachineDoc {
             let help = "write dmi-uuid (from /sys/class/dmi/id/product_uuid), serial (from \
                         product_serial there), or the mac of one of its network cards";
             let message = "nothing in [machine] tells this host from others".to_owned();
-            table.notes().error(table.place(), message, help);
+            table.notes().error(&table.place(), message, help);
         }
         machine
     }
@@ -176,7 +176,7 @@ fn read_pool(table: &Table<'_>) -> Option<VolumePool> {
     if has_directory && has_group {
         let message = "domUs' volumes cannot be in two places".to_owned();
         let help = "keep either directory or volume-group";
-        table.notes().error(at.place(), message, help);
+        table.notes().error(&at.place(), message, help);
         return None;
     }
     match (directory, group) {

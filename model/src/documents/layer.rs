@@ -60,10 +60,10 @@ impl LayerDoc {
             layer.leaves.insert(inside.to_owned(), leaf);
         }
         if let Some((file, content)) = files.get(&format!("{}/etc.toml", layer.directory)) {
-            let entries = parse::parse(file, content, notes);
-            let doc = entries.and_then(|entries| {
-                let entries = &entries;
-                parse::read(Layer { file, entries }, &[], notes, EtcDoc::read)
+            let toml = parse::parse(file, content, notes);
+            let doc = toml.and_then(|toml| {
+                let own = Layer::of(file, &toml);
+                parse::read(own, &[], notes, EtcDoc::read)
             });
             layer.doc = doc.unwrap_or_default();
         }

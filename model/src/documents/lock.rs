@@ -47,10 +47,7 @@ pub(crate) fn read(
     content: Result<&[u8], &str>,
     notes: &mut Vec<Diagnostic>,
 ) -> Option<LockDoc> {
-    let entries = parse::parse(file, content, notes)?;
-    let own = Layer {
-        file,
-        entries: &entries,
-    };
+    let toml = parse::parse(file, content, notes)?;
+    let own = Layer::of(file, &toml);
     parse::read(own, &[], notes, LockDoc::read)
 }

@@ -2,6 +2,7 @@
 //! From the bytes of one document to its TOML, or to why it is none.
 
 use super::notes::Notes;
+use super::syntax::Toml;
 use super::table::{Layer, Table};
 use crate::bad_value::{BadValue, shown};
 use crate::diagnostic::{Diagnostic, Place};
@@ -10,7 +11,6 @@ use crate::names::Name;
 use crate::show::Origin;
 use std::ops::Range;
 use std::sync::Arc;
-use toml::de::DeTable;
 
 /// One document.
 #[derive(Debug)]
@@ -35,11 +35,11 @@ pub(super) fn parse<'c>(
     path: &Arc<str>,
     content: Result<&'c [u8], &str>,
     notes: &mut Vec<Diagnostic>,
-) -> Option<DeTable<'c>> {
+) -> Option<Toml<'c>> {
     let text = text(path, content).map_err(|problem| notes.push(problem));
     let text = text.ok()?;
-    match DeTable::parse(text) {
-        Ok(entries) => Some(entries.into_inner()),
+    match Toml::parse(text) {
+        Ok(toml) => Some(toml),
         Err(error) => {
             notes.push(no_toml(path, text, &error));
             None

@@ -3,6 +3,7 @@
 
 use super::lock;
 use super::parse::{self, Doc};
+use super::syntax::Toml;
 use super::table::Layer;
 use super::{FleetDoc, HostsDoc, LayerDoc, LockDoc, RecipeDoc, VarsDoc, read_trust};
 use crate::contents::EtcList;
@@ -13,14 +14,13 @@ use crate::names::Name;
 use crate::trust::{self, Chain, Trust};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use toml::de::DeTable;
 
 /// The documents that all hosts share.
 #[derive(Debug)]
 pub(crate) struct Shared<'t> {
     pub(crate) fleet: Option<Doc<FleetDoc>>,
     /// The TOML of the fleet's document, in which hosts and domUs find what they take from it.
-    table: Option<DeTable<'t>>,
+    toml: Option<Toml<'t>>,
     /// `global/hosts`, if there is one.
     pub(crate) hosts: Option<HostsDoc>,
     /// The layer of all hosts and domUs.
@@ -75,7 +75,7 @@ impl<'t> Shared<'t> {
     pub(crate) fn read(files: &'t Documents, notes: &mut Vec<Diagnostic>) -> Self {
         let mut shared = Self {
             fleet: None,
-            table: None,
+            toml: None,
             hosts: None,
             global: LayerDoc::read("global", "global", files, notes),
             groups: BTreeMap::new(),
@@ -92,10 +92,10 @@ impl<'t> Shared<'t> {
         for (path, content) in files.iter() {
             let file = Arc::clone(path);
             if &**path == "domus.toml" {
-                shared.table = parse::parse(&file, content, notes);
-                let body = shared.table.as_ref().and_then(|entries| {
-                    let file = &file;
-                    parse::read(Layer { file, entries }, &[], notes, FleetDoc::read)
+                shared.toml = parse::parse(&file, content, notes);
+                let body = shared.toml.as_ref().and_then(|toml| {
+                    let own = Layer::of(&file, toml);
+                    parse::read(own, &[], notes, FleetDoc::read)
                 });
                 shared.fleet = Some(Doc {
                     path: file,
@@ -117,10 +117,10 @@ impl<'t> Shared<'t> {
             } else if let Some(file_name) = path.strip_prefix("images/") {
                 let stem = parse::stem(file_name);
                 let name = parse::name_of("recipe's file", stem, &file, notes);
-                let entries = parse::parse(&file, content, notes);
-                let body = entries.and_then(|entries| {
-                    let (file, entries) = (&file, &entries);
-                    parse::read(Layer { file, entries }, &[], notes, RecipeDoc::read)
+                let toml = parse::parse(&file, content, notes);
+                let body = toml.and_then(|toml| {
+                    let own = Layer::of(&file, &toml);
+                    parse::read(own, &[], notes, RecipeDoc::read)
                 });
                 let doc = Doc {
                     path: file,
@@ -154,11 +154,10 @@ impl<'t> Shared<'t> {
     /// What lies below a host of these groups, or with `part` "domU" below its domUs: the groups,
     /// the last first, then the fleet's defaults.
     pub(super) fn below(&self, groups: &[Name], part: &str) -> Vec<Layer<'_>> {
-        let (Some(doc), Some(entries)) = (&self.fleet, &self.table) else {
+        let (Some(doc), Some(toml)) = (&self.fleet, &self.toml) else {
             return Vec::new();
         };
-        let file = &doc.path;
-        let fleet = Layer { file, entries };
+        let fleet = Layer::of(&doc.path, toml);
         let all = fleet.below("groups");
         let of_group = |group: &Name| all.as_ref()?.below(group.as_str())?.below(part);
         let mut layers: Vec<Layer<'_>> = groups.iter().rev().filter_map(of_group).collect();

@@ -3,6 +3,7 @@
 //! fleet.
 
 use super::parse::{self, Doc};
+use super::syntax::Toml;
 use super::table::Layer;
 use super::{DomUDoc, HostDoc, LayerDoc, Shared};
 use crate::diagnostic::{Diagnostic, Place};
@@ -11,7 +12,6 @@ use crate::names::Name;
 use crate::show::Origin;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use toml::de::DeTable;
 
 /// A host's documents.
 #[derive(Debug)]
@@ -31,14 +31,18 @@ pub(crate) struct HostDocs {
 /// The TOML of a document, if it has any.
 struct Parsed<'t> {
     file: Arc<str>,
-    entries: Option<DeTable<'t>>,
+    toml: Option<Toml<'t>>,
 }
 
-impl Parsed<'_> {
+impl<'t> Parsed<'t> {
+    fn of(file: &Arc<str>, content: Result<&'t [u8], &str>, notes: &mut Vec<Diagnostic>) -> Self {
+        let toml = parse::parse(file, content, notes);
+        let file = Arc::clone(file);
+        Self { file, toml }
+    }
+
     fn layer(&self) -> Option<Layer<'_>> {
-        let file = &self.file;
-        let entries = self.entries.as_ref()?;
-        Some(Layer { file, entries })
+        Some(Layer::of(&self.file, self.toml.as_ref()?))
     }
 }
 
@@ -59,7 +63,7 @@ impl HostDocs {
             layer: LayerDoc::read(directory, own, files, notes),
             vservers: BTreeMap::new(),
         };
-        let (host, domus) = parse_all(files, notes);
+        let host = parse_host(files, notes);
         let layer = host.as_ref().and_then(Parsed::layer);
         let groups = groups(layer);
         if let Some(parsed) = &host {
@@ -72,16 +76,17 @@ impl HostDocs {
             });
         }
         let below = below_domus(shared, layer, &groups);
-        for (stem, parsed) in domus {
-            let name = parse::name_of("domU's file", &stem, &parsed.file, notes);
+        for (stem, file, content) in domus(files, notes) {
+            let parsed = Parsed::of(file, content, notes);
+            let name = parse::name_of("domU's file", stem, &parsed.file, notes);
             let own = parsed.layer();
             let body = own.and_then(|own| parse::read(own, &below, notes, DomUDoc::read));
             let path = parsed.file;
-            if let Some(files) = vservers.get(&stem) {
-                let layer = LayerDoc::read(&stem, format!("vservers/{stem}"), files, notes);
-                docs.vservers.insert(stem.clone(), layer);
+            if let Some(files) = vservers.get(stem) {
+                let layer = LayerDoc::read(stem, format!("vservers/{stem}"), files, notes);
+                docs.vservers.insert(stem.to_owned(), layer);
             }
-            docs.domus.insert(stem, Doc { path, name, body });
+            docs.domus.insert(stem.to_owned(), Doc { path, name, body });
         }
         docs
     }
@@ -89,7 +94,10 @@ impl HostDocs {
     /// Where each setting of the host, or of its domU of that name, is written. Of variables that
     /// are in several documents the last counts.
     pub(crate) fn trace(shared: &Shared<'_>, files: &Documents, domu: Option<&str>) -> Vec<Origin> {
-        let (host, domus) = parse_all(files, &mut Vec::new());
+        let (host, domus) = (
+            parse_host(files, &mut Vec::new()),
+            domus(files, &mut Vec::new()),
+        );
         let layer = host.as_ref().and_then(Parsed::layer);
         let groups = groups(layer);
         let mut origins = match domu {
@@ -99,7 +107,10 @@ impl HostDocs {
             }
             Some(domu) => {
                 let below = below_domus(shared, layer, &groups);
-                let own = domus.get(domu).and_then(Parsed::layer);
+                let found = domus.into_iter().find(|(stem, ..)| *stem == domu);
+                let parsed =
+                    found.map(|(_, file, content)| Parsed::of(file, content, &mut Vec::new()));
+                let own = parsed.as_ref().and_then(Parsed::layer);
                 own.map_or(Vec::new(), |own| parse::trace(own, &below, DomUDoc::read))
             }
         };
@@ -140,49 +151,51 @@ fn below_domus<'l>(
 /// them before anything is proved.
 pub fn groups_of(host_toml: &[u8]) -> Vec<Name> {
     let text = std::str::from_utf8(host_toml).unwrap_or_default();
-    let Ok(entries) = DeTable::parse(text) else {
+    let Ok(toml) = Toml::parse(text) else {
         return Vec::new();
     };
-    let (file, entries) = (&Arc::from("host.toml"), entries.get_ref());
-    groups(Some(Layer { file, entries }))
+    groups(Some(Layer::of(&Arc::from("host.toml"), &toml)))
 }
 
 /// The groups of a host, which decide what lies below it. What is wrong with them is noted when
 /// the host is read.
 fn groups(host: Option<Layer<'_>>) -> Vec<Name> {
     let groups = host.and_then(|host| host.entries.get("groups"));
-    let groups = groups.and_then(|groups| groups.get_ref().as_array());
+    let groups = groups.and_then(|groups| groups.as_array());
     let groups = groups.into_iter().flatten();
     groups
-        .filter_map(|group| group.get_ref().as_str()?.parse().ok())
+        .filter_map(|group| group.as_str()?.parse().ok())
         .collect()
 }
 
-/// The TOML of all documents of a host.
-fn parse_all<'t>(
-    files: &'t Documents,
-    notes: &mut Vec<Diagnostic>,
-) -> (Option<Parsed<'t>>, BTreeMap<String, Parsed<'t>>) {
-    let mut host = None;
-    let mut domus = BTreeMap::new();
-    for (path, content) in files.iter() {
-        let file = Arc::clone(path);
-        match parts(path) {
-            [_, _, Some("host.toml"), None, _] => {
-                let entries = parse::parse(&file, content, notes);
-                host = Some(Parsed { file, entries });
-            }
+/// The TOML of a host's own document.
+fn parse_host<'t>(files: &'t Documents, notes: &mut Vec<Diagnostic>) -> Option<Parsed<'t>> {
+    let is_host = |path: &str| {
+        path.ends_with("/host.toml") && matches!(parts(path), [_, _, Some("host.toml"), None, _])
+    };
+    let found = files.iter().find(|(path, _)| is_host(path));
+    found.map(|(file, content)| Parsed::of(file, content, notes))
+}
+
+/// A domU by what its path calls it, with its document.
+type OfDomU<'t> = (&'t str, &'t Arc<str>, Result<&'t [u8], &'t str>);
+
+/// The documents of a host's domUs. They are parsed one after another: of one piece of memory each
+/// has its turn.
+fn domus<'t>(files: &'t Documents, notes: &mut Vec<Diagnostic>) -> Vec<OfDomU<'t>> {
+    let mut domus = Vec::new();
+    for (file, content) in files.iter() {
+        match parts(file) {
             [_, _, Some("domUs"), Some(name), None] => {
-                let entries = parse::parse(&file, content, notes);
-                domus.insert(parse::stem(name).to_owned(), Parsed { file, entries });
+                domus.push((parse::stem(name), file, content));
             }
             [_, _, Some(directory), Some(_), None] if directory != "etc" => {
                 let message = format!("this file is in {directory}/, where nobody looks for it");
-                let note = Place::whole(file).error(message);
+                let note = Place::whole(Arc::clone(file)).error(message);
                 notes.push(note.help("call the directory domUs"));
             }
             _ => {}
         }
     }
-    (host, domus)
+    domus
 }

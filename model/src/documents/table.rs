@@ -19,38 +19,41 @@ use super::forms::Form;
 use super::notes::Notes;
 use super::place::At;
 use super::shape::{Describing, Keys, Shape};
+use super::syntax::{Entries, Toml, Value, is_same};
 use crate::bad_value::{quoted, shown};
 use crate::diagnostic::Place;
 use crate::distance::meant;
-use std::cell::RefCell;
+use crate::show::Origin;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
 
 /// The version of the format of documents.
 const FORMAT: u32 = 1;
-
-/// About as many keys as a table may have: room for them is made at once.
-const MOST_KEYS: usize = 12;
 
 /// One document's say in a table.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Layer<'d> {
     pub(crate) file: &'d Arc<str>,
-    pub(crate) entries: &'d DeTable<'d>,
+    pub(crate) entries: Entries<'d>,
 }
 
 /// A value as a layer has it.
 #[derive(Clone, Copy)]
 struct Found<'d> {
     file: &'d Arc<str>,
-    value: &'d Spanned<DeValue<'d>>,
+    value: Value<'d>,
 }
 
-impl Found<'_> {
+impl<'d> Found<'d> {
     fn place(&self) -> Place {
         Place::new(self.file, self.value.span())
+    }
+
+    /// The table that it is, if it is one.
+    fn layer(&self) -> Option<Layer<'d>> {
+        let entries = self.value.as_table()?;
+        let file = self.file;
+        Some(Layer { file, entries })
     }
 }
 
@@ -62,13 +65,15 @@ pub(super) struct Table<'d> {
     header: Header<'d>,
     /// Where it is for those who trace settings, `machine.`; else empty.
     path: String,
-    /// What there is to point at: its header.
-    place: Place,
+    /// What there is to point at: its header, in this document.
+    file: &'d Arc<str>,
+    span: (usize, usize),
     /// The most specific first; empty if no document has it.
-    layers: Vec<Layer<'d>>,
+    layers: &'d [Layer<'d>],
     /// Whether what is missing is missed: not in defaults, which are parts.
     whole: bool,
-    asked: RefCell<Vec<&'static str>>,
+    /// How many keys were asked for before, in the tables that it is in.
+    asked: usize,
     describing: Option<&'d Describing>,
 }
 
@@ -84,7 +89,7 @@ impl<'d> Table<'d> {
         let mut layers = Vec::with_capacity(1 + below.len());
         layers.push(own);
         layers.extend_from_slice(below);
-        let table = Self::new(notes, Place::new(own.file, 0..0), layers);
+        let table = Table::new(notes, own.file, &layers);
         if !table.is_of_this_format() {
             return None;
         }
@@ -95,17 +100,17 @@ impl<'d> Table<'d> {
 
     /// What the reader of a document reads; `whole`: of one that takes nothing from others.
     pub(super) fn describe(whole: bool, read: impl FnOnce(&Table<'_>)) -> Keys {
-        let (notes, describing) = (Notes::new(&Arc::from("")), Describing::default());
-        let mut table = Table::new(&notes, Place::whole(""), Vec::new());
+        let (file, describing) = (Arc::from(""), Describing::default());
+        let notes = Notes::new(&file);
+        let mut table = Table::new(&notes, &file, &[]);
         table.describing = Some(&describing);
         table.whole = whole;
         table.is_of_this_format();
         read(&table);
-        drop(table);
         describing.into_keys()
     }
 
-    fn new(notes: &'d Notes, place: Place, layers: Vec<Layer<'d>>) -> Self {
+    fn new(notes: &'d Notes, file: &'d Arc<str>, layers: &'d [Layer<'d>]) -> Self {
         let header = Header {
             above: None,
             key: "",
@@ -115,10 +120,11 @@ impl<'d> Table<'d> {
             notes,
             header,
             path: String::new(),
-            place,
+            file,
+            span: (0, 0),
             layers,
             whole: true,
-            asked: RefCell::new(Vec::with_capacity(MOST_KEYS)),
+            asked: notes.asked(),
             describing: None,
         }
     }
@@ -128,7 +134,7 @@ impl<'d> Table<'d> {
         if own.is_some_and(|version| version.is_none()) {
             let help = "write version = 1 above all else";
             let message = "`version` is missing".to_owned();
-            self.notes.error(&self.place, message, help);
+            self.notes.error(&self.place(), message, help);
         }
         let about = "format of this document";
         let version = self.number("version", about, 1..=u32::MAX);
@@ -148,8 +154,9 @@ impl<'d> Table<'d> {
         self.notes
     }
 
-    pub(super) fn place(&self) -> &Place {
-        &self.place
+    pub(super) fn place(&self) -> Place {
+        let (start, end) = self.span;
+        Place::new(self.file, start..end)
     }
 
     /// Whether what is missing is missed.
@@ -158,16 +165,18 @@ impl<'d> Table<'d> {
     }
 
     fn get(&self, key: &'static str) -> Option<Found<'d>> {
-        self.asked.borrow_mut().push(key);
+        self.notes.ask(key);
         let found = self.layers.iter().find_map(|layer| layer.get(key))?;
-        self.notes
-            .trace(|| format!("{}{key}", self.path), &found.place());
+        self.notes.trace(|| Origin {
+            setting: format!("{}{key}", self.path),
+            place: found.place(),
+        });
         Some(found)
     }
 
     /// What each layer has, and nothing that is traced: the keys of a table below are.
     fn get_all(&self, key: &'static str) -> impl Iterator<Item = Found<'d>> {
-        self.asked.borrow_mut().push(key);
+        self.notes.ask(key);
         self.layers.iter().filter_map(move |layer| layer.get(key))
     }
 
@@ -180,20 +189,20 @@ impl<'d> Table<'d> {
     /// Whether the key is there, readable or not.
     pub(super) fn has(&self, key: &str) -> bool {
         let mut layers = self.layers.iter();
-        layers.any(|layer| layer.entries.contains_key(key))
+        layers.any(|layer| layer.entries.get(key).is_some())
     }
 
     /// The same table as the most specific layer has it that has one of `keys`, where these
     /// exclude each other: what it says replaces what others say.
     pub(super) fn alternatives(&self, keys: &[&'static str]) -> Table<'d> {
-        self.asked.borrow_mut().extend_from_slice(keys);
-        let has = |layer: &&Layer<'d>| keys.iter().any(|key| layer.entries.contains_key(*key));
-        let layers: Vec<Layer<'d>> = self.layers.iter().find(has).copied().into_iter().collect();
+        let has = |layer: &Layer<'d>| keys.iter().any(|key| layer.entries.get(key).is_some());
+        let layers = match self.layers.iter().position(has) {
+            Some(index) => &self.layers[index..=index],
+            None => &[],
+        };
         Table {
             path: self.path.clone(),
-            place: self.place.clone(),
             layers,
-            asked: RefCell::default(),
             ..*self
         }
     }
@@ -231,16 +240,15 @@ impl<'d> Table<'d> {
         }
         if !self.has(key) {
             let message = format!("`{key}` is missing{}", self.header.place("from"));
-            self.notes.error(&self.place, message, help());
+            self.notes.error(&self.place(), message, help());
         }
     }
 
     fn read_string<T>(&self, what: What, found: Found<'_>, form: &Form<T>) -> Option<At<T>> {
         let place = found.place();
-        let value = found.value.get_ref();
-        let Some(text) = value.as_str() else {
+        let Some(text) = found.value.as_str() else {
             let help = format!("write a string, as {:?}", form.example);
-            self.notes.wrong_type(&place, what, value, help);
+            self.notes.wrong_type(&place, what, found.value, help);
             return None;
         };
         match (form.parse)(text) {
@@ -264,14 +272,14 @@ impl<'d> Table<'d> {
             return Vec::new();
         };
         let file = found.file;
-        let DeValue::Array(items) = found.value.get_ref() else {
+        let Some(items) = found.value.as_array() else {
             let help = format!("write a list, as {key} = [{:?}]", form.example);
-            let (place, value) = (found.place(), found.value.get_ref());
-            self.notes.wrong_type(&place, What::Key(key), value, help);
+            self.notes
+                .wrong_type(&found.place(), What::Key(key), found.value, help);
             return Vec::new();
         };
         let read = |value| self.read_string(What::ItemOf(key), Found { file, value }, form);
-        items.iter().filter_map(read).collect()
+        items.filter_map(read).collect()
     }
 
     /// A whole number in this range, if it is there.
@@ -288,13 +296,13 @@ impl<'d> Table<'d> {
             &u32::MAX => format!("write a whole number from {}", range.start()),
             end => format!("write a whole number from {} to {end}", range.start()),
         };
-        let DeValue::Integer(integer) = found.value.get_ref() else {
-            let value = found.value.get_ref();
-            self.notes.wrong_type(&place, What::Key(key), value, help());
+        let Some(integer) = found.value.as_integer() else {
+            self.notes
+                .wrong_type(&place, What::Key(key), found.value, help());
             return None;
         };
-        match u32::from_str_radix(integer.as_str(), integer.radix()) {
-            Ok(value) if range.contains(&value) => Some(At { value, place }),
+        match integer.small() {
+            Some(value) if range.contains(&value) => Some(At { value, place }),
             _ => {
                 let message = format!("`{key}` cannot be {}", shown(&integer.to_string()));
                 self.notes.error(&place, message, help());
@@ -305,29 +313,40 @@ impl<'d> Table<'d> {
 
     /// Refuses the keys of this document that nobody asked for.
     fn finish(self) {
-        let Some(own) = self.layers.iter().find(|it| self.notes.is_own(it.file)) else {
-            return;
-        };
-        let asked = self.asked.into_inner();
-        for (key, _) in own.entries {
-            let text: &str = key.get_ref();
-            if asked.contains(&text) {
+        let own = self.layers.iter().find(|it| self.notes.is_own(it.file));
+        self.notes.forget_asked(self.asked, |asked| {
+            if let Some(own) = own {
+                self.refuse_others(own, asked);
+            }
+        });
+    }
+
+    /// Refuses the keys of a document but those `asked` for.
+    fn refuse_others(&self, own: &Layer<'_>, asked: &[&'static str]) {
+        for (text, span, _) in own.entries.iter() {
+            if asked.iter().any(|key| is_same(key, text)) {
                 continue;
             }
             let place = self.header.place("in");
             let all = asked.join(", ");
-            let help = match meant(text, &asked) {
+            let help = match meant(text, asked) {
                 Some(meant) => format!("did you mean `{meant}`? There are: {all}"),
                 None => format!("there are: {all}"),
             };
             let message = format!("unknown key {}{place}", quoted(text));
-            let at = Place::new(own.file, key.span());
+            let at = Place::new(own.file, span);
             self.notes.unknown(&at, message, help);
         }
     }
 }
 
 impl<'d> Layer<'d> {
+    /// All that a document says.
+    pub(crate) fn of(file: &'d Arc<str>, toml: &'d Toml<'d>) -> Self {
+        let entries = toml.root();
+        Self { file, entries }
+    }
+
     fn get(&self, key: &str) -> Option<Found<'d>> {
         let value = self.entries.get(key)?;
         let file = self.file;
@@ -336,9 +355,7 @@ impl<'d> Layer<'d> {
 
     /// The table below `key`, if there is one.
     pub(crate) fn below(&self, key: &str) -> Option<Self> {
-        let DeValue::Table(entries) = self.entries.get(key)?.get_ref() else {
-            return None;
-        };
+        let entries = self.entries.get(key)?.as_table()?;
         let file = self.file;
         Some(Self { file, entries })
     }

@@ -129,11 +129,8 @@ pub(crate) fn read_trust(
     content: Result<&[u8], &str>,
     notes: &mut Vec<Diagnostic>,
 ) -> Option<Trust> {
-    let entries = parse::parse(file, content, notes)?;
-    let own = Layer {
-        file,
-        entries: &entries,
-    };
+    let toml = parse::parse(file, content, notes)?;
+    let own = Layer::of(file, &toml);
     let doc = parse::read(own, &[], notes, TrustDoc::read)?;
     doc.prove(file, notes)
 }

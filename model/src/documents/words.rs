@@ -203,7 +203,10 @@ pub(super) const MOUNT: Form<String> = Form {
     example: "/srv",
     pattern: r"^(/[A-Za-z0-9._+@%-]+)+$",
     parse: |text| {
-        let within = |top: &&str| text == *top || text.starts_with(&format!("{top}/"));
+        let within = |top: &&str| {
+            let below = text.strip_prefix(top);
+            below.is_some_and(|below| below.is_empty() || below.starts_with('/'))
+        };
         let what = "place to mount a disk";
         match text {
             _ if !is_absolute(text) => {

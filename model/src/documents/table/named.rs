@@ -8,7 +8,6 @@ use crate::diagnostic::Place;
 use crate::documents::forms::Form;
 use crate::documents::place::At;
 use crate::documents::shape::Shape;
-use toml::de::DeValue;
 
 impl Table<'_> {
     /// The strings of a table of this document, empty if it is not there.
@@ -25,17 +24,16 @@ impl Table<'_> {
             return Vec::new();
         };
         let file = found.file;
-        let DeValue::Table(entries) = found.value.get_ref() else {
+        let Some(entries) = found.value.as_table() else {
             let header = self.below(key, false);
             let help = format!("write a table: {header} and its keys below");
-            let (place, value) = (found.place(), found.value.get_ref());
-            self.notes.wrong_type(&place, What::Key(key), value, help);
+            self.notes
+                .wrong_type(&found.place(), What::Key(key), found.value, help);
             return Vec::new();
         };
         let mut named = Vec::new();
-        for (name, value) in entries {
-            let place = Place::new(file, name.span());
-            let text: &str = name.get_ref();
+        for (text, span, value) in entries.iter() {
+            let place = Place::new(file, span);
             let read = self.read_string(What::Key(&shown(text)), Found { file, value }, form);
             match (names.parse)(text) {
                 Ok(value) => named.extend(read.map(|read| (At { value, place }, read))),

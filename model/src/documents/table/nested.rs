@@ -2,14 +2,13 @@
 //! Tables in tables.
 
 use super::header::{Header, What};
-use super::{Found, Layer, MOST_KEYS, Table};
+use super::{Found, Layer, Table};
 use crate::bad_value::shown;
 use crate::diagnostic::Place;
 use crate::documents::forms::Form;
 use crate::documents::place::At;
 use crate::documents::shape::{Describing, Keys, Shape};
-use std::cell::RefCell;
-use toml::de::DeValue;
+use crate::documents::syntax::Value;
 
 impl<'d> Table<'d> {
     /// A table, merged of all layers and taken as empty if none has it; `None` if the first that
@@ -62,21 +61,21 @@ impl<'d> Table<'d> {
             return Vec::new();
         };
         let file = found.file;
-        let DeValue::Array(items) = found.value.get_ref() else {
+        let Some(items) = found.value.as_array() else {
             let help = format!("write {header} above each of them");
-            let (place, value) = (found.place(), found.value.get_ref());
-            self.notes.wrong_type(&place, What::Key(key), value, help);
+            self.notes
+                .wrong_type(&found.place(), What::Key(key), found.value, help);
             return Vec::new();
         };
-        let read = |(index, value)| {
+        let read = |(index, value): (usize, Value<'d>)| {
             let found = [Found { file, value }];
-            let path = match self.notes.is_tracing() || !value.get_ref().is_table() {
+            let path = match self.notes.is_tracing() || value.as_table().is_none() {
                 true => format!("{key}[{index}]"),
                 false => String::new(),
             };
             self.read_table(None, &header, &path, &found, true, &read)
         };
-        items.iter().enumerate().filter_map(read).collect()
+        items.enumerate().filter_map(read).collect()
     }
 
     /// The tables of a table that has names for keys: `[networks.lan]`. Tables of one name are
@@ -98,19 +97,18 @@ impl<'d> Table<'d> {
         }
         let mut named: Vec<(&'d str, Place, Vec<Found<'d>>)> = Vec::new();
         for found in self.get_all(key) {
-            let DeValue::Table(entries) = found.value.get_ref() else {
+            let Some(entries) = found.value.as_table() else {
                 let help = format!("write [{key}.NAME] above each of them");
-                let (place, value) = (found.place(), found.value.get_ref());
-                self.notes.wrong_type(&place, What::Key(key), value, help);
+                self.notes
+                    .wrong_type(&found.place(), What::Key(key), found.value, help);
                 continue;
             };
-            for (name, value) in entries {
-                let text: &'d str = name.get_ref();
+            for (text, span, value) in entries.iter() {
                 let file = found.file;
                 let found = Found { file, value };
                 match named.iter_mut().find(|(known, ..)| *known == text) {
                     Some((.., all)) => all.push(found),
-                    None => named.push((text, Place::new(file, name.span()), vec![found])),
+                    None => named.push((text, Place::new(file, span), vec![found])),
                 }
             }
         }
@@ -122,7 +120,11 @@ impl<'d> Table<'d> {
                 key: text,
                 is_array: false,
             };
-            let path = format!("{key}.{}", shown(text));
+            let is_table = |found: &Found<'_>| found.value.as_table().is_some();
+            let path = match self.notes.is_tracing() || !found.iter().all(is_table) {
+                true => format!("{key}.{}", shown(text)),
+                false => String::new(),
+            };
             let table = self.read_table(None, &header, &path, &found, whole, &read);
             match (form.parse)(text) {
                 Ok(value) => Some((At { value, place }, table?)),
@@ -163,25 +165,26 @@ impl<'d> Table<'d> {
         whole: bool,
         read: impl FnOnce(&Table<'_>) -> R,
     ) -> Option<R> {
-        let mut layers = Vec::with_capacity(found.len());
-        for (index, found) in found.iter().enumerate() {
-            let Found { file, value } = *found;
-            match value.get_ref() {
-                DeValue::Table(entries) => layers.push(Layer { file, entries }),
-                other => {
-                    let help = format!("write a table: {header} and its keys below");
-                    self.notes
-                        .wrong_type(&found.place(), What::Key(key), other, help);
-                    if index == 0 {
-                        return None;
-                    }
-                }
+        let one;
+        let all;
+        let layers = match found {
+            // Of this there are millions.
+            [only] if let Some(layer) = only.layer() => {
+                one = [layer];
+                &one[..]
             }
-        }
-        let place = match found.first() {
+            _ => {
+                all = self.layers_of(header, key, found)?;
+                &all
+            }
+        };
+        let (file, span) = match found.first() {
             // What is missing is missing from the document that is read.
-            Some(found) if self.notes.is_own(found.file) => found.place(),
-            _ => self.place.clone(),
+            Some(found) if self.notes.is_own(found.file) => {
+                let span = found.value.span();
+                (found.file, (span.start, span.end))
+            }
+            _ => (self.file, self.span),
         };
         let table = Table {
             notes: self.notes,
@@ -190,15 +193,39 @@ impl<'d> Table<'d> {
                 false => String::new(),
             },
             header: *header,
-            place,
+            file,
+            span,
             layers,
             whole,
-            asked: RefCell::new(Vec::with_capacity(MOST_KEYS)),
+            asked: self.notes.asked(),
             describing,
         };
         let result = read(&table);
         table.finish();
         Some(result)
+    }
+
+    /// The tables among what was found; `None` if the first is none.
+    fn layers_of(
+        &self,
+        header: &Header<'_>,
+        key: &str,
+        found: &[Found<'d>],
+    ) -> Option<Vec<Layer<'d>>> {
+        let mut layers = Vec::with_capacity(found.len());
+        for (index, found) in found.iter().enumerate() {
+            if let Some(layer) = found.layer() {
+                layers.push(layer);
+                continue;
+            }
+            let help = format!("write a table: {header} and its keys below");
+            self.notes
+                .wrong_type(&found.place(), What::Key(key), found.value, help);
+            if index == 0 {
+                return None;
+            }
+        }
+        Some(layers)
     }
 
     pub(super) fn below<'h>(&'h self, key: &'h str, is_array: bool) -> Header<'h> {

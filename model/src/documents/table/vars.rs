@@ -7,10 +7,10 @@ use crate::bad_value::{quoted, shown};
 use crate::diagnostic::Place;
 use crate::documents::place::At;
 use crate::documents::shape::Shape;
+use crate::documents::syntax::Value;
 use crate::fleet::Var;
 use crate::layers::OWN;
 use std::collections::BTreeMap;
-use toml::de::DeValue;
 
 /// Variables as one document has them.
 pub(crate) type VarsDoc = BTreeMap<String, At<Var>>;
@@ -25,16 +25,15 @@ impl Table<'_> {
         let Some(found) = self.get_all(key).find(own) else {
             return BTreeMap::new();
         };
-        let DeValue::Table(entries) = found.value.get_ref() else {
+        let Some(entries) = found.value.as_table() else {
             let help = format!("write {} and the variables below", self.below(key, false));
-            let (place, value) = (found.place(), found.value.get_ref());
-            self.notes.wrong_type(&place, What::Key(key), value, help);
+            self.notes
+                .wrong_type(&found.place(), What::Key(key), found.value, help);
             return BTreeMap::new();
         };
         let mut vars = BTreeMap::new();
-        for (name, value) in entries {
-            let place = Place::new(found.file, name.span());
-            let text: &str = name.get_ref();
+        for (text, span, value) in entries.iter() {
+            let place = Place::new(found.file, span);
             if text == OWN {
                 let help = "templates find there what Domus knows, as {{ domus.name }}";
                 let message = format!("the variable {OWN} is taken");
@@ -48,7 +47,7 @@ impl Table<'_> {
                 continue;
             }
             let place = Place::new(found.file, value.span());
-            match var(value.get_ref()) {
+            match var(value) {
                 Ok(value) => drop(vars.insert(text.to_owned(), At { value, place })),
                 Err(problem) => {
                     let help = "write a string, a whole number, true, false, or a list of such";
@@ -68,20 +67,23 @@ fn is_identifier(text: &str) -> bool {
 }
 
 /// The value of a variable, or the end of a sentence that begins with the variable.
-fn var(value: &DeValue<'_>) -> Result<Var, String> {
-    match value {
-        DeValue::String(text) => Ok(Var::Text(text.to_string())),
-        DeValue::Boolean(flag) => Ok(Var::Flag(*flag)),
-        DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix())
-            .map(Var::Number)
-            .map_err(|_| format!("cannot be {}", shown(&integer.to_string()))),
-        DeValue::Array(items) => {
-            let items = items.iter().map(|item| match item.get_ref() {
-                DeValue::Array(_) => Err("has a list in a list".to_owned()),
-                item => var(item),
-            });
-            items.collect::<Result<_, _>>().map(Var::List)
-        }
-        other => Err(format!("is a {}", other.type_str())),
+fn var(value: Value<'_>) -> Result<Var, String> {
+    if let Some(text) = value.as_str() {
+        return Ok(Var::Text(text.to_owned()));
     }
+    if let Some(flag) = value.as_bool() {
+        return Ok(Var::Flag(flag));
+    }
+    if let Some(integer) = value.as_integer() {
+        let number = integer.large().map(Var::Number);
+        return number.ok_or_else(|| format!("cannot be {}", shown(&integer.to_string())));
+    }
+    let Some(items) = value.as_array() else {
+        return Err(format!("is a {}", value.type_str()));
+    };
+    let item = |item: Value<'_>| match item.as_array() {
+        Some(_) => Err("has a list in a list".to_owned()),
+        None => var(item),
+    };
+    items.map(item).collect::<Result<_, _>>().map(Var::List)
 }
