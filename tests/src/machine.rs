@@ -103,7 +103,7 @@ pub enum Bus {
     VirtioScsi,
     /// SAS behind a LSI MegaRAID.
     MegaRaid,
-    /// SCSI behind a LSI 53C895A.
+    /// SCSI behind an AMD 53C974.
     Scsi,
     /// A USB stick.
     Usb,
@@ -112,22 +112,19 @@ pub enum Bus {
 }
 
 impl Bus {
-    /// QEMU's name of a disk on it, and the controller that it hangs on.
-    fn devices(self, index: usize) -> (String, Option<&'static str>) {
+    /// QEMU's name of a disk on it, and what it hangs on.
+    fn devices(self, index: usize) -> (String, &'static [&'static str]) {
         match self {
-            Self::Virtio => ("virtio-blk-pci".into(), None),
-            Self::Nvme => (format!("nvme,serial=nvme{index}"), None),
-            Self::Sata => ("ide-hd,bus=ahci.0".into(), Some("ich9-ahci,id=ahci")),
-            Self::VirtioScsi => (
-                "scsi-hd,bus=vscsi.0".into(),
-                Some("virtio-scsi-pci,id=vscsi"),
-            ),
-            Self::MegaRaid => ("scsi-hd,bus=mega.0".into(), Some("megasas,id=mega")),
-            Self::Scsi => ("scsi-hd,bus=lsi.0".into(), Some("lsi53c895a,id=lsi")),
-            Self::Usb => ("usb-storage,bus=xhci.0".into(), Some("qemu-xhci,id=xhci")),
+            Self::Virtio => ("virtio-blk-pci".into(), &[]),
+            Self::Nvme => (format!("nvme,serial=nvme{index}"), &[]),
+            Self::Sata => ("ide-hd,bus=ahci.0".into(), &["ich9-ahci,id=ahci"]),
+            Self::VirtioScsi => ("scsi-hd,bus=vscsi.0".into(), &["virtio-scsi-pci,id=vscsi"]),
+            Self::MegaRaid => ("scsi-hd,bus=mega.0".into(), &["megasas,id=mega"]),
+            Self::Scsi => ("scsi-hd,bus=esp.0".into(), &["am53c974,id=esp"]),
+            Self::Usb => ("usb-storage,bus=xhci.0".into(), &["qemu-xhci,id=xhci"]),
             Self::Uas => (
                 "scsi-hd,bus=uas.0".into(),
-                Some("usb-uas,id=uas,bus=xhci.0"),
+                &["qemu-xhci,id=xhci", "usb-uas,id=uas,bus=xhci.0"],
             ),
         }
     }
@@ -189,10 +186,12 @@ impl Machine {
         }
         let mut controllers = Vec::new();
         for (index, (bus, disk)) in parts.disks.iter().enumerate() {
-            let (device, controller) = bus.devices(index);
-            if !controllers.contains(&controller) {
-                controllers.push(controller);
-                command.args(controller.iter().flat_map(|it| ["-device", it]));
+            let (device, above) = bus.devices(index);
+            for controller in above {
+                if !controllers.contains(controller) {
+                    controllers.push(controller);
+                    command.args(["-device", controller]);
+                }
             }
             let disk = disk.display();
             command

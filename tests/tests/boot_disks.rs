@@ -228,6 +228,7 @@ fn a_locked_release_asks_for_its_password_before_it_gives_a_shell() {
     console.wait_for(PROMPT, DECISION);
     console.send("guess");
     console.wait_for("Login incorrect", DECISION);
+    console.wait_for(PROMPT, DECISION);
     console.send(password);
     console.wait_for("domus rescue# ", DECISION);
     assert_eq!(console.ok("id --user").trim(), "0");
