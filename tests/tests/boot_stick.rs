@@ -31,7 +31,7 @@ fn boots_from_stick(boot: &Boot) {
         "--accelerator",
         "tcg",
         "--timeout",
-        "480",
+        "900",
         "--output",
         &output,
     ];

@@ -269,7 +269,7 @@ fn a_stick_that_fails_is_said_to_be_of_no_use() {
         assert!(ran.stdout.is_empty(), "no receipt: {}", ran.stdout);
         assert_unusable(&stick);
     }
-    let ran = desk.injected(&stick.device, "pread64:error=EIO:when=900+");
+    let ran = desk.injected(&stick.device, "pread64:error=EIO:when=60+");
     ran.exits(1).complains(&["Input/output error"]);
     assert_eq!(desk.remembers(), json!([]));
 }
