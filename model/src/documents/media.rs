@@ -87,11 +87,8 @@ pub(crate) fn read(
     content: Result<&[u8], &str>,
     notes: &mut Vec<Diagnostic>,
 ) -> Option<Media> {
-    let entries = parse::parse(file, content, notes)?;
-    let own = Layer {
-        file,
-        entries: &entries,
-    };
+    let toml = parse::parse(file, content, notes)?;
+    let own = Layer::of(file, &toml);
     let doc = parse::read(own, &[], notes, MediaDoc::read)?;
     let media = doc.0.into_iter().flatten().collect();
     Some(Media { media })
