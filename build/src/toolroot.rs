@@ -20,6 +20,7 @@ const PACKAGES: &[&str] = &[
     "cryptsetup-bin",
     "e2fsprogs",
     "erofs-utils",
+    "fdisk",
     "grub-common",
     "grub-efi-amd64-bin",
     "grub-pc-bin",

@@ -3,12 +3,14 @@
 
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod explain;
 pub(crate) mod image;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod iso;
 pub(crate) mod keys;
+pub(crate) mod media;
 pub(crate) mod plan;
 pub(crate) mod publish;
 pub(crate) mod rehearse;

@@ -2,14 +2,17 @@
 //! `domus`: the operator's program.
 
 mod commands;
+mod erase;
 mod index;
 mod locked;
 mod machine;
 mod opened;
 mod progress;
+mod receipt;
 mod render;
 mod secure_boot;
 mod signer;
+mod staged;
 mod tree;
 
 use std::process::ExitCode;
@@ -27,10 +30,12 @@ enum Command {
     Explain(commands::explain::Args),
     Schema(commands::schema::Args),
     Secret(commands::secret::Args),
+    Config(commands::config::Args),
     Image(commands::image::Args),
     Import(commands::import::Args),
     Iso(commands::iso::Args),
     Keys(commands::keys::Args),
+    Media(commands::media::Args),
     Publish(commands::publish::Args),
     Rehearse(commands::rehearse::Args),
     Completions(commands::completions::Args),
@@ -57,10 +62,12 @@ fn main() -> ExitCode {
         Command::Explain(args) => commands::explain::run(&args),
         Command::Schema(args) => commands::schema::run(&args),
         Command::Secret(args) => commands::secret::run(args),
+        Command::Config(args) => commands::config::run(&args),
         Command::Image(args) => commands::image::run(args),
         Command::Import(args) => commands::import::run(args),
         Command::Iso(args) => commands::iso::run(args),
         Command::Keys(args) => commands::keys::run(args),
+        Command::Media(args) => commands::media::run(&args),
         Command::Publish(args) => commands::publish::run(&args),
         Command::Rehearse(args) => commands::rehearse::run(args),
         Command::Completions(args) => commands::completions::run(&args),

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use domus_iso::rehearse::Images;
+use domus_iso::config::Images;
 use domus_model::diagnostic::Diagnostic;
 use domus_model::files::Files;
 use domus_model::fleet::{Fleet, Host};

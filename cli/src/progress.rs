@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use domus_build::progress::Progress;
+use domus_system::burn::Phase;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shows steps as they are done.
@@ -29,5 +30,36 @@ impl Progress for Terminal {
         if let Some(bar) = current {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// A bar for what is written and read back.
+#[derive(Debug)]
+pub(crate) struct Bar(ProgressBar);
+
+impl Bar {
+    /// One for so many bytes.
+    pub(crate) fn new(bytes: u64) -> Self {
+        let bar = ProgressBar::new(bytes);
+        let template = "{msg:>8}  {wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self(bar)
+    }
+
+    /// So many bytes are done.
+    pub(crate) fn show(&self, phase: Phase, done: u64) {
+        self.0.set_message(match phase {
+            Phase::Write => "writing",
+            Phase::Compare => "reading",
+        });
+        self.0.set_position(done);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }

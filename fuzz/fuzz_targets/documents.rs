@@ -7,7 +7,7 @@ use domus_model::files::Files;
 use domus_model::load::check;
 use libfuzzer_sys::fuzz_target;
 
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 9] = [
     "domus.toml",
     "pservers/alpha/host.toml",
     "pservers/alpha/domUs/web.toml",
@@ -16,6 +16,7 @@ const PATHS: [&str; 8] = [
     "global/etc.toml",
     "domus.lock",
     "locked/base@1.etc",
+    "media.toml",
 ];
 
 fuzz_target!(|data: &[u8]| {

@@ -6,6 +6,11 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use domus_build::toolroot::ToolRoot;
 
+use crate::fat::Fat;
+
+/// Where UEFI looks for a program on removable media.
+pub(crate) const PROGRAM: &str = "/EFI/BOOT/BOOTX64.EFI";
+
 /// What the file system itself takes, with room to spare, in bytes.
 const OVERHEAD: u64 = 512 << 10;
 /// The catalogue of a CD counts sectors of 512 bytes in 16 bits.
@@ -21,24 +26,9 @@ pub(crate) fn write(tools: &ToolRoot, efi: &Path, to: &Path) -> Result<()> {
          initramfs",
         doing()
     );
-    let run = |name: &str, arguments: &[&str], paths: &[&Path]| {
-        let program = tools
-            .program(name)?
-            .args(arguments)
-            .arg("-i")
-            .arg(to)
-            .args(paths);
-        program.env("TZ", "UTC").run().with_context(doing)
-    };
     let sectors = (size / 512).to_string();
-    run(
-        "mformat",
-        &[
-            "-C", "-T", &sectors, "-h", "64", "-s", "32", "-N", "444f4d55",
-        ],
-        &[Path::new("::")],
-    )?;
-    run("mmd", &[], &[Path::new("::/EFI"), Path::new("::/EFI/BOOT")])?;
-    // Without -m mcopy takes the time from SOURCE_DATE_EPOCH, as the others do.
-    run("mcopy", &[], &[efi, Path::new("::/EFI/BOOT/BOOTX64.EFI")])
+    let fat = Fat::make(tools, to, &["-T", &sectors, "-h", "64", "-s", "32"])?;
+    fat.directory("/EFI")?;
+    fat.directory("/EFI/BOOT")?;
+    fat.copy(efi, PROGRAM)
 }

@@ -2,6 +2,7 @@
 //! GRUB: its menu, and the images that firmware starts. All modules are inside the images, so
 //! that everything on the ISO is a file of the manifest.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
@@ -111,30 +112,45 @@ fn entry(id: &str, payload: &Payload, places: &Places) -> String {
     )
 }
 
-/// Which firmware starts GRUB.
+/// What starts GRUB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum For {
+    /// A BIOS, from a CD or from where the boot sector of a stick says.
     Bios,
+    /// A BIOS, from a partition of its own.
+    BiosPartition,
+    /// UEFI.
     Uefi,
 }
 
 /// Writes the image `to` that looks for the ISO with the UUID `uuid`.
-pub(crate) fn image(tools: &ToolRoot, firmware: For, uuid: &str, to: &Path) -> Result<()> {
-    let (directory, format, modules) = match firmware {
-        For::Bios => ("i386-pc", "i386-pc-eltorito", BIOS),
-        For::Uefi => ("x86_64-efi", "x86_64-efi", EFI),
-    };
+pub(crate) fn image(tools: &ToolRoot, what: For, uuid: &str, to: &Path) -> Result<()> {
     let scratch = tempfile::tempdir().context("making a temporary directory")?;
     let early = scratch.path().join("early.cfg");
     let script =
         format!("search --no-floppy --fs-uuid --set=root {uuid}\nconfigfile /BOOT/GRUB.CFG\n");
     fs::write(&early, script).context("writing GRUB's first script")?;
+    let options = ["-p", "/BOOT", "-c"].map(OsStr::new);
+    make(
+        tools,
+        what,
+        &[&options[..], &[early.as_os_str()]].concat(),
+        to,
+    )
+}
+
+/// Writes an image with all modules to `to`; `options` say what it begins with.
+pub(crate) fn make(tools: &ToolRoot, what: For, options: &[&OsStr], to: &Path) -> Result<()> {
+    let (directory, format, modules) = match what {
+        For::Bios => ("i386-pc", "i386-pc-eltorito", BIOS),
+        For::BiosPartition => ("i386-pc", "i386-pc", BIOS),
+        For::Uefi => ("x86_64-efi", "x86_64-efi", EFI),
+    };
     tools
         .program("grub-mkimage")?
-        .args(["-O", format, "-p", "/BOOT", "-d"])
+        .args(["-O", format, "-d"])
         .arg(tools.path("usr/lib/grub").join(directory))
-        .arg("-c")
-        .arg(&early)
+        .args(options)
         .arg("-o")
         .arg(to)
         .args(COMMON.iter().chain(modules))

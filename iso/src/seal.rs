@@ -3,12 +3,14 @@
 //! volume descriptor (ECMA-119, 8.4.32), computed with that field left blank. It covers what no
 //! manifest can: boot code, partition tables, directories, the manifest itself.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
+
+use crate::source::Source;
 
 /// Where the field begins: descriptor in sector 16, byte 883 of it. In bytes.
 const FIELD: u64 = 16 * 2048 + 883;
@@ -42,7 +44,7 @@ pub fn seal(path: &Path) -> Result<()> {
 pub fn holds(path: &Path) -> Result<bool> {
     let mut field = vec![0; LENGTH];
     let doing = || format!("reading the seal of {}", path.display());
-    let mut file = File::open(path).with_context(doing)?;
+    let mut file = Source::open(path).with_context(doing)?;
     file.seek(SeekFrom::Start(FIELD)).with_context(doing)?;
     file.read_exact(&mut field).with_context(doing)?;
     let text = String::from_utf8_lossy(&field);
@@ -67,7 +69,7 @@ fn digest(path: &Path, length: u64) -> Result<String> {
     let doing = || format!("reading {}", path.display());
     let mut hash = Sha256::new();
     let mut position = 0_u64;
-    let mut file = File::open(path).with_context(doing)?.take(length);
+    let mut file = Source::open(path).with_context(doing)?.take(length);
     let mut buffer = vec![0; 1 << 20];
     loop {
         let n = file.read(&mut buffer).with_context(doing)?;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Reading an ISO back: every file of its manifest by digest, then the seal over all the rest.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use domus_model::manifest::{FileEntry, ReleaseManifest};
 use domus_system::digest;
 use iso9660::{DirectoryEntry, ISO9660, ISODirectory};
 
+use crate::source::Source;
 use crate::{MANIFEST, seal};
 
 /// A manifest is far smaller than this, in bytes.
@@ -20,9 +20,11 @@ const MANIFEST_LIMIT: u64 = 4 << 20;
 pub struct Verified {
     /// The manifest that everything agrees with.
     pub manifest: ReleaseManifest,
+    /// Whether it stands on a medium with the configuration of a host.
+    pub is_medium: bool,
 }
 
-/// Reads the whole ISO at `path` and compares it with its manifest and its seal.
+/// Reads the whole ISO at `path`, or that of a medium, and compares it with its manifest and its seal.
 ///
 /// # Errors
 /// Names every file that differs; or the ISO cannot be read.
@@ -52,7 +54,11 @@ pub fn verify(path: &Path) -> Result<Verified> {
         ));
     }
     if wrong.is_empty() {
-        return Ok(Verified { manifest });
+        let is_medium = Source::open(path)?.is_medium();
+        return Ok(Verified {
+            manifest,
+            is_medium,
+        });
     }
     bail!(
         "{} is damaged:\n  {}\nDo not boot it. Build it again, or copy it again from where it is \
@@ -92,15 +98,15 @@ pub(crate) fn entry(path: &Path, name: &str) -> Result<FileEntry> {
     })
 }
 
-fn open(path: &Path) -> Result<ISO9660<File>> {
+fn open(path: &Path) -> Result<ISO9660<Source>> {
     let doing = || format!("reading {}", path.display());
-    let file = File::open(path).with_context(doing)?;
+    let file = Source::open(path).with_context(doing)?;
     ISO9660::new(file)
         .map_err(|error| anyhow!("it is no ISO 9660 image: {error}"))
         .with_context(doing)
 }
 
-fn find(root: ISODirectory<File>, name: &str) -> Result<iso9660::ISOFile<File>> {
+fn find(root: ISODirectory<Source>, name: &str) -> Result<iso9660::ISOFile<Source>> {
     let mut directory = root;
     let (directories, file) = name.rsplit_once('/').unwrap_or(("", name));
     for part in directories.split('/').filter(|part| !part.is_empty()) {

@@ -10,6 +10,7 @@ mod host;
 mod hosts;
 mod layer;
 mod lock;
+mod media;
 mod notes;
 mod parse;
 mod place;
@@ -28,6 +29,7 @@ pub(crate) use host::{HostDoc, HostSettings, MachineDoc, NetworkDoc, Written};
 pub(crate) use hosts::HostsDoc;
 pub(crate) use layer::LayerDoc;
 pub(crate) use lock::{LockDoc, read as read_lock};
+pub(crate) use media::read as read_media;
 pub(crate) use parse::Doc;
 pub(crate) use place::At;
 pub(crate) use recipe::{RecipeDoc, UserDoc};
@@ -61,7 +63,7 @@ pub(crate) mod takes {
 }
 
 /// The kinds of documents: what editors call their schema, and their keys.
-pub(crate) fn describe() -> [(&'static str, Keys); 7] {
+pub(crate) fn describe() -> [(&'static str, Keys); 8] {
     let domus = table::Table::describe(true, |table| drop(FleetDoc::read(table)));
     let host = table::Table::describe(false, |table| drop(HostDoc::read(table)));
     let domu = table::Table::describe(false, |table| drop(DomUDoc::read(table)));
@@ -69,6 +71,7 @@ pub(crate) fn describe() -> [(&'static str, Keys); 7] {
     let image = table::Table::describe(true, |table| drop(RecipeDoc::read(table)));
     let trust = table::Table::describe(true, |table| drop(trust::TrustDoc::read(table)));
     let lock = table::Table::describe(true, |table| drop(LockDoc::read(table)));
+    let media = table::Table::describe(true, |table| drop(media::MediaDoc::read(table)));
     [
         ("domus", domus),
         ("host", host),
@@ -77,5 +80,6 @@ pub(crate) fn describe() -> [(&'static str, Keys); 7] {
         ("image", image),
         ("trust", trust),
         ("lock", lock),
+        ("media", media),
     ]
 }

@@ -4,6 +4,7 @@
 
 use crate::contents::{EtcList, LISTS};
 use crate::lock::LOCK;
+use crate::media::MEDIA;
 use crate::trust;
 use sha2::Digest as _;
 use sha2::Sha256;
@@ -203,7 +204,7 @@ impl Files {
         let is_document = |name: &str| name.ends_with(".toml") && !name.starts_with('.');
         match parts(path) {
             [
-                Some("domus.toml" | LOCK | trust::DOCUMENT | trust::SIGNATURES),
+                Some("domus.toml" | LOCK | MEDIA | trust::DOCUMENT | trust::SIGNATURES),
                 None,
                 ..,
             ]
@@ -334,6 +335,7 @@ mod tests {
             "trust/1.toml",
             "trust/1.sig",
             "domus.lock",
+            "media.toml",
             "pservers/alpha/host.toml",
             "pservers/alpha/domUs/web.toml",
             "pservers/alpha/domus/web.toml",

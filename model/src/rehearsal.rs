@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A rehearsal: events of a boot in order, and the verdict.
 
+mod differs;
+
 use serde::{Deserialize, Serialize};
 
 use crate::names::Name;
 use crate::status::{DomuStatus, State};
+
+pub use differs::{Difference, SetUp, differs, render};
 
 /// Something that happened, in seconds since power-on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -126,6 +130,8 @@ pub struct Rehearsal {
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What of the machine was not as the real one has it.
+    pub differs: Vec<Difference>,
     /// The events.
     pub timeline: Vec<Event>,
     /// The domUs.

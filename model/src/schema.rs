@@ -4,6 +4,7 @@
 
 use crate::documents::{Key, Keys, Shape, describe};
 use crate::lock::LOCK;
+use crate::media::MEDIA;
 use serde_json::{Map, Value, json};
 
 /// The dialect of the schemas.
@@ -12,7 +13,8 @@ const DIALECT: &str = "http://json-schema.org/draft-07/schema#";
 /// A kind of document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schema {
-    /// What the kind is called: `domus`, `host`, `domU`, `etc`, `image`, `trust` or `lock`.
+    /// What the kind is called: `domus`, `host`, `domU`, `etc`, `image`, `trust`, `lock` or
+    /// `media`.
     pub name: &'static str,
     /// The documents of this kind, as a pattern of paths in the repository.
     pub paths: &'static str,
@@ -29,6 +31,7 @@ pub fn schemas() -> Vec<Schema> {
             "etc" => ("**/etc.toml", "What git does not keep of files in etc/"),
             "image" => ("images/*.toml", "The recipe of a domU image"),
             "trust" => ("trust.toml", "Who may sign what"),
+            "media" => (MEDIA, "What was written to which medium"),
             "lock" => (LOCK, "What the names of images and releases stand for"),
             _ => ("domus.toml", "The fleet"),
         };

@@ -95,7 +95,8 @@ pub fn of_file(path: &Path) -> Result<String> {
         .with_context(|| format!("reading {}", path.display()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -6,7 +6,9 @@
 
 pub mod atomic;
 pub mod block;
+pub mod burn;
 pub mod digest;
+pub mod disks;
 pub mod documents;
 pub mod firmware;
 pub mod interrupt;

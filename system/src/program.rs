@@ -30,6 +30,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("lvs", "lvm2"),
     ("mke2fs", "e2fsprogs"),
     ("openssl", "openssl"),
+    ("lsblk", "util-linux"),
+    ("blkid", "util-linux"),
     ("ssh-keygen", "openssh-client"),
     ("git", "git"),
 ];
@@ -142,7 +144,26 @@ impl Program {
     ///
     /// # Errors
     /// The program is missing, cannot be started, fails, is killed, or Domus is interrupted.
-    pub fn output(mut self) -> Result<Output> {
+    pub fn output(self) -> Result<Output> {
+        let (line, status, output) = self.finish()?;
+        check(&line, status, &output.stderr)?;
+        Ok(output)
+    }
+
+    /// The same of a program that exits with `nothing` where it has nothing to say.
+    ///
+    /// # Errors
+    /// As [`Program::output`].
+    pub fn output_unless(self, nothing: i32) -> Result<Option<Output>> {
+        let (line, status, output) = self.finish()?;
+        if status.code() == Some(nothing) {
+            return Ok(None);
+        }
+        check(&line, status, &output.stderr)?;
+        Ok(Some(output))
+    }
+
+    fn finish(mut self) -> Result<(String, ExitStatus, Output)> {
         self.command.stdout(Stdio::piped());
         let line = self.line();
         let mut child = self.spawn(&line)?;
@@ -150,8 +171,7 @@ impl Program {
         let stderr = drain(child.stderr.take());
         let status = wait(&mut child, &line)?;
         let (stdout, stderr) = (collect(stdout), collect(stderr));
-        check(&line, status, &stderr)?;
-        Ok(Output { stdout, stderr })
+        Ok((line, status, Output { stdout, stderr }))
     }
 
     fn spawn(&mut self, line: &str) -> Result<Child> {

@@ -22,8 +22,13 @@ impl Ext4 {
 
     /// The one in the first partition of `disk`, see [`crate::disks::partitioned`].
     pub fn in_partition(disk: &Path) -> Self {
+        Self::at(disk, MIB)
+    }
+
+    /// The one that begins at `offset` of `disk`.
+    pub fn at(disk: &Path, offset: u64) -> Self {
         Self {
-            device: format!("{}?offset={MIB}", disk.display()),
+            device: format!("{}?offset={offset}", disk.display()),
         }
     }
 

@@ -10,6 +10,7 @@ pub mod fleet;
 pub mod help;
 pub mod host;
 pub mod iso9660;
+pub mod loops;
 pub mod machine;
 pub mod ran;
 pub mod rehearsal;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use domus_iso::rehearse::Images;
+use domus_iso::config::Images;
 use domus_model::lock::Sha256;
 use domus_model::names::{ImageRef, Name};
 use domus_system::interrupt;

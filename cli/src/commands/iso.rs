@@ -1,26 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `domus iso`: the dom0 ISO of the fleet's release.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod build;
+mod verify;
+mod write;
+
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use domus_iso::Signing;
-use domus_model::boot::ReleaseIdentity;
+use anyhow::Result;
 use domus_model::manifest::ReleaseManifest;
-use domus_model::secure_boot::SIGNER;
-use domus_model::trust;
-use domus_repo::{Repo, TARGETS_REF};
-use domus_system::{digest, interrupt};
-use serde::Serialize;
 
-use crate::locked::{WorkLock, enter};
-use crate::opened::Opened;
-use crate::progress::Terminal;
-use crate::secure_boot;
-
-/// Build the read-only dom0 ISO, and read one back
+/// Build the read-only dom0 ISO, read one back, write it to a stick
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -29,202 +19,18 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Build the ISO of the fleet's release
-    Build(Build),
-    /// Read an ISO back and check every digest of its manifest
-    Verify(Verify),
-}
-
-#[derive(Debug, clap::Args)]
-struct Build {
-    /// The fleet's repository, or a directory below it
-    #[arg(long, short = 'C', default_value = ".")]
-    dir: PathBuf,
-    /// Where the ISO goes; without one, build/ of the repository
-    #[arg(long, short)]
-    output: Option<PathBuf>,
-    /// Hosts of this release run commits that nobody signed; without it, what the keys in
-    /// trust.toml signed, and nothing else
-    #[arg(long)]
-    unsigned: bool,
-    /// The private key that signs what UEFI starts, if the fleet has such keys; without it, db.key
-    /// where `domus keys secure-boot` puts it
-    #[arg(long, value_name = "FILE", conflicts_with = "unsigned")]
-    secure_boot_key: Option<PathBuf>,
-    /// Debian mirror; without one, the fleet's or mmdebstrap's own
-    #[arg(long, env = "DOMUS_MIRROR")]
-    mirror: Option<String>,
-    /// Replace what domus.lock says of this version, if it is another release
-    #[arg(long)]
-    relock: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, clap::Args)]
-struct Verify {
-    /// The ISO, or the device it was written to
-    file: PathBuf,
-    /// Print one JSON object: the manifest
-    #[arg(long)]
-    json: bool,
+    Build(build::Args),
+    Verify(verify::Args),
+    Write(write::Args),
 }
 
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     match args.command {
-        Command::Build(args) => build(&args),
-        Command::Verify(args) => verify(&args),
+        Command::Build(args) => build::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Write(args) => write::run(&args),
     }
-}
-
-fn build(args: &Build) -> Result<ExitCode> {
-    interrupt::catch().context("preparing for Ctrl-C")?;
-    let opened = Opened::at(&args.dir)?;
-    let version = opened.fleet.release.version.clone();
-    let Some(mut release) = release(&opened, args.unsigned)? else {
-        eprintln!(
-            "refused: there is no trust.toml, so the release would not know whose commits its \
-             hosts may run.\n`domus keys init` makes one; `domus iso build --unsigned` is for \
-             hosts that run what nobody signed"
-        );
-        return Ok(ExitCode::from(3));
-    };
-    let signing = match args.unsigned {
-        // Firmware would start it on any host, and it runs what nobody signed.
-        true => None,
-        false => signing(&opened, args.secure_boot_key.clone())?,
-    };
-    if let Some(missing) = signing.as_ref().filter(|signing| !signing.key.exists()) {
-        eprintln!(
-            "refused: hosts start what is signed for {}, and its private key is not at {}.\n\
-             --secure-boot-key names the file that has it",
-            missing.certificate.display(),
-            missing.key.display()
-        );
-        return Ok(ExitCode::from(3));
-    }
-    if let Some(signing) = &signing {
-        release.secure_boot = Some(digest::of_file(&signing.certificate)?);
-    }
-    let to = args.output.clone();
-    let to = to.unwrap_or_else(|| opened.iso(&version));
-    let progress = Terminal::default();
-    let building = "building the ISO";
-    let mirror = args.mirror.as_deref();
-    let signing = signing.as_ref();
-    let built = domus_iso::build(&opened.fleet, mirror, &release, signing, &progress);
-    let built = built.context(building)?;
-    let mut work = WorkLock::open(&opened.root)?;
-    if !work.lock.releases.contains_key(&version) && !args.unsigned {
-        warn_of_old_targets(&opened.root, release.least_serial);
-    }
-    let (releases, relock) = (&mut work.lock.releases, args.relock);
-    let raise = "raise [release] version in domus.toml";
-    if let Err(refusal) = enter(
-        releases,
-        version.clone(),
-        built.digest,
-        relock,
-        "release",
-        raise,
-    ) {
-        eprintln!("{refusal}");
-        return Ok(ExitCode::from(3));
-    }
-    let unchanged = built.deliver(&to).context(building)?;
-    work.write(version, &built.etc)?;
-    let size = to.metadata().map_or(0, |meta| meta.len());
-    if args.json {
-        let report = Report {
-            path: &to,
-            size,
-            unchanged,
-            manifest: &built.manifest,
-        };
-        println!("{}", serde_json::to_string_pretty(&report)?);
-    } else {
-        let state = if unchanged { "unchanged" } else { "built" };
-        println!(
-            "{}   {state}   {} MiB   {}",
-            title(&built.manifest),
-            size >> 20,
-            to.display()
-        );
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-/// What the release says of itself; none if it would not know whom to believe.
-fn release(opened: &Opened, unsigned: bool) -> Result<Option<ReleaseIdentity>> {
-    let path = opened.root.join(trust::DOCUMENT);
-    let trust = match unsigned || !path.exists() {
-        true => None,
-        // That it is signed by enough was proved with the fleet.
-        false => Some(fs::read_to_string(&path).context("reading trust.toml")?),
-    };
-    if trust.is_none() && !unsigned {
-        return Ok(None);
-    }
-    Ok(Some(ReleaseIdentity {
-        fleet: opened.fleet.name.clone(),
-        version: opened.fleet.release.version.clone(),
-        unsigned,
-        least_serial: match &trust {
-            Some(_) => opened.fleet.release.least_serial,
-            None => 0,
-        },
-        trust,
-        rescue_password: opened.fleet.release.rescue_password.clone(),
-        secure_boot: None,
-    }))
-}
-
-/// Who signs what UEFI starts, if the fleet has keys for that.
-fn signing(opened: &Opened, key: Option<PathBuf>) -> Result<Option<Signing>> {
-    let Some(certificate) = secure_boot::signer(&opened.root) else {
-        return Ok(None);
-    };
-    let kept = || {
-        Ok(secure_boot::key(
-            &secure_boot::private(&opened.fleet.name)?,
-            SIGNER,
-        ))
-    };
-    let key = key.map_or_else(kept, Ok::<_, anyhow::Error>)?;
-    Ok(Some(Signing { certificate, key }))
-}
-
-/// Says if hosts that are installed with a new release would take targets that are long outdated.
-fn warn_of_old_targets(root: &Path, least: u32) {
-    let repo = Repo::discover(root).ok();
-    let newest = repo.and_then(|repo| repo.statement(TARGETS_REF).ok()?.target);
-    let newest = newest.map_or(0, |target| target.serial);
-    if newest > least {
-        eprintln!(
-            "warning: the newest target is {newest}, and a host that is installed with this new \
-             release would take any from {least} on; write least-serial = {newest} into [release] \
-             of domus.toml"
-        );
-    }
-}
-
-fn verify(args: &Verify) -> Result<ExitCode> {
-    let verified = domus_iso::verify(&args.file)?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&verified.manifest)?);
-    } else {
-        let (files, packages) = (
-            verified.manifest.files.len(),
-            verified.manifest.packages.len(),
-        );
-        println!(
-            "{}   whole: {files} files and the boot structures   {packages} packages",
-            title(&verified.manifest)
-        );
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn title(manifest: &ReleaseManifest) -> String {
@@ -239,12 +45,4 @@ fn title(manifest: &ReleaseManifest) -> String {
         "release {} ({id}) of fleet {}{signed}",
         payload.release, payload.fleet
     )
-}
-
-#[derive(Serialize)]
-struct Report<'a> {
-    path: &'a PathBuf,
-    size: u64,
-    unchanged: bool,
-    manifest: &'a ReleaseManifest,
 }

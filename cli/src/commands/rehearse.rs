@@ -6,20 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
-use domus_build::cache::Cache;
-use domus_build::toolroot::ToolRoot;
 use domus_iso::rehearse::{Accelerator, Kept, Medium, Script, rehearse};
-use domus_model::fleet::{Fleet, Follow, Host};
-use domus_model::names::Name;
-use domus_model::rehearsal::{Firmware, Rehearsal};
+use domus_model::rehearsal::{Firmware, Rehearsal, render};
 use domus_model::status::{self, short};
-use domus_model::trust::Target;
 use domus_model::units::Size;
-use domus_repo::{Commit, Repo};
 use domus_system::interrupt;
 
-use crate::opened::{self, Opened};
-use crate::progress::Terminal;
+use crate::staged::{Staged, Wanted};
 
 /// Boot the ISO with a host's commit in QEMU and see its domUs come up
 ///
@@ -27,17 +20,8 @@ use crate::progress::Terminal;
 /// reaches nothing outside. Exit code 0 only if every domU that should run said that it is up.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The host
-    host: Name,
-    /// The commit; uncommitted changes are never rehearsed
-    #[arg(long, default_value = "HEAD")]
-    commit: String,
-    /// The fleet's repository, or a directory below it
-    #[arg(long, short = 'C', default_value = ".")]
-    dir: PathBuf,
-    /// The ISO; without one, that of the host's release in build/
-    #[arg(long)]
-    iso: Option<PathBuf>,
+    #[command(flatten)]
+    wanted: Wanted,
     /// Boot by UEFI (OVMF), from a USB stick unless --medium says otherwise
     #[arg(long)]
     uefi: bool,
@@ -56,9 +40,6 @@ pub(crate) struct Args {
     /// The host's private SSH key, for its secrets; without it, the host makes one when it boots
     #[arg(long, value_name = "FILE")]
     host_key: Option<PathBuf>,
-    /// Debian mirror of the tool root; without one, the fleet's or mmdebstrap's own
-    #[arg(long, env = "DOMUS_MIRROR")]
-    mirror: Option<String>,
     /// Longest time from power-on, in seconds
     #[arg(long, default_value_t = 300)]
     timeout: u64,
@@ -68,91 +49,44 @@ pub(crate) struct Args {
     /// Where the serial log, the disk and the sockets go; without it, below build/
     #[arg(long)]
     output: Option<PathBuf>,
-    /// Print one JSON object
-    #[arg(long)]
-    json: bool,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     interrupt::catch().context("preparing for Ctrl-C")?;
-    let root = opened::find(&args.dir)?;
-    let repo = Repo::open(&root)?;
-    let commit = repo.commit(&args.commit)?;
-    if repo.is_dirty()? && !args.json {
-        eprintln!(
-            "warning: uncommitted changes are not rehearsed; {} is",
-            short(&commit.id)
-        );
-    }
-    let fleet = opened::prove(&repo.documents(&commit.id)?)?;
-    let host = opened::host(&fleet, &args.host)?;
-    let opened = Opened {
-        root: root.clone(),
-        fleet: fleet.clone(),
-    };
-    let iso = args
-        .iso
-        .clone()
-        .unwrap_or_else(|| opened.iso(&host.release));
-    ensure!(
-        iso.is_file(),
-        "{} is not there: `domus iso build` makes it, of a commit whose release it is",
-        iso.display()
-    );
-    let manifest = domus_iso::verify(&iso)?.manifest;
-    let repo = Repo::open(&root)?;
-    let statement = statement(&repo, &fleet, host, &commit, manifest.payload.unsigned)?;
-    // An ISO that is named may be any; else it is the one that the commit means.
-    if args.iso.is_none() {
-        ensure_locked(&fleet, host, &iso, &manifest.id)?;
-    }
+    let staged = Staged::new(&args.wanted)?;
+    let (host, json) = (staged.host(), args.wanted.json);
+    let root = &staged.opened.root;
     let directory = args.output.clone();
     let directory =
         directory.unwrap_or_else(|| root.join("build/rehearse").join(host.name.as_str()));
-    let output = opened.output();
     let script = Script {
-        fleet: &fleet,
-        host,
-        commit: &commit.id,
-        statement: &statement,
-        repo: &root,
-        iso: &iso,
-        images: &output,
+        configuration: staged.configuration(args.host_key.as_deref()),
+        iso: &staged.iso,
         dir: &directory,
         firmware: if args.uefi {
             Firmware::Uefi
         } else {
             Firmware::Bios
         },
-        medium: medium(&args),
+        medium: medium(&args, &staged)?,
         accelerator: accelerator(&args),
         timeout: args.timeout,
         memory_mib: args.memory,
         blank_disks: &args.blank_disk,
-        host_key: args.host_key.as_deref(),
     };
-    let tools = {
-        let (cache, debian) = (Cache::open()?, &fleet.debian);
-        ToolRoot::open(
-            &cache,
-            &debian.suite,
-            args.mirror.as_deref().or(debian.mirror.as_deref()),
-            &Terminal::default(),
-        )?
-    };
-    if !args.json {
+    if !json {
         println!(
             "{}   release {} ({})   commit {}   {}",
             host.name,
-            manifest.payload.release,
-            manifest.id.get(..12).unwrap_or_default(),
-            short(&commit.id),
+            staged.manifest.payload.release,
+            staged.manifest.id.get(..12).unwrap_or_default(),
+            short(&staged.commit.id),
             if args.uefi { "UEFI" } else { "BIOS" },
         );
     }
-    let (mut rehearsal, kept) = rehearse(&script, &tools, &mut |event| {
-        if !args.json {
+    let (mut rehearsal, kept) = rehearse(&script, &staged.tools, &mut |event| {
+        if !json {
             println!("{}", event.line());
         }
     })?;
@@ -161,7 +95,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         rehearsal.console = Some(kept.console.display().to_string());
         rehearsal.ssh_port = Some(kept.ssh_port);
     }
-    show(&args, &rehearsal, &root)?;
+    show(json, &rehearsal, root)?;
     if let Some(kept) = kept {
         keep(kept);
     }
@@ -172,59 +106,21 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     })
 }
 
-/// Makes sure that the ISO is the release that the commit wants of the host, if the commit knows.
-fn ensure_locked(fleet: &Fleet, host: &Host, iso: &Path, id: &str) -> Result<()> {
-    let version = &host.release;
-    let Some(locked) = fleet.locked.releases.get(version) else {
-        return Ok(());
-    };
-    ensure!(
-        id == locked.hex(),
-        "the commit's domus.lock has release {version} as {locked}, and {} is sha256:{id}: \
-         build the ISO and commit domus.lock, or name it with --iso",
-        iso.display()
-    );
-    Ok(())
-}
-
-/// What says that the host shall run the commit: in a fleet whose hosts follow targets, one that
-/// names it.
-fn statement(
-    repo: &Repo,
-    fleet: &Fleet,
-    host: &Host,
-    commit: &Commit,
-    unsigned: bool,
-) -> Result<String> {
-    let follow = fleet.config.as_ref().map(|config| &config.follow);
-    if unsigned || follow != Some(&Follow::Targets) {
-        return Ok(commit.id.clone());
-    }
-    let mut next = repo.targets()?.map(|id| repo.statement(&id)).transpose()?;
-    while let Some(here) = next {
-        let is_for = |target: &Target| target.selects(&host.name, &host.groups);
-        if here.target.as_ref().is_some_and(is_for) && here.commit.id == commit.id {
-            return Ok(here.id);
+fn medium(args: &Args, staged: &Staged) -> Result<Medium> {
+    Ok(match (args.medium.as_deref(), staged.is_medium) {
+        (Some("usb") | None, true) => {
+            ensure!(
+                args.host_key.is_none(),
+                "--host-key goes onto a config disk, and the medium {} has one of its own",
+                staged.iso.display()
+            );
+            Medium::Stick
         }
-        next = repo.target_before(&here)?;
-    }
-    bail!(
-        "no target names {} for {}, and the hosts of this release follow targets: \
-         `domus publish --no-push --on {}` makes one; or rehearse a release that was built with \
-         --unsigned",
-        short(&commit.id),
-        host.name,
-        host.name
-    )
-}
-
-fn medium(args: &Args) -> Medium {
-    match args.medium.as_deref() {
-        Some("usb") => Medium::Usb,
-        Some(_) => Medium::Cd,
-        None if args.uefi => Medium::Usb,
-        None => Medium::Cd,
-    }
+        (Some(_), true) => bail!("a medium of `domus media build` is a stick, not a CD"),
+        (Some("usb"), false) => Medium::Usb,
+        (None, false) if args.uefi => Medium::Usb,
+        (_, false) => Medium::Cd,
+    })
 }
 
 fn accelerator(args: &Args) -> Option<Accelerator> {
@@ -234,12 +130,14 @@ fn accelerator(args: &Args) -> Option<Accelerator> {
     })
 }
 
-fn show(args: &Args, rehearsal: &Rehearsal, root: &Path) -> Result<()> {
-    if args.json {
+fn show(json: bool, rehearsal: &Rehearsal, root: &Path) -> Result<()> {
+    if json {
         println!("{}", serde_json::to_string_pretty(rehearsal)?);
         return Ok(());
     }
     println!("\n{}", status::render(&rehearsal.domus));
+    let differs = render(&rehearsal.differs);
+    println!("Not as on the real machine:\n{differs}");
     let log = Path::new(&rehearsal.serial_log);
     let log = log.strip_prefix(root).unwrap_or(log).display();
     match &rehearsal.reason {

@@ -11,7 +11,7 @@ use domus_model::schema::{Schema, schemas};
 /// Print the JSON Schemas of the documents, or write them to files for an editor
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The kind of document: domus, host, domU, etc, image or lock. Without it, all in one object
+    /// The kind of document: domus, host, domU, etc, image, trust, lock or media. Without it, all in one object
     kind: Option<String>,
     /// Write KIND.schema.json into this directory instead, which is made if need be
     #[arg(long, value_name = "DIR")]

@@ -39,15 +39,13 @@ pub(crate) struct Candidate {
     pub(crate) bound: Bound,
 }
 
-/// Waits for the device whose ISO 9660 volume set carries the release's id.
+/// Waits for the device whose ISO 9660 volume set carries the release's id: a disc or stick, or a
+/// slot of a medium that holds the configuration as well.
 pub(crate) fn medium(id: &str, modules: &mut Modules) -> Result<PathBuf> {
     let begin = Instant::now();
     loop {
         modules.load_for_devices();
-        for device in block::devices()?
-            .into_iter()
-            .filter(|device| !device.partition)
-        {
+        for device in block::devices()? {
             if matches!(block::probe(&device.path), Ok(Content::Iso9660(set)) if set == id) {
                 return Ok(device.path);
             }

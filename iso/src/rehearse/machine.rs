@@ -15,6 +15,9 @@ pub enum Medium {
     Cd,
     /// A USB stick.
     Usb,
+    /// The medium is a USB stick with release and configuration. What the machine writes to it is
+    /// forgotten.
+    Stick,
 }
 
 /// Memory that Xen itself and QEMU's firmware take, in MiB.
@@ -133,11 +136,14 @@ impl Machine<'_> {
         let iso = escape(&self.iso);
         line.option(
             "-drive",
-            &format!("if=none,id=iso,format=raw,readonly=on,file={iso}"),
+            &match self.medium {
+                Medium::Stick => format!("if=none,id=iso,format=raw,snapshot=on,file={iso}"),
+                _ => format!("if=none,id=iso,format=raw,readonly=on,file={iso}"),
+            },
         );
         match self.medium {
             Medium::Cd => line.option("-device", "ide-cd,drive=iso,bootindex=0"),
-            Medium::Usb => {
+            Medium::Usb | Medium::Stick => {
                 line.option("-device", "qemu-xhci");
                 line.option("-device", "usb-storage,drive=iso,bootindex=0,removable=on");
             }

@@ -3,39 +3,27 @@
 //! describes, watched until its domUs are up.
 
 mod accelerator;
-mod disk;
 mod machine;
 mod run;
 mod serial;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use domus_model::fleet::{Fleet, Host};
-use domus_model::names::ImageRef;
 use domus_model::rehearsal::{Event, Firmware, Rehearsal};
 
+use crate::config::Configuration;
+
 pub use accelerator::Accelerator;
-pub use disk::config_disk;
 pub use machine::{Machine, Medium};
 pub use run::{Kept, Outcome};
 
 /// A rehearsal to be done.
 #[derive(Debug)]
 pub struct Script<'a> {
-    /// The fleet at the commit.
-    pub fleet: &'a Fleet,
-    /// The host.
-    pub host: &'a Host,
-    /// The commit.
-    pub commit: &'a str,
-    /// What says that the host shall run it: a target, or the commit itself.
-    pub statement: &'a str,
-    /// The repository that has it.
-    pub repo: &'a Path,
-    /// The ISO.
+    /// What its host is configured with.
+    pub configuration: Configuration<'a>,
+    /// The ISO, or the medium with ISO and configuration.
     pub iso: &'a Path,
-    /// Where the images of a domU are, by reference.
-    pub images: &'a dyn Images,
     /// Where serial log, disk and sockets are kept.
     pub dir: &'a Path,
     /// Firmware.
@@ -48,16 +36,8 @@ pub struct Script<'a> {
     pub timeout: u64,
     /// Memory of the machine in MiB; none is what dom0 and the domUs ask for.
     pub memory_mib: Option<u64>,
-    /// The host's private SSH key, if it is not to make one.
-    pub host_key: Option<&'a std::path::Path>,
     /// Sizes of blank disks beside the config disk.
     pub blank_disks: &'a [domus_model::units::Size],
-}
-
-/// Finds the directory of a built image.
-pub trait Images: std::fmt::Debug {
-    /// The directory of `image`, which may not exist.
-    fn dir(&self, image: &ImageRef) -> PathBuf;
 }
 
 /// Does the rehearsal. `heard` is told each event as it happens.

@@ -11,14 +11,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use domus_build::toolroot::ToolRoot;
-use domus_model::rehearsal::{Event, EventKind, Firmware, Rehearsal, Word, changes};
+use domus_model::rehearsal::{
+    Event, EventKind, Firmware, Rehearsal, SetUp, Word, changes, differs,
+};
 use domus_model::status::{DomuStatus, Seen, State};
+use domus_model::units::Size;
 use domus_system::{interrupt, program};
 
 use super::accelerator::{self, Accelerator};
 use super::machine::{self, Machine};
 use super::serial::{Console, Heard};
-use super::{Script, disk};
+use super::{Medium, Script};
+use crate::config::Content;
 
 const QEMU: &str = "qemu-system-x86_64";
 const LOOK: Duration = Duration::from_millis(50);
@@ -68,10 +72,16 @@ pub(super) fn run(
 ) -> Result<(Rehearsal, Option<Kept>)> {
     program::require(QEMU)?;
     fs::create_dir_all(script.dir).with_context(|| format!("making {}", script.dir.display()))?;
-    let config = script.dir.join("config-disk.img");
+    let config = match script.medium {
+        // It has its own.
+        Medium::Stick => None,
+        Medium::Cd | Medium::Usb => Some(script.dir.join("config-disk.img")),
+    };
     let memory = script.dir.join("kvm-does-not-reach-xen");
     for accelerator in accelerator::candidates(script.accelerator, &memory) {
-        disk::config_disk(script, tools, &config)?;
+        if let Some(config) = &config {
+            Content::gather(&script.configuration, script.dir)?.disk(tools, config)?;
+        }
         let mut session = Session::start(script, accelerator, config.clone())?;
         let outcome = session.watch(script.timeout, heard);
         if outcome == Outcome::NoXen && script.accelerator.is_none() {
@@ -103,9 +113,13 @@ struct Session {
 }
 
 impl Session {
-    fn start(script: &Script<'_>, accelerator: Accelerator, config: PathBuf) -> Result<Self> {
+    fn start(
+        script: &Script<'_>,
+        accelerator: Accelerator,
+        config: Option<PathBuf>,
+    ) -> Result<Self> {
         let ssh_port = free_port()?;
-        let mut disks = vec![config];
+        let mut disks: Vec<PathBuf> = config.into_iter().collect();
         for (index, size) in script.blank_disks.iter().enumerate() {
             let path = script.dir.join(format!("blank-disk-{index}.img"));
             let file = File::create(&path).and_then(|file| file.set_len(size.bytes()));
@@ -113,7 +127,7 @@ impl Session {
             disks.push(path);
         }
         let machine = Machine {
-            host: script.host,
+            host: script.configuration.host,
             firmware: script.firmware,
             medium: script.medium,
             accelerator,
@@ -121,9 +135,7 @@ impl Session {
             disks,
             dir: script.dir.to_owned(),
             ssh_port,
-            memory_mib: script
-                .memory_mib
-                .unwrap_or_else(|| machine::memory_mib(&script.fleet.release, script.host)),
+            memory_mib: memory_mib(script),
         };
         for stale in [machine::serial_log, machine::events, machine::console] {
             let _ = fs::remove_file(stale(script.dir));
@@ -141,7 +153,7 @@ impl Session {
             .stderr(File::create(&log).with_context(|| format!("writing {}", log.display()))?)
             .spawn()
             .with_context(|| format!("starting {QEMU}"))?;
-        let domus = script.host.domus.values();
+        let domus = script.configuration.host.domus.values();
         Ok(Self {
             child,
             begin: Instant::now(),
@@ -274,14 +286,15 @@ impl Session {
             Outcome::NoXen => Some("Xen did not start".into()),
         };
         let rehearsal = Rehearsal {
-            host: script.host.name.clone(),
-            release: script.host.release.clone(),
-            commit: script.commit.to_owned(),
+            host: script.configuration.host.name.clone(),
+            release: script.configuration.host.release.clone(),
+            commit: script.configuration.commit.to_owned(),
             firmware: script.firmware,
             accelerator: accelerator.name().into(),
             config_partition: config.map(|text| text.split(',').next().unwrap_or("").to_owned()),
             ok: reason.is_none(),
             reason,
+            differs: differs(script.configuration.host, &set_up(script)),
             timeline: std::mem::take(&mut self.timeline),
             domus: std::mem::take(&mut self.domus),
             serial_log: machine::serial_log(&self.dir).display().to_string(),
@@ -298,6 +311,26 @@ impl Session {
             }),
         )
     }
+}
+
+/// How the machine of a script is made up.
+fn set_up<'s>(script: &Script<'s>) -> SetUp<'s> {
+    SetUp {
+        memory: Size::from_mib(memory_mib(script)),
+        has_key: script.configuration.host_key.is_some(),
+        is_medium: script.medium == Medium::Stick,
+        blank_disks: script.blank_disks,
+    }
+}
+
+/// Its memory in MiB.
+fn memory_mib(script: &Script<'_>) -> u64 {
+    let (release, host) = (
+        &script.configuration.fleet.release,
+        script.configuration.host,
+    );
+    let needed = || machine::memory_mib(release, host);
+    script.memory_mib.unwrap_or_else(needed)
 }
 
 /// A file that grows.

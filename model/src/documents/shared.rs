@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The documents that all hosts share: the fleet's own, and the recipes of images.
 
-use super::lock;
 use super::parse::{self, Doc};
 use super::syntax::Toml;
 use super::table::Layer;
 use super::{FleetDoc, HostsDoc, LayerDoc, LockDoc, RecipeDoc, VarsDoc, read_trust};
+use super::{lock, media};
 use crate::contents::EtcList;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::files::Documents;
 use crate::lock::LOCK;
+use crate::media::MEDIA;
 use crate::names::Name;
 use crate::trust::{self, Chain, Trust};
 use std::collections::BTreeMap;
@@ -104,6 +105,9 @@ impl<'t> Shared<'t> {
                 });
             } else if &**path == LOCK {
                 shared.lock = lock::read(&file, content, notes);
+            } else if &**path == MEDIA {
+                // It says nothing that anything else depends on, but it must be readable.
+                media::read(&file, content, notes);
             } else if let Some(name) = EtcList::name_of(path) {
                 let list = list(&file, content).map_err(|problem| notes.push(problem));
                 shared

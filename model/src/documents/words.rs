@@ -9,7 +9,7 @@ use crate::layers::Owner;
 use crate::secrets::{Recipient, SshKey};
 
 /// `text` if it `fits`; else what it is not and what to write.
-fn word(fits: bool, text: &str, what: &str, advice: &str) -> Result<String, BadValue> {
+pub(super) fn word(fits: bool, text: &str, what: &str, advice: &str) -> Result<String, BadValue> {
     match fits {
         true => Ok(text.to_owned()),
         false => Err(BadValue::new(

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! A host's commit with the release that it boots: what is rehearsed, and what goes onto media.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail, ensure};
+use domus_build::cache::Cache;
+use domus_build::toolroot::ToolRoot;
+use domus_iso::config::Configuration;
+use domus_iso::media;
+use domus_model::fleet::{Fleet, Follow, Host};
+use domus_model::manifest::ReleaseManifest;
+use domus_model::names::Name;
+use domus_model::status::short;
+use domus_model::trust::Target;
+use domus_repo::{Commit, Repo};
+
+use crate::opened::{self, Opened, Output};
+use crate::progress::Terminal;
+
+/// Which host, commit and release.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Wanted {
+    /// The host
+    pub(crate) host: Name,
+    /// The commit; uncommitted changes are never taken
+    #[arg(long, default_value = "HEAD")]
+    commit: String,
+    /// The fleet's repository, or a directory below it
+    #[arg(long, short = 'C', default_value = ".")]
+    dir: PathBuf,
+    /// The ISO; without one, that of the host's release in build/
+    #[arg(long, value_name = "FILE")]
+    iso: Option<PathBuf>,
+    /// Debian mirror of the tool root; without one, the fleet's or mmdebstrap's own
+    #[arg(long, env = "DOMUS_MIRROR")]
+    mirror: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// All of it, found and proved.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    /// The repository, with the fleet at the commit.
+    pub(crate) opened: Opened,
+    /// The commit.
+    pub(crate) commit: Commit,
+    /// What says that the host shall run it: a target, or the commit itself.
+    statement: String,
+    /// The ISO, or a medium.
+    pub(crate) iso: PathBuf,
+    /// What is on it.
+    pub(crate) manifest: ReleaseManifest,
+    /// Whether it is a medium, with the host's configuration.
+    pub(crate) is_medium: bool,
+    /// Where images are.
+    output: Output,
+    host: Name,
+    /// The tools that images are made with.
+    pub(crate) tools: ToolRoot,
+}
+
+impl Staged {
+    /// Finds and proves it.
+    ///
+    /// # Errors
+    /// Something is missing, or does not belong together.
+    pub(crate) fn new(wanted: &Wanted) -> Result<Self> {
+        let root = opened::find(&wanted.dir)?;
+        let repo = Repo::open(&root)?;
+        let mut commit = repo.commit(&wanted.commit)?;
+        let fleet_at = |commit: &Commit| {
+            let files = Repo::open(&root)?.documents(&commit.id)?;
+            opened::prove(&files)
+        };
+        let mut fleet = fleet_at(&commit)?;
+        let iso = match &wanted.iso {
+            Some(iso) => iso.clone(),
+            None => Opened {
+                root: root.clone(),
+                fleet: fleet.clone(),
+            }
+            .iso(&opened::host(&fleet, &wanted.host)?.release),
+        };
+        ensure!(
+            iso.is_file(),
+            "{} is not there: `domus iso build` makes it, of a commit whose release it is",
+            iso.display()
+        );
+        let verified = domus_iso::verify(&iso)?;
+        let manifest = verified.manifest;
+        let debian = &fleet.debian;
+        let mirror = wanted.mirror.as_deref().or(debian.mirror.as_deref());
+        let progress = Terminal::default();
+        let tools = ToolRoot::open(&Cache::open()?, &debian.suite, mirror, &progress)?;
+        let statement = if verified.is_medium {
+            let label = media::label(&tools, &iso)?;
+            let (own, iso) = (&wanted.host, iso.display());
+            ensure!(
+                label.host == *own,
+                "{iso} is a medium of {}, not of {own}",
+                label.host
+            );
+            commit = repo.commit(&label.commit)?;
+            fleet = fleet_at(&commit)?;
+            label.statement
+        } else {
+            let host = opened::host(&fleet, &wanted.host)?;
+            let unsigned = manifest.payload.unsigned;
+            let statement = statement(&repo, &fleet, host, &commit, unsigned)?;
+            // An ISO that is named may be any; else it is the one that the commit means.
+            if wanted.iso.is_none() {
+                ensure_locked(&fleet, host, &iso, &manifest.id)?;
+            }
+            statement
+        };
+        if repo.is_dirty()? && !wanted.json && !verified.is_medium {
+            eprintln!(
+                "warning: uncommitted changes do not count; {} is what is taken",
+                short(&commit.id)
+            );
+        }
+        opened::host(&fleet, &wanted.host)?;
+        let opened = Opened { root, fleet };
+        Ok(Self {
+            output: opened.output(),
+            opened,
+            commit,
+            statement,
+            iso,
+            manifest,
+            is_medium: verified.is_medium,
+            host: wanted.host.clone(),
+            tools,
+        })
+    }
+
+    /// The host.
+    pub(crate) fn host(&self) -> &Host {
+        // That it is there was made sure of.
+        &self.opened.fleet.hosts[&self.host]
+    }
+
+    /// What the host is configured with.
+    pub(crate) fn configuration<'a>(&'a self, host_key: Option<&'a Path>) -> Configuration<'a> {
+        Configuration {
+            fleet: &self.opened.fleet,
+            host: self.host(),
+            commit: &self.commit.id,
+            statement: &self.statement,
+            repo: &self.opened.root,
+            images: &self.output,
+            host_key,
+        }
+    }
+}
+
+/// Makes sure that the ISO is the release that the commit wants of the host, if the commit knows.
+fn ensure_locked(fleet: &Fleet, host: &Host, iso: &Path, id: &str) -> Result<()> {
+    let version = &host.release;
+    let Some(locked) = fleet.locked.releases.get(version) else {
+        return Ok(());
+    };
+    ensure!(
+        id == locked.hex(),
+        "the commit's domus.lock has release {version} as {locked}, and {} is sha256:{id}: \
+         build the ISO and commit domus.lock, or name it with --iso",
+        iso.display()
+    );
+    Ok(())
+}
+
+/// What says that the host shall run the commit: in a fleet whose hosts follow targets, one that
+/// names it.
+fn statement(
+    repo: &Repo,
+    fleet: &Fleet,
+    host: &Host,
+    commit: &Commit,
+    unsigned: bool,
+) -> Result<String> {
+    let follow = fleet.config.as_ref().map(|config| &config.follow);
+    if unsigned || follow != Some(&Follow::Targets) {
+        return Ok(commit.id.clone());
+    }
+    let mut next = repo.targets()?.map(|id| repo.statement(&id)).transpose()?;
+    while let Some(here) = next {
+        let is_for = |target: &Target| target.selects(&host.name, &host.groups);
+        if here.target.as_ref().is_some_and(is_for) && here.commit.id == commit.id {
+            return Ok(here.id);
+        }
+        next = repo.target_before(&here)?;
+    }
+    bail!(
+        "no target names {} for {}, and the hosts of this release follow targets: \
+         `domus publish --no-push --on {}` makes one; or take a release that was built with \
+         --unsigned",
+        short(&commit.id),
+        host.name,
+        host.name
+    )
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Where things are on a medium. Pure.
+
+use crate::config;
+use crate::partitions::{Kind, MIB, Partition, TAIL};
+
+/// GRUB for a BIOS begins here, in bytes.
+pub(super) const BIOS: u64 = MIB;
+const BIOS_SIZE: u64 = MIB;
+/// The EFI system partition begins here, in bytes: GRUB for UEFI, its menu, the label.
+pub(super) const ESP: u64 = BIOS + BIOS_SIZE;
+/// In bytes; with room for what firmware is to verify by itself.
+pub(super) const ESP_SIZE: u64 = 64 * MIB;
+/// The first slot begins here, in bytes: the ISO of a release, as it is.
+pub(crate) const SLOT_A: u64 = ESP + ESP_SIZE;
+/// A slot has so many bytes at least: releases grow.
+const SLOT_LEAST: u64 = 256 * MIB;
+/// Slots are multiples of so many bytes.
+const SLOT_STEP: u64 = 64 * MIB;
+
+/// Sizes of what differs from medium to medium, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    slot: u64,
+    config: u64,
+}
+
+impl Layout {
+    /// For an ISO and a config partition of so many bytes. A later release may be a quarter
+    /// larger.
+    pub(super) fn new(iso: u64, config: u64) -> Self {
+        let slot = (iso + iso / 4).max(SLOT_LEAST);
+        Self {
+            slot: slot.next_multiple_of(SLOT_STEP),
+            config: config.next_multiple_of(MIB),
+        }
+    }
+
+    /// Place and size of the config partition.
+    pub(super) fn config(&self) -> (u64, u64) {
+        (SLOT_A + 2 * self.slot, self.config)
+    }
+
+    /// Length of the whole image.
+    pub(super) fn length(&self) -> u64 {
+        let (start, size) = self.config();
+        start + size + TAIL
+    }
+
+    /// The partitions, in their order.
+    pub(super) fn partitions(&self) -> [Partition; 5] {
+        let partition = |name, kind, start, size| Partition {
+            name,
+            kind,
+            start,
+            size: Some(size),
+        };
+        let (start, size) = self.config();
+        let slot_b = SLOT_A + self.slot;
+        [
+            partition("domus-bios", Kind::BiosBoot, BIOS, BIOS_SIZE),
+            partition("domus-esp", Kind::Efi, ESP, ESP_SIZE),
+            partition("domus-a", Kind::Linux, SLOT_A, self.slot),
+            partition("domus-b", Kind::Linux, slot_b, self.slot),
+            partition(config::LABEL, Kind::Linux, start, size),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_follow_each_other_and_a_larger_release_fits() {
+        for (iso, slot) in [(150 * MIB, 256 * MIB), (240 * MIB, 320 * MIB)] {
+            let layout = Layout::new(iso, 10 * MIB + 1);
+            let partitions = layout.partitions();
+            for pair in partitions.windows(2) {
+                assert_eq!(pair[0].start + pair[0].size.expect("a size"), pair[1].start);
+            }
+            assert_eq!(partitions[2].size, Some(slot));
+            assert_eq!(partitions[3].size, Some(slot));
+            assert_eq!(partitions[4].size, Some(11 * MIB));
+            assert_eq!(layout.length(), SLOT_A + 2 * slot + 12 * MIB);
+        }
+    }
+}
