@@ -77,20 +77,20 @@ fn schemas_are_printed_and_written() {
     let all: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(
         (code, all.as_object().expect("an object").len()),
-        (Some(0), 7)
+        (Some(0), 8)
     );
     let (_, text, _) = run(dir.path(), &["schema", "domU"]);
     let one: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(one, all["domU"]);
     let (code, text, _) = run(dir.path(), &["schema", "--output", "a/b"]);
-    assert_eq!((code, text.lines().count()), (Some(0), 7));
+    assert_eq!((code, text.lines().count()), (Some(0), 8));
     let host = fs::read(dir.path().join("a/b/host.schema.json")).expect("written");
     let host: Value = serde_json::from_slice(&host).expect("JSON");
     assert_eq!(host, all["host"]);
     let (code, _, errors) = run(dir.path(), &["schema", "vm"]);
     assert_eq!(code, Some(1));
     assert!(
-        errors.contains("domus, host, domU, etc, image, trust, lock"),
+        errors.contains("domus, host, domU, etc, image, trust, lock, media"),
         "{errors}"
     );
 }
