@@ -94,5 +94,5 @@ fn the_signed_one_boots(boot: &Boot, fleet: &Fleet, variables: &Path, disk: Path
     assert!(said.contains("Xen version"), "{said}");
     assert!(said.contains("domus: boot secure-boot"), "{said}");
     // The root is what the signed initramfs says, and runs.
-    console.wait_for("Reached target basic.target", UP);
+    console.wait_for("alpha login: ", UP);
 }
