@@ -195,9 +195,8 @@ pub(crate) fn end_wave(
             refusals = refused(observer, &left)?;
             ask += ASK_AGAIN;
         }
-        if left.iter().all(|name| refusals.contains_key(name))
-            || begin.elapsed() >= patience.timeout
-        {
+        // Who cannot be asked is perhaps between two runs, and can be in a moment.
+        if left.is_empty() || begin.elapsed() >= patience.timeout {
             break;
         }
         sleep(LOOK);
