@@ -75,8 +75,8 @@ pub(crate) fn stop(context: &Context, whom: Whom<'_>, patience: Patience) -> Res
                 how => println!("{name}   {how}"),
             }
         }
-        // Those that started before them may be needed by them.
-        if !still.is_empty() {
+        // Those that started before them may be needed by them, unless the power goes anyway.
+        if !still.is_empty() && !matches!(whom, Whom::Everybody) {
             break;
         }
     }
@@ -211,8 +211,12 @@ pub(crate) fn end_wave(
             (false, _) => How::Absent,
             (true, false) => How::Stopped,
             (true, true) if patience.force => {
-                observer.hypervisor()?.destroy(name.as_str())?;
-                How::Destroyed
+                match observer.hypervisor()?.destroy(name.as_str()) {
+                    Ok(()) => How::Destroyed,
+                    Err(_) if !observer.is_known(name.as_str())? => How::Stopped,
+                    // The others of its wave, and the waves before it, are still to end.
+                    Err(error) => How::Stays(one_line(&error)),
+                }
             }
             (true, true) => {
                 let seconds = patience.timeout.as_secs();
