@@ -133,6 +133,8 @@ impl Assembly<'_> {
         let mut initramfs = Initramfs::default();
         initramfs.console();
         initramfs.file("init", 0o755, &fs::read(&self.boot.path)?);
+        // What Linux runs when dom0 asks it to shut down.
+        initramfs.link("sbin/poweroff", "/init");
         initramfs.modules(self.tree, &recipe::MODULES)?;
         fs::write(out.join(INITRD), initramfs.finish()?).context("writing the initramfs")
     }

@@ -71,10 +71,13 @@ impl Content {
     /// # Errors
     /// An image was not built, the commit is not there, or the disk is full.
     pub fn gather(configuration: &Configuration<'_>, scratch: &Path) -> Result<Self> {
-        let doing = || format!("gathering the configuration of {}", configuration.host.name);
+        let doing = || {
+            let (host, place) = (&configuration.host.name, scratch.display());
+            format!("gathering the configuration of {host} in {place}")
+        };
         std::fs::create_dir_all(scratch).with_context(doing)?;
-        let scratch = tempfile::tempdir_in(scratch).with_context(doing)?;
-        let bare = scratch.path().join("repo.git");
+        let dir = tempfile::tempdir_in(scratch).with_context(doing)?;
+        let bare = dir.path().join("repo.git");
         let repo = Repo::open(configuration.repo)?;
         domus_repo::carry(&repo, configuration.statement, &bare)?;
         let marker = Marker::for_host(&configuration.fleet.name, configuration.host);
@@ -93,11 +96,11 @@ impl Content {
             added.push(entry);
         }
         added.extend(images(configuration)?);
-        let tar = scratch.path().join("config.tar");
+        let tar = dir.path().join("config.tar");
         roottar::write(&tar, &added).with_context(doing)?;
         let needs = tar.metadata()?.len() + volumes(configuration.host) + SLACK;
         Ok(Self {
-            scratch,
+            scratch: dir,
             needs: needs.next_multiple_of(MIB),
         })
     }

@@ -11,6 +11,8 @@ use domus_tests::stage::{Stage, refusal, systemd, uuid};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// What asks for the password.
 const PROMPT: &str = "(or press Control-D to continue): ";
@@ -225,11 +227,9 @@ fn a_locked_release_asks_for_its_password_before_it_gives_a_shell() {
     });
     let mut machine = stage.start(&[], "domus.rescue=now domus.wait=1");
     let console = &mut machine.console;
-    console.wait_for(PROMPT, DECISION);
-    console.send("guess");
+    type_password(console, "guess");
     console.wait_for("Login incorrect", DECISION);
-    console.wait_for(PROMPT, DECISION);
-    console.send(password);
+    type_password(console, password);
     console.wait_for("domus rescue# ", DECISION);
     assert_eq!(console.ok("id --user").trim(), "0");
     // The tools are the release's own.
@@ -253,4 +253,12 @@ fn a_locked_release_asks_for_its_password_before_it_gives_a_shell() {
     console.send("domus-boot retry");
     console.wait_for("domus: no config partition for this machine", DECISION);
     console.wait_for(PROMPT, DECISION);
+}
+
+/// Types it as a person would: sulogin turns the echo off, and drops what was typed before, just
+/// after it has asked.
+fn type_password(console: &mut Console, password: &str) {
+    console.wait_for(PROMPT, DECISION);
+    sleep(Duration::from_secs(1));
+    console.send(password);
 }

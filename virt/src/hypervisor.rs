@@ -86,7 +86,8 @@ impl Hypervisor {
             .context("the domain ended as soon as it was created")
     }
 
-    /// Asks the guest `name` to shut down. Returns before it has.
+    /// Asks the guest `name` to shut down. Returns before it has. For Xen's guests see the agent:
+    /// libxl waits for each.
     ///
     /// # Errors
     /// No such domain runs, or the guest cannot be asked.

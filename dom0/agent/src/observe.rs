@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use domus_model::report::{REPORT_NODE, Report};
 use domus_system::xenstore::XenStore;
 use domus_virt::{Hypervisor, Running};
@@ -13,6 +13,8 @@ use crate::context::Context;
 use crate::notes::one_line;
 
 const DOMAINS: &str = "/local/domain";
+/// `XenbusStateConnected` of xen/io/xenbus.h.
+const CONNECTED: &str = "4";
 
 /// Looks at this host.
 pub(crate) struct Observer {
@@ -132,6 +134,39 @@ impl Observer {
         let report = Report::parse(&text)?;
         self.heard.insert(id, report.clone());
         Ok(Some(report))
+    }
+
+    /// Whether the guest in domain `id` has connected one of its disks: an image's kernel does so
+    /// by a module that its initramfs loads, hence when user space runs.
+    pub(crate) fn uses_its_disks(&mut self, id: u32) -> Result<bool> {
+        self.ask(|store| {
+            let disks = format!("{DOMAINS}/{id}/device/vbd");
+            for disk in store.list(&disks)? {
+                if store.read(&format!("{disks}/{disk}/state"))?.as_deref() == Some(CONNECTED) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+    }
+
+    /// Asks the guest `name`, in domain `id`, to shut down. Returns before it has.
+    ///
+    /// libvirt would ask Xen's guests the same way, but wait up to a minute for each to hear it,
+    /// and let nobody else look at that domain meanwhile.
+    pub(crate) fn ask_to_end(&mut self, name: &str, id: u32) -> Result<()> {
+        if !self.uri.starts_with("xen:") {
+            return self.hypervisor()?.shutdown(name);
+        }
+        let control = format!("{DOMAINS}/{id}/control");
+        self.ask(|store| {
+            // One that is gone by now gets no new directory.
+            if store.read(&control)?.is_some() {
+                store.write(&format!("{control}/shutdown"), "poweroff")?;
+            }
+            Ok(())
+        })
+        .with_context(|| format!("asking {name} to shut down"))
     }
 
     /// Asks XenStore something. After an error the connection may be in the middle of an answer:

@@ -20,10 +20,12 @@ use crate::observe::Observer;
 use crate::{Refused, warn};
 
 const LOOK: Duration = Duration::from_millis(100);
-/// How often a guest is asked. Linux does not hear it before its user space is there, nor while it
+/// How often a guest is asked. Linux does not hear it while systemd is not there yet, nor while it
 /// restarts; one that crashes is started again by libvirt, and does not know. To one that shuts
 /// down already it means nothing.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// A guest that shows no sign of user space for so long is asked all the same.
+const GRACE: Duration = Duration::from_secs(30);
 
 /// What to do with a domU that does not shut down.
 #[derive(Debug, Clone, Copy)]
@@ -187,14 +189,10 @@ pub(crate) fn end_wave(
 ) -> Result<Vec<Ended>> {
     let before = still_known(observer, wave)?;
     let mut left = before.clone();
-    let mut refusals: BTreeMap<Name, String> = BTreeMap::new();
+    let mut asking = Asking::default();
     let begin = Instant::now();
-    let mut ask = begin;
     loop {
-        if ask <= Instant::now() {
-            refusals = refused(observer, &left)?;
-            ask += ASK_AGAIN;
-        }
+        asking.ask(observer, &left, Instant::now())?;
         // Who cannot be asked is perhaps between two runs, and can be in a moment.
         if left.is_empty() || begin.elapsed() >= patience.timeout {
             break;
@@ -221,7 +219,7 @@ pub(crate) fn end_wave(
             (true, true) => {
                 let seconds = patience.timeout.as_secs();
                 let waited = || format!("after {seconds} s");
-                How::Stays(refusals.remove(name).unwrap_or_else(waited))
+                How::Stays(asking.refusals.remove(name).unwrap_or_else(waited))
             }
         };
         let name = name.clone();
@@ -230,18 +228,58 @@ pub(crate) fn end_wave(
     Ok(ended)
 }
 
-/// Asks those of `names` that run to shut down; returns why some could not be asked.
-fn refused(observer: &mut Observer, names: &[Name]) -> Result<BTreeMap<Name, String>> {
-    let running = observer.running()?;
-    let mut refusals = BTreeMap::new();
-    for name in names {
-        if running.contains_key(name.as_str())
-            && let Err(error) = observer.hypervisor()?.shutdown(name.as_str())
-        {
-            refusals.insert(name.clone(), one_line(&error));
+/// Guests that are asked to shut down.
+#[derive(Debug, Default)]
+struct Asking {
+    /// By domain number: a guest that restarts has another.
+    domains: BTreeMap<u32, Asked>,
+    /// Why some could not be asked the last time.
+    refusals: BTreeMap<Name, String>,
+}
+
+/// When a guest is asked.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    seen: Instant,
+    next: Instant,
+}
+
+impl Asked {
+    /// Seen for the first time `now`.
+    fn new(now: Instant) -> Self {
+        Self {
+            seen: now,
+            next: now,
         }
     }
-    Ok(refusals)
+
+    /// Whether it is asked `now`. A Linux that hears it before its user space runs powers off by
+    /// halves: its disks go, and under PVH it runs on without them and hears nothing any more.
+    fn is_due(&self, now: Instant, has_user_space: bool) -> bool {
+        self.next <= now && (has_user_space || self.seen + GRACE <= now)
+    }
+}
+
+impl Asking {
+    /// Asks those of `names` that run and whose turn it is.
+    fn ask(&mut self, observer: &mut Observer, names: &[Name], now: Instant) -> Result<()> {
+        let running = observer.running()?;
+        for name in names {
+            let Some(&id) = running.get(name.as_str()) else {
+                continue;
+            };
+            let asked = self.domains.entry(id).or_insert_with(|| Asked::new(now));
+            if asked.next > now || !asked.is_due(now, observer.uses_its_disks(id)?) {
+                continue;
+            }
+            asked.next = now + ASK_AGAIN;
+            match observer.ask_to_end(name.as_str(), id) {
+                Ok(()) => drop(self.refusals.remove(name)),
+                Err(error) => drop(self.refusals.insert(name.clone(), one_line(&error))),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Those of `names` that run, or are just being started again.
@@ -253,4 +291,23 @@ fn still_known(observer: &mut Observer, names: &[Name]) -> Result<Vec<Name>> {
         }
     }
     Ok(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_is_asked_once_its_user_space_is_there_and_then_now_and_again() {
+        let begin = Instant::now();
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        let mut asked = Asked::new(begin);
+        assert!(asked.is_due(begin, true));
+        assert!(!asked.is_due(begin, false));
+        assert!(!asked.is_due(after(29), false));
+        assert!(asked.is_due(after(30), false), "it has another kernel");
+        asked.next = after(30) + ASK_AGAIN;
+        assert!(!asked.is_due(after(34), true));
+        assert!(asked.is_due(after(35), true));
+    }
 }

@@ -5,6 +5,7 @@
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -17,11 +18,15 @@ use domus_model::layers::Layer;
 use domus_system::documents;
 use domus_system::kmod::Modules;
 use domus_system::mount::Mount;
+use rustix::system::{RebootCommand, reboot};
 
 use crate::compose::{self, Source};
 use crate::init::Boot;
 use crate::rescue::PAUSE;
 use crate::{console, handover, record};
+
+/// As what Linux runs this program when dom0 asks a domU to shut down that has no systemd yet.
+pub(crate) const POWER_OFF: &str = "/sbin/poweroff";
 
 const ROOT: &str = "/sysroot";
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,6 +39,13 @@ pub(crate) fn run(device: &str, modules: &mut Modules) -> ! {
         console::show(&format!("{error:#}\nLooking again in 10 s.\n"));
         sleep(PAUSE);
     }
+}
+
+/// Ends this domU at once: nothing in it was mounted to be written yet.
+pub(crate) fn power_off() -> ExitCode {
+    let failed = reboot(RebootCommand::PowerOff);
+    console::say(format!("powering off: {failed:?}"));
+    ExitCode::FAILURE
 }
 
 fn boot(device: &str, modules: &mut Modules) -> Boot {

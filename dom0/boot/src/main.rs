@@ -33,7 +33,11 @@ fn main() -> ExitCode {
     if std::process::id() == 1 {
         init::run();
     }
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments = std::env::args();
+    if arguments.next().as_deref() == Some(guest::POWER_OFF) {
+        return guest::power_off();
+    }
+    let arguments: Vec<String> = arguments.collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["retry"] => rescue::ask(&rescue::Request::Retry),

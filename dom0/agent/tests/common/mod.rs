@@ -109,6 +109,10 @@ impl Host {
             let os = "<memory unit='MiB'>96</memory><os><type>hvm</type></os>";
             format!("<domain type='test'><name>{name}</name><uuid>{uuid}</uuid>{os}</domain>")
         };
+        for id in 1..=domains.len() {
+            let state = format!("/local/domain/{id}/device/vbd/51712/state");
+            self.store.set(&state, "4");
+        }
         let domains: String = domains.iter().map(domain).collect();
         self.write("node.xml", &format!("<node>{domains}</node>"));
     }
