@@ -125,7 +125,11 @@ const MASKED: &[&str] = &[
 ];
 
 /// Units wanted by `multi-user.target`.
-const WANTED: &[&str] = &["domus-dom0.service", "domus-shutdown.service"];
+const WANTED: &[&str] = &[
+    "domus-dom0.service",
+    "domus-health.service",
+    "domus-shutdown.service",
+];
 
 /// The bootstrap of dom0's Debian.
 pub fn bootstrap(fleet: &Fleet, mirror: Option<&str>) -> Bootstrap {

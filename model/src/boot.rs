@@ -9,6 +9,7 @@ use crate::layers::Layer;
 use crate::marker::Identity;
 use crate::names::{ImageRef, Name};
 use crate::rendered::RenderedFile;
+use crate::trial::Trial;
 use crate::verity::Integrity;
 
 /// Where the record of this boot is kept.
@@ -106,6 +107,12 @@ pub struct BootRecord {
     /// What says that it shall; none in a domU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statement: Option<StatementNote>,
+    /// What is on trial, if that is what runs; none in a domU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
+    /// What was left because it was not healthy; none in a domU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<Left>,
     /// The image of a domU, as dom0 named it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageRef>,
@@ -154,6 +161,16 @@ impl fmt::Display for StatementNote {
             None => write!(f, "signed {}", by(&self.commit_by)),
         }
     }
+}
+
+/// A generation that a host went back from by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Left {
+    /// What git calls the statement.
+    pub statement: String,
+    /// Why.
+    pub why: String,
 }
 
 /// The config partition or disk that was taken.

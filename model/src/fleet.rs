@@ -160,6 +160,8 @@ pub struct Host {
     pub machine: Machine,
     /// What dom0 has of it.
     pub dom0: Dom0,
+    /// When a new generation is kept.
+    pub health: Health,
     /// Where domUs' volumes are.
     pub storage: Storage,
     /// Its bridges by name.
@@ -188,6 +190,15 @@ pub struct Machine {
     pub memory: Size,
     /// Its SSH host key, for which its secrets are encrypted.
     pub key: Option<SshKey>,
+}
+
+/// When a host keeps a generation that it runs for the first time: all its domUs are up, and this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// How long it may take.
+    pub deadline: Interval,
+    /// Commands for dom0's shell that succeed then.
+    pub commands: Vec<String>,
 }
 
 /// What dom0 has of a host.

@@ -39,6 +39,7 @@ pub mod selector;
 pub mod show;
 pub mod status;
 pub mod table;
+pub mod trial;
 pub mod trust;
 pub mod units;
 pub mod verity;

@@ -24,6 +24,9 @@ const RELEASE_VERSION: &str = "1";
 /// How often they look then.
 const EVERY: Interval = Interval::from_minutes(5);
 
+/// How long a new generation may take then until the host is healthy.
+const DEADLINE: Interval = Interval::from_minutes(10);
+
 /// What a host has for dom0 that does not say so, if the release allows so much.
 const DOM0_MEMORY: Size = Size::from_mib(512);
 

@@ -21,13 +21,15 @@ pub struct Chosen<T> {
 }
 
 impl Judge {
-    /// Tries one generation after the other until `attempt` succeeds with one that may be run.
+    /// Tries one generation after the other until `attempt` succeeds with one that may be run, the
+    /// statement `worst` last.
     ///
     /// # Errors
     /// There is none; with what was tried.
     pub fn choose<T>(
         &self,
         repo: &Repo,
+        worst: Option<&str>,
         mut attempt: impl FnMut(&Statement) -> Result<T>,
     ) -> Result<Chosen<T>> {
         let mut judge = self.clone();
@@ -39,7 +41,7 @@ impl Judge {
         if let Err(error) = seen {
             refused.push(format!("{SEEN_REF}: {error:#}"));
         }
-        for (name, id) in repo.candidates() {
+        for (name, id) in repo.candidates(worst) {
             let tried = id.and_then(|id| {
                 let statement = repo.statement(&id)?;
                 let note = judge.judge(repo, &statement)?;

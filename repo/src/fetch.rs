@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use domus_model::fleet::Follow;
 use domus_model::secrets::SshKey;
 use git2::{
-    AutotagOption, CertificateCheckStatus, Cred, CredentialType, FetchOptions, FetchPrune,
-    RemoteCallbacks, RemoteRedirect,
+    AutotagOption, CertificateCheckStatus, Cred, CredentialType, Direction, FetchOptions,
+    FetchPrune, RemoteCallbacks, RemoteRedirect,
 };
 
 use crate::{Repo, Statement, TARGETS_REF};
@@ -36,6 +36,20 @@ pub struct Remote<'r> {
 }
 
 impl Repo {
+    /// Makes sure that the server answers, and lets this host in.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn reach(&self, remote: &Remote<'_>) -> Result<()> {
+        let doing = || format!("reaching {}", remote.url);
+        limit_silence().with_context(doing)?;
+        let mut anonymous = self.git.remote_anonymous(remote.url).with_context(doing)?;
+        let is_stranger = Cell::new(false);
+        let calls = callbacks(remote, &is_stranger);
+        let connected = anonymous.connect_auth(Direction::Fetch, Some(calls), None);
+        connected.map(drop).with_context(doing)
+    }
+
     /// Fetches what hosts follow and returns the statement that is the newest there.
     ///
     /// # Errors

@@ -14,9 +14,9 @@ use serde::Serialize;
 
 use crate::{Commit, RUNNING_REF, Repo, SEEN_REF};
 
-/// The last statement of which everything came up.
+/// The last statement that was booted and healthy.
 const GOOD_REF: &str = "refs/domus/good";
-/// The statement that an operator went back from: it is not taken again by itself.
+/// The statement that was gone back from: it is not taken again by itself.
 const HELD_REF: &str = "refs/domus/held";
 /// The directory of generations: a ref each, called by its number.
 const GENERATIONS: &str = "refs/domus/generations/";
@@ -82,7 +82,8 @@ impl Repo {
 
     /// What to try when booting, the best first: what is to run, what came up last, then the
     /// generations from the newest on; of each its ref, and what git calls it or why nobody knows.
-    pub fn candidates(&self) -> Vec<(String, Result<String>)> {
+    /// The statement `worst` comes last.
+    pub fn candidates(&self, worst: Option<&str>) -> Vec<(String, Result<String>)> {
         let numbers = self.numbers().unwrap_or_default();
         let named = numbers.keys().rev();
         let named = named.map(|number| format!("{GENERATIONS}{number:06}"));
@@ -103,6 +104,7 @@ impl Repo {
                 Err(error) => candidates.push((name, Err(error))),
             }
         }
+        candidates.sort_by_key(|(_, id)| id.as_ref().is_ok_and(|id| Some(id.as_str()) == worst));
         candidates
     }
 
@@ -195,7 +197,35 @@ impl Repo {
         })
     }
 
-    /// The statement that an operator went back from.
+    /// What git calls the statement that was healthy last.
+    ///
+    /// # Errors
+    /// The repository is damaged.
+    pub fn good(&self) -> Result<Option<String>> {
+        self.ref_of(GOOD_REF)
+    }
+
+    /// Makes `to` what the host boots, in place of what failed, and holds that: it is not taken
+    /// again by itself.
+    ///
+    /// # Errors
+    /// Somebody else moved it meanwhile, or the disk is full or read-only.
+    pub fn leave(&self, failed: &str, to: &str) -> Result<()> {
+        let doing = || format!("going back from {failed} to {to}");
+        let failed = Oid::from_str(failed).with_context(doing)?;
+        let to = Oid::from_str(to).with_context(doing)?;
+        self.git
+            .reference(HELD_REF, failed, true, "domus: left, it was not healthy")
+            .and_then(|_| {
+                let log = "domus: switched back";
+                self.git
+                    .reference_matching(RUNNING_REF, to, true, failed, log)
+            })
+            .map(drop)
+            .with_context(doing)
+    }
+
+    /// The statement that was gone back from, by an operator or because it was not healthy.
     ///
     /// # Errors
     /// The repository is damaged.

@@ -118,6 +118,18 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show whether this host is healthy: what a generation that it runs for the first time has to be
+    ///
+    /// Its domUs are up, what it reached before it reaches still, and what `[health]` of host.toml
+    /// says. Exits with 1 if it is not.
+    Health {
+        /// Wait until it is, so long as `[health]` says, and keep what runs or go back.
+        #[arg(long, conflicts_with = "json")]
+        judge: bool,
+        /// Print everything as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show the commits that this host took, and which it boots
     Generations {
         /// Print them as one JSON object.

@@ -8,7 +8,6 @@ use domus_repo::{Generation, Repo};
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::warn;
 
 /// The generations of this host.
 #[derive(Debug, Serialize)]
@@ -51,7 +50,7 @@ impl Generations {
                 (runs && !it.running, "runs until the next boot"),
                 (!runs && it.running, "is booted next"),
                 (!runs && it.commit.id == self.booted, "was booted"),
-                (it.good, "came up"),
+                (it.good, "healthy"),
             ];
             let states = states
                 .iter()
@@ -72,19 +71,6 @@ impl Generations {
             rows.iter_mut().for_each(|row| drop(row.remove(1)));
         }
         table(&titles, &rows)
-    }
-}
-
-/// Notes that everything of the commit that was booted came up. That this cannot be noted stops nothing.
-pub(crate) fn mark_good(context: &Context) {
-    if !context.paths.repo().is_dir() {
-        return;
-    }
-    let marked = context
-        .repository()
-        .and_then(|(_lock, repo)| repo.mark_good(&context.booted_by));
-    if let Err(error) = marked {
-        warn(&error);
     }
 }
 

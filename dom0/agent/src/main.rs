@@ -11,6 +11,7 @@ mod events;
 mod explain;
 mod follow;
 mod generations;
+mod health;
 mod image;
 mod live;
 mod lock;
@@ -42,6 +43,7 @@ use crate::args::{Args, Command};
 use crate::context::Context;
 use crate::explain::Explained;
 use crate::generations::Generations;
+use crate::health::{Health, Verdict};
 use crate::observe::Observer;
 use crate::pull::Last;
 use crate::status::HostStatus;
@@ -109,14 +111,14 @@ fn run(args: &Args) -> Result<ExitCode> {
                 restart: *restart,
                 force: *force,
             };
-            said(&context, &apply::apply(&context, &wish, !no_take)?, *json)
+            said(&apply::apply(&context, &wish, !no_take)?, *json)
         }
         Command::Start { names, json } => {
             let wish = Wish {
                 names: names.clone(),
                 ..Wish::default()
             };
-            said(&context, &apply::apply(&context, &wish, false)?, *json)
+            said(&apply::apply(&context, &wish, false)?, *json)
         }
         Command::Plan { json } => plan(&context, *json),
         Command::Stop {
@@ -161,6 +163,7 @@ fn run(args: &Args) -> Result<ExitCode> {
             })?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Health { judge, json } => health(&context, *judge, *json),
         Command::Generations { json } => {
             let generations = Generations::find(&context)?;
             print(&if *json {
@@ -176,7 +179,7 @@ fn run(args: &Args) -> Result<ExitCode> {
         } => {
             print(&generations::roll_back(&context, generation.as_deref())?)?;
             match by_policy(&context, *no_apply)? {
-                Some(applied) => said(&context, &applied, false),
+                Some(applied) => said(&applied, false),
                 None => Ok(ExitCode::SUCCESS),
             }
         }
@@ -185,20 +188,41 @@ fn run(args: &Args) -> Result<ExitCode> {
     }
 }
 
+/// Shows how the host is, or judges what it runs.
+fn health(context: &Context, judge: bool, json: bool) -> Result<ExitCode> {
+    let (text, is_good) = match judge {
+        true => match health::judge(context)? {
+            Verdict::Kept(health) => (health.render(), true),
+            Verdict::Stays(health) => (health.render(), false),
+            Verdict::Left(text) => (text, false),
+        },
+        false => {
+            let health = Health::find(context);
+            let text = if json {
+                health.json()?
+            } else {
+                health.render()
+            };
+            (text, health.is_healthy())
+        }
+    };
+    print(&text)?;
+    Ok(if is_good { 0 } else { FAILURE }.into())
+}
+
 /// Prints what was done, and says by the exit code how it went.
-fn said(context: &Context, applied: &Applied, json: bool) -> Result<ExitCode> {
+fn said(applied: &Applied, json: bool) -> Result<ExitCode> {
     print(&if json {
         applied.json()?
     } else {
         applied.render()
     })?;
-    Ok(code(context, applied))
+    Ok(code(applied))
 }
 
-fn code(context: &Context, applied: &Applied) -> ExitCode {
-    // What was never booted is not known to boot.
-    if applied.is_whole && applied.is_clean() && applied.commit == context.booted {
-        generations::mark_good(context);
+fn code(applied: &Applied) -> ExitCode {
+    if applied.from.is_some() {
+        health::judge_anew();
     }
     match (applied.is_clean(), applied.conflicts.is_empty()) {
         (false, _) => FAILURE.into(),
@@ -261,7 +285,7 @@ fn pull(context: &Context, timer: bool, no_apply: bool, json: bool) -> Result<Ex
     } else if pulled.is_taken() {
         print("It is booted next; `domus-dom0 apply` takes it before that.\n")?;
     }
-    Ok(applied.map_or(ExitCode::SUCCESS, |applied| code(context, &applied)))
+    Ok(applied.map_or(ExitCode::SUCCESS, |applied| code(&applied)))
 }
 
 fn print(text: &str) -> Result<()> {

@@ -100,6 +100,11 @@ impl Paths {
         self.ram().join("pull.json")
     }
 
+    /// There once the fleet's repository was reached.
+    pub(crate) fn remote_reached(&self) -> PathBuf {
+        self.at("/config/state/remote-reached")
+    }
+
     /// What was changed in the `/etc` that was booted.
     pub(crate) fn booted_upper(&self) -> PathBuf {
         self.at(ETC_UPPER)

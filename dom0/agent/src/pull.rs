@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::applied::Applied;
 use crate::context::Context;
 use crate::follow::{self, Found};
+use crate::health;
 use crate::live;
 use crate::warn;
 
@@ -53,6 +54,7 @@ pub(crate) fn pull(context: &Context) -> Result<Pulled> {
     };
     let (_lock, repo) = context.repository()?;
     let fetched = repo.fetch(&remote(context, config))?;
+    health::note_reached(context);
     let from = repo.statement(&repo.running()?)?.commit.id;
     let to = fetched.commit.clone();
     let pulled = |to, reason| Pulled {
@@ -81,7 +83,8 @@ pub(crate) fn pull(context: &Context) -> Result<Pulled> {
     })
 }
 
-fn remote<'c>(context: &Context, config: &'c Config) -> Remote<'c> {
+/// The repository that hosts pull from.
+pub(crate) fn remote<'c>(context: &Context, config: &'c Config) -> Remote<'c> {
     Remote {
         url: &config.remote,
         follow: &config.follow,

@@ -15,6 +15,7 @@ use domus_system::verity;
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::health;
 use crate::live;
 use crate::notes::Notes;
 use crate::observe::{Domains, Observer};
@@ -53,6 +54,8 @@ pub(crate) struct HostStatus {
     next: Option<String>,
     /// Why no new commit could be taken last time.
     pull_failure: Option<String>,
+    /// How what runs stands, or what was left for it, where there is something to say.
+    standing: Option<String>,
     /// What of `/etc` could not be done.
     problems: Vec<String>,
     /// What was to be run in dom0 and failed.
@@ -130,6 +133,7 @@ impl HostStatus {
                 .cloned(),
             next: live::booted_next(context).ok().flatten(),
             pull_failure: Last::read(context).error,
+            standing: health::standing_line(context),
             problems: context.problems.clone(),
             failures: failed.map(ToString::to_string).collect(),
             waiting: left.restarts(),
@@ -174,6 +178,9 @@ impl HostStatus {
         }
         if let Some(other) = &self.wanted_release {
             say(format!("release {other} is wanted; boot its medium"));
+        }
+        if let Some(standing) = &self.standing {
+            say(standing.clone());
         }
         if let Some(next) = &self.next {
             let next = short(next);

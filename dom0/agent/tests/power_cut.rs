@@ -61,7 +61,7 @@ fn booted(fleet: &Fleet) -> String {
     let release = serde_json::from_value(release).expect("a release");
     let judge = Judge::new(&release).expect("a judge");
     let host = "alpha".parse().expect("a name");
-    let chosen = judge.choose(&repo, |statement| {
+    let chosen = judge.choose(&repo, None, |statement| {
         let out = tempfile::tempdir().expect("a directory");
         let commit = &statement.commit.id;
         Export::new(&repo, commit)?.slice(&host, out.path())?;

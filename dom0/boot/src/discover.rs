@@ -289,5 +289,5 @@ fn something_to_run(repo: &Path, judge: &Judge, host: &Name) -> Result<()> {
     let repo = Repo::open(repo)?;
     let has_host =
         |statement: &Statement| Export::new(&repo, &statement.commit.id)?.require_host(host);
-    judge.choose(&repo, has_host).map(drop)
+    judge.choose(&repo, None, has_host).map(drop)
 }

@@ -55,7 +55,7 @@ fn boot(device: &str, modules: &mut Modules) -> Boot {
     result.context("domus: this domU cannot be composed")?;
     written?;
     console::say("starting systemd");
-    handover::to_systemd(Path::new(ROOT))
+    handover::to_systemd(Path::new(ROOT), None)
 }
 
 fn prepare(device: &str, modules: &mut Modules, record: &mut BootRecord) -> Result<()> {

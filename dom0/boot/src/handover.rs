@@ -8,16 +8,19 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context;
+use domus_model::units::Interval;
 use domus_system::mount;
 use rustix::mount::mount_move;
 use rustix::process::{chdir, chroot};
 
 use crate::init::Boot;
+use crate::trial;
 
 const INIT: &str = "/sbin/init";
 
-/// Makes `root` the root and runs its `/sbin/init` as process 1. Returns only if that fails.
-pub(crate) fn to_systemd(root: &Path) -> Boot {
+/// Makes `root` the root and runs its `/sbin/init` as process 1, with a guard beside it if what it
+/// starts is on trial so long. Returns only if that fails.
+pub(crate) fn to_systemd(root: &Path, trial: Option<Interval>) -> Boot {
     let init = root.join("usr").join(INIT.trim_start_matches('/'));
     init.symlink_metadata()
         .with_context(|| format!("the image has no {INIT}"))?;
@@ -31,6 +34,9 @@ pub(crate) fn to_systemd(root: &Path) -> Boot {
     mount_move(".", "/").context("moving the new root to /")?;
     chroot(".").context("changing the root")?;
     chdir("/").context("entering the new root")?;
+    if let Some(deadline) = trial {
+        trial::start_guard(deadline)?;
+    }
     let failed = Command::new(INIT).exec();
     Err(failed).with_context(|| format!("running {INIT}"))
 }

@@ -12,6 +12,7 @@ use domus_model::discovery::{self, Bound};
 use domus_model::etc;
 use domus_model::layers::Layer;
 use domus_model::names::Name;
+use domus_model::units::Interval;
 use domus_model::verity::{Integrity, ROOT_DEVICE, Verity};
 use domus_repo::{Export, Judge, Repo, Statement};
 use domus_system::documents::{self, HostSlice};
@@ -26,7 +27,7 @@ use crate::discover::{self, Candidate, Wanted};
 use crate::init::Boot;
 use crate::orders::{HostOrders, OnFailure};
 use crate::rescue::{PAUSE, Request, Rescue};
-use crate::{console, handover, record};
+use crate::{console, handover, record, trial};
 
 const RELEASE: &str = "/domus/release.json";
 /// What proves the release's root image.
@@ -35,6 +36,8 @@ const MEDIUM: &str = "/run/domus/medium";
 const ROOT: &str = "/sysroot";
 /// So long the reason stays on the consoles before a machine starts again.
 const REBOOT: Duration = Duration::from_secs(60);
+/// As long where there is something else to boot.
+const LOOK_AT_IT: Duration = Duration::from_secs(10);
 
 /// Runs this machine as a host, as it was ordered. What it does when that fails is ordered too.
 pub(crate) fn run(orders: &HostOrders, modules: &mut Modules) -> ! {
@@ -66,11 +69,8 @@ pub(crate) fn run(orders: &HostOrders, modules: &mut Modules) -> ! {
                 sleep(PAUSE);
             }
             OnFailure::Reboot => {
-                console::say("this machine starts again in 60 s (domus.rescue=reboot)");
-                sleep(REBOOT);
-                rustix::fs::sync();
-                let failed = reboot(RebootCommand::Restart);
-                console::say(format!("it does not: {failed:?}"));
+                console::say("domus.rescue=reboot");
+                restart(REBOOT);
             }
         }
         said = text;
@@ -110,14 +110,37 @@ fn boot(
     modules: &mut Modules,
     record: &mut BootRecord,
 ) -> Boot {
-    let result = prepare(orders, request, modules, record);
+    let deadline = prepare(orders, request, modules, record);
     record.root = verity::integrity(ROOT_DEVICE).ok().or(record.root);
     // The record is kept whatever happened: it is what a rescue begins with.
     let written = record::write(record);
-    result?;
+    let deadline = deadline.inspect_err(|error| leave(record, error))?;
     written?;
     console::say("starting systemd");
-    handover::to_systemd(Path::new(ROOT))
+    handover::to_systemd(Path::new(ROOT), record.trial.is_some().then_some(deadline))
+}
+
+/// Starts the machine again without what is on trial, if that is what cannot be booted: nobody
+/// has to look at it. Returns if it is not.
+fn leave(record: &BootRecord, error: &anyhow::Error) {
+    let Some(trial) = &record.trial else { return };
+    console::show(&format!("{error:#}\n"));
+    let why = format!("it cannot be booted: {error:#}");
+    match trial::fail(Path::new(ROOT), trial, &why) {
+        Ok(()) => restart(LOOK_AT_IT),
+        // The shell comes after that.
+        Err(error) => console::say(format!("{error:#}")),
+    }
+}
+
+/// Starts the machine again after so long. Returns if it cannot.
+fn restart(after: Duration) {
+    let seconds = after.as_secs();
+    console::say(format!("this machine starts again in {seconds} s"));
+    sleep(after);
+    rustix::fs::sync();
+    let failed = reboot(RebootCommand::Restart);
+    console::say(format!("it does not: {failed:?}"));
 }
 
 /// Says which release this is, finds its medium and mounts its root.
@@ -154,7 +177,7 @@ fn prepare(
     request: &Request,
     modules: &mut Modules,
     record: &mut BootRecord,
-) -> Result<()> {
+) -> Result<Interval> {
     let release = begin(orders, modules, record)?;
     let judge = Judge::new(&release)?;
     let candidate = match request {
@@ -177,7 +200,8 @@ fn prepare(
         }
     };
     let slice = take(&candidate, &judge, record)?;
-    compose_etc(&slice, record)
+    compose_etc(&slice, record)?;
+    Ok(slice.host.health.deadline)
 }
 
 /// Who verified what runs here.
@@ -245,7 +269,8 @@ fn take(candidate: &Candidate, judge: &Judge, record: &mut BootRecord) -> Result
     console::say(format!("config {device}, bound by {by}"));
     let repo = Repo::open(&config.join("repo.git"))?;
     let export = |statement: &Statement| export(&repo, statement, judge, host);
-    let chosen = judge.choose(&repo, export)?;
+    let trial = trial::begin(Path::new(ROOT), &repo, record);
+    let chosen = judge.choose(&repo, trial.worst(), export)?;
     for refused in &chosen.refused {
         console::say(format!("NOT BOOTED: {refused}"));
     }
@@ -254,6 +279,7 @@ fn take(candidate: &Candidate, judge: &Judge, record: &mut BootRecord) -> Result
     }
     let commit = chosen.statement.commit.id;
     console::say(format!("commit {commit}, {}", chosen.note));
+    trial.settle(&repo, &chosen.note.id, record);
     record.problems.extend(chosen.refused);
     record
         .problems

@@ -17,8 +17,10 @@ mod orders;
 mod record;
 mod report;
 mod rescue;
+mod trial;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 const USAGE: &str = "\
 domus-boot: composes this machine from its configuration (process 1 of the initramfs)
@@ -43,6 +45,11 @@ fn main() -> ExitCode {
         ["retry"] => rescue::ask(&rescue::Request::Retry),
         ["use", device] => rescue::ask(&rescue::Request::Use((*device).into())),
         ["report"] => report::send(),
+        // Started by itself, with so many seconds.
+        ["guard", seconds] if seconds.parse::<u64>().is_ok() => {
+            let seconds = seconds.parse().unwrap_or_default();
+            trial::guard(Duration::from_secs(seconds))
+        }
         ["-h" | "--help" | "help"] => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

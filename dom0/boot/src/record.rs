@@ -18,6 +18,8 @@ pub(crate) fn new() -> BootRecord {
         name: None,
         commit: None,
         statement: None,
+        trial: None,
+        left: None,
         image: None,
         machine: None,
         config: None,

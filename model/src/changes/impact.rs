@@ -54,6 +54,7 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
         ),
         // What these mean is seen in /etc and in domUs.
         ["groups" | "vars", ..] => rule(Impact::Live, ""),
+        ["health", ..] => rule(Impact::Live, "it counts when a generation is judged"),
         ["dom0", "memory"] => rule(Impact::Live, ""),
         ["dom0", "vcpus"] => rule(Impact::Live, "no release applies it yet"),
         ["networks", _, "vlan"] => rule(

@@ -96,6 +96,11 @@ pub(super) const EVERY: Form<Interval> = Form {
     parse: str::parse,
 };
 
+pub(super) const DEADLINE: Form<Interval> = Form {
+    example: "10m",
+    ..EVERY
+};
+
 pub(super) const MAC: Form<Mac> = Form {
     example: "00:16:3e:5a:01:07",
     pattern: r"^([0-9a-fA-F]{2}:){5}[0-9a-fA-F]{2}$",

@@ -2,14 +2,14 @@
 //! `pservers/HOST/host.toml`: a physical server.
 
 use super::domu::DomUSettings;
-use super::forms::{ADDRESS, GATEWAY, MAC, MEMORY, UUID, name, size};
+use super::forms::{ADDRESS, DEADLINE, GATEWAY, MAC, MEMORY, UUID, name, size};
 use super::place::At;
 use super::table::{Table, VarsDoc};
-use super::words::{DIRECTORY, INTERFACE, RELEASE_VERSION, SERIAL, SSH_KEY, VOLUME_GROUP};
+use super::words::{COMMAND, DIRECTORY, INTERFACE, RELEASE_VERSION, SERIAL, SSH_KEY, VOLUME_GROUP};
 use crate::fleet::{Address, VolumePool};
 use crate::names::Name;
 use crate::secrets::SshKey;
-use crate::units::{Mac, Size};
+use crate::units::{Interval, Mac, Size};
 use std::net::IpAddr;
 use uuid::Uuid;
 
@@ -28,6 +28,7 @@ pub(crate) struct HostSettings {
     pub(crate) release: Option<At<String>>,
     pub(crate) machine: Option<MachineDoc>,
     pub(crate) dom0: Option<Dom0Doc>,
+    pub(crate) health: Option<HealthDoc>,
     pub(crate) pool: Option<VolumePool>,
     pub(crate) networks: Vec<(At<Name>, NetworkDoc)>,
 }
@@ -47,6 +48,13 @@ pub(crate) struct MachineDoc {
 pub(crate) struct Dom0Doc {
     pub(crate) memory: Option<At<Size>>,
     pub(crate) vcpus: Option<At<u32>>,
+}
+
+/// `[health]`
+#[derive(Debug)]
+pub(crate) struct HealthDoc {
+    pub(crate) deadline: Option<At<Interval>>,
+    pub(crate) commands: Vec<At<String>>,
 }
 
 /// `[networks.NAME]`
@@ -101,6 +109,7 @@ impl HostSettings {
             release: table.read("release", release, &RELEASE_VERSION),
             machine: table.table("machine", machine, MachineDoc::read),
             dom0: table.table("dom0", "what dom0 has of it", Dom0Doc::read),
+            health: table.table("health", "when a new generation is kept", HealthDoc::read),
             pool: table
                 .table("storage", "where things outlast a reboot", read_storage)
                 .flatten(),
@@ -138,6 +147,17 @@ impl Dom0Doc {
         Self {
             memory: table.read("memory", "memory that dom0 keeps", &MEMORY),
             vcpus: table.number("vcpus", "virtual CPUs that dom0 keeps", super::VCPUS),
+        }
+    }
+}
+
+impl HealthDoc {
+    fn read(table: &Table<'_>) -> Self {
+        let deadline = "how long a new generation may take until the host is healthy";
+        let commands = "commands in dom0 that succeed then, beside all domUs being up";
+        Self {
+            deadline: table.read("deadline", deadline, &DEADLINE),
+            commands: table.list("commands", commands, &COMMAND),
         }
     }
 }

@@ -2,13 +2,15 @@
 //! Hosts and their domUs.
 
 use super::layers::Layers;
-use super::{dom0_memory, domu_memory, host_release, value, values, vars};
+use super::{DEADLINE, dom0_memory, domu_memory, host_release, value, values, vars};
 use crate::documents::{
-    At, DiskDoc, Doc, DomUDoc, HostDocs, MachineDoc, NetworkDoc, Shared, VarsDoc, VifDoc, Written,
+    At, DiskDoc, Doc, DomUDoc, HealthDoc, HostDocs, MachineDoc, NetworkDoc, Shared, VarsDoc,
+    VifDoc, Written,
 };
 use crate::etc::derived_mac;
 use crate::fleet::{
-    Address, Backing, Disk, Dom0, DomU, Host, Kind, Machine, Network, Storage, Vif, volume_name,
+    Address, Backing, Disk, Dom0, DomU, Health, Host, Kind, Machine, Network, Storage, Vif,
+    volume_name,
 };
 use crate::layers::Layer;
 use crate::names::Name;
@@ -39,6 +41,7 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> 
             memory: dom0_memory(settings, fleet),
             vcpus: vcpus.unwrap_or(1),
         },
+        health: health(settings.health.as_ref()),
         storage: Storage {
             domus: settings.pool.clone()?,
         },
@@ -58,6 +61,13 @@ fn machine(doc: &MachineDoc) -> Option<Machine> {
         memory: value(&doc.memory)?,
         key: value(&doc.key),
     })
+}
+
+fn health(doc: Option<&HealthDoc>) -> Health {
+    Health {
+        deadline: doc.and_then(|doc| value(&doc.deadline)).unwrap_or(DEADLINE),
+        commands: doc.map(|doc| values(&doc.commands)).unwrap_or_default(),
+    }
 }
 
 fn network(doc: &NetworkDoc) -> Option<Network> {

@@ -218,7 +218,7 @@ impl Signed {
         let judge = Judge::new(&release).expect("a judge");
         let repo = Repo::open(&self.fleet.host.at("config/repo.git")).expect("open");
         let host = "alpha".parse().expect("a name");
-        let chosen = judge.choose(&repo, |statement| {
+        let chosen = judge.choose(&repo, None, |statement| {
             let out = tempfile::tempdir()?;
             let commit = &statement.commit.id;
             Export::new(&repo, commit)?.slice(&host, out.path())?;
