@@ -6,8 +6,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use domus_model::boot::BOOT_RECORD;
+use domus_model::boot::{BOOT_RECORD, SLICE};
 use domus_model::fleet::Kind;
+use domus_model::guest::{GUEST_DOCUMENT, GuestConfig, GuestMount};
 use domus_model::report::{REPORT_NODE, Report};
 use domus_system::machine;
 use domus_system::xenstore::XenStore;
@@ -16,8 +17,10 @@ use domus_system::xenstore::XenStore;
 const IMAGE: &str = "/usr/lib/domus/image";
 const MEMORY: &str = "/sys/devices/system/xen_memory/xen_memory0/info/current_kb";
 
-/// Looks at this domU and writes its report.
+/// Looks at this domU and writes its report. One whose volumes are not where they should be is not
+/// up: what it writes there would be gone when it ends.
 pub(crate) fn send() -> Result<()> {
+    ensure_mounted()?;
     let report = Report {
         version: 1,
         kind: kind()?,
@@ -32,6 +35,21 @@ pub(crate) fn send() -> Result<()> {
         root_read_only: root_is_read_only()?,
     };
     XenStore::open()?.write(REPORT_NODE, &report.render())
+}
+
+fn ensure_mounted() -> Result<()> {
+    let path = Path::new(SLICE).join(GUEST_DOCUMENT);
+    let doing = || format!("reading {}", path.display());
+    let guest = fs::read(&path).with_context(doing)?;
+    let guest: GuestConfig = serde_json::from_slice(&guest).with_context(doing)?;
+    let mounts = read("/proc/self/mounts")?;
+    for GuestMount { device, path } in &guest.mounts {
+        let is_it = |line: &str| line.starts_with(&format!("/dev/{device} {path} "));
+        if !mounts.lines().any(is_it) {
+            bail!("/dev/{device} is not mounted on {path}: see `systemctl --failed`");
+        }
+    }
+    Ok(())
 }
 
 fn kind() -> Result<Kind> {
