@@ -19,6 +19,10 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x4f4d_5553_6e61_4d65_8a3c_d0e5_5d0a_9e1
 /// Where the exported trees are seen by whoever runs on the machine.
 pub const CONFIG_HOSTS: &str = "/config/global/hosts";
 
+/// How a domU mounts its volumes. It waits for them: systemd's 90 s are over on a host that starts
+/// many, and a domU without its volume would write to RAM.
+const VOLUME: &str = "nosuid,nodev,x-systemd.device-timeout=infinity";
+
 /// The same UUID for the same host or domU of the same fleet, for ever.
 pub fn stable_uuid(fleet: &Name, kind: &str, name: &Name) -> Uuid {
     Uuid::new_v5(&NAMESPACE, format!("{fleet}/{kind}/{name}").as_bytes())
@@ -75,7 +79,7 @@ pub fn for_guest(guest: &GuestConfig, has_hosts: bool) -> Vec<RenderedFile> {
         let mut fstab = String::from("# data volumes of this domU, by domus-boot\n");
         for mount in &guest.mounts {
             let (device, path) = (&mount.device, &mount.path);
-            let _ = writeln!(fstab, "/dev/{device} {path} ext4 nosuid,nodev 0 2");
+            let _ = writeln!(fstab, "/dev/{device} {path} ext4 {VOLUME} 0 2");
         }
         files.push(RenderedFile::new("fstab", fstab));
     }
