@@ -46,6 +46,8 @@ pub struct Bootstrap {
     pub suite: String,
     /// The mirror; none is mmdebstrap's own default.
     pub mirror: Option<String>,
+    /// Parts of the archive beside main.
+    pub components: Vec<String>,
     /// `minbase` for a root, `extract` for a tree of tools that is never booted.
     pub variant: Variant,
     /// Packages beyond the variant's.
@@ -91,6 +93,9 @@ impl Bootstrap {
             "--aptopt=Acquire::Languages \"none\"".into(),
         ];
         arguments.extend(LEFT_OUT.iter().map(|option| format!("--dpkgopt={option}")));
+        if !self.components.is_empty() {
+            arguments.push(format!("--components=main,{}", self.components.join(",")));
+        }
         if !self.packages.is_empty() {
             arguments.push(format!("--include={}", self.packages.join(",")));
         }
@@ -192,6 +197,7 @@ mod tests {
         Bootstrap {
             suite: "trixie".into(),
             mirror: None,
+            components: Vec::new(),
             variant: Variant::Minbase,
             packages: vec!["nginx-light".into()],
             hooks: vec![Hook::Shell("echo 'x' > /a".into())],
@@ -205,6 +211,19 @@ mod tests {
         assert!(arguments.contains(&"--include=nginx-light".to_owned()));
         let hook = r#"--customize-hook=chroot "$1" /bin/sh -ec 'echo '\''x'\'' > /a'"#;
         assert!(arguments.contains(&hook.to_owned()), "{arguments:?}");
+        let is_components = |it: &String| it.starts_with("--components");
+        assert!(!arguments.iter().any(is_components));
+    }
+
+    #[test]
+    fn main_is_in_whatever_is_named_beside_it() {
+        let firmware = Bootstrap {
+            components: vec!["non-free-firmware".into()],
+            ..bootstrap()
+        };
+        let arguments = firmware.arguments(Path::new("/out/base.tar"));
+        let components = "--components=main,non-free-firmware".to_owned();
+        assert!(arguments.contains(&components), "{arguments:?}");
     }
 
     #[test]

@@ -10,6 +10,46 @@ use domus_system::kmod::Modules;
 
 use crate::roottar::RootTar;
 
+/// Where Debian has firmware.
+const FIRMWARE: &str = "usr/lib/firmware/";
+
+/// Microcode of CPUs, and what the archive of a vendor's is called: all of it, one after the other.
+/// Format: `Documentation/arch/x86/microcode.rst`.
+const MICROCODE: [(&str, &str); 2] = [
+    ("intel-ucode/", "GenuineIntel.bin"),
+    ("amd-ucode/microcode_amd", "AuthenticAMD.bin"),
+];
+
+/// What stands before an initramfs, uncompressed, for Xen to find microcode in: that of Debian's
+/// intel-microcode and amd64-microcode. Empty if the tree has neither.
+///
+/// # Errors
+/// The tree cannot be read.
+pub fn microcode(tree: &RootTar) -> Result<Vec<u8>> {
+    let mut early = Initramfs::default();
+    for (from, to) in MICROCODE {
+        let mut all = Vec::new();
+        for path in tree.files_below(&format!("{FIRMWARE}{from}")) {
+            // Beside the microcode lie signatures and initramfs-tools' own parts.
+            if !path.ends_with(".asc") && !path.ends_with(".initramfs") {
+                all.extend(tree.read(path)?);
+            }
+        }
+        if !all.is_empty() {
+            early.file(&format!("kernel/x86/microcode/{to}"), 0o644, &all);
+        }
+    }
+    if early.bytes.is_empty() {
+        return Ok(Vec::new());
+    }
+    early.entry("TRAILER!!!", 0, (0, 0), &[]);
+    // What follows begins with another archive.
+    early
+        .bytes
+        .resize(early.bytes.len().next_multiple_of(512), 0);
+    Ok(early.bytes)
+}
+
 /// An initramfs being put together.
 #[derive(Debug, Default)]
 pub struct Initramfs {
@@ -92,6 +132,19 @@ impl Initramfs {
         for path in &chosen {
             let content = tree.read(&format!("{dir}/{path}"))?;
             self.file(&format!("lib/modules/{release}/{path}"), 0o644, &content);
+        }
+        Ok(())
+    }
+
+    /// Adds the firmware of the tree whose names begin so. It need not have any.
+    ///
+    /// # Errors
+    /// The tree cannot be read.
+    pub fn firmware(&mut self, tree: &RootTar, wanted: &[&str]) -> Result<()> {
+        for name in wanted {
+            for path in tree.files_below(&format!("{FIRMWARE}{name}")) {
+                self.file(path.trim_start_matches("usr/"), 0o644, &tree.read(path)?);
+            }
         }
         Ok(())
     }
@@ -189,6 +242,8 @@ fn kept_aliases(alias: &str, names: &BTreeSet<String>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::Added;
+    use crate::roottar;
 
     #[test]
     fn the_archive_is_one_that_cpio_reads() {
@@ -217,6 +272,55 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("-rwxr-xr-x"), "{text}");
+    }
+
+    #[test]
+    fn microcode_and_firmware_are_found_where_debian_has_them() {
+        let dir = tempfile::tempdir().expect("dir");
+        let tar = dir.path().join("base.tar");
+        let files = [
+            ("usr/lib/firmware/amd-ucode/README", "no microcode"),
+            ("usr/lib/firmware/amd-ucode/microcode_amd.bin", "A"),
+            (
+                "usr/lib/firmware/amd-ucode/microcode_amd.bin.asc",
+                "a signature",
+            ),
+            ("usr/lib/firmware/amd-ucode/microcode_amd_fam17h.bin", "B"),
+            ("usr/lib/firmware/intel-ucode/06-01-01", "C"),
+            ("usr/lib/firmware/ql2400_fw.bin", "a disk's"),
+            (
+                "usr/lib/firmware/bnx2/bnx2-mips-06-6.2.1.fw",
+                "a network card's",
+            ),
+        ];
+        let files = files.map(|(path, text)| Added::text(path, text));
+        roottar::write(&tar, &files).expect("written");
+        let tree = RootTar::open(&tar).expect("open");
+        let early = microcode(&tree).expect("microcode");
+        assert_eq!(early.len() % 512, 0);
+        let list = |bytes: Vec<u8>| {
+            let cpio = domus_system::program::Program::new("cpio");
+            let listed = cpio.args(["-it", "--quiet"]).input(bytes).output();
+            String::from_utf8(listed.expect("cpio").stdout).expect("text")
+        };
+        let names = list(early.clone());
+        for vendor in ["AuthenticAMD", "GenuineIntel"] {
+            let name = format!("kernel/x86/microcode/{vendor}.bin\n");
+            assert!(names.contains(&name), "{names}");
+        }
+        let text = String::from_utf8_lossy(&early);
+        assert!(text.contains("AB") && text.contains('C') && !text.contains("signature"));
+
+        let mut initramfs = Initramfs::default();
+        initramfs.firmware(&tree, &["ql2"]).expect("firmware");
+        let packed = initramfs.finish().expect("finish");
+        let names = list(zstd::decode_all(packed.as_slice()).expect("zstd"));
+        assert!(names.contains("lib/firmware/ql2400_fw.bin\n"), "{names}");
+        assert!(!names.contains("bnx2"), "{names}");
+
+        roottar::write(&tar, &[Added::directory("usr")]).expect("written");
+        let none = RootTar::open(&tar).expect("open");
+        assert_eq!(microcode(&none).expect("none"), [0; 0]);
     }
 
     #[test]

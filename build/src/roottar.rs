@@ -93,6 +93,12 @@ impl RootTar {
             .take_while(move |name| name.starts_with(&prefix))
     }
 
+    /// As [`RootTar::below`], without directories.
+    pub fn files_below<'a>(&'a self, prefix: &str) -> impl Iterator<Item = &'a str> {
+        let is_file = |name: &&str| !self.entries[self.names[*name]].directory;
+        self.below(prefix).filter(is_file)
+    }
+
     /// The one path that starts with `prefix` and has no `/` after it.
     ///
     /// # Errors

@@ -53,6 +53,7 @@ impl ToolRoot {
         let bootstrap = Bootstrap {
             suite: suite.to_owned(),
             mirror: mirror.map(str::to_owned),
+            components: Vec::new(),
             variant: Variant::Extract,
             packages: PACKAGES.iter().map(ToString::to_string).collect(),
             hooks: Vec::new(),

@@ -86,6 +86,7 @@ pub fn bootstrap(
     Bootstrap {
         suite: recipe.suite.clone().unwrap_or_else(|| debian.suite.clone()),
         mirror: mirror.map(str::to_owned).or_else(|| debian.mirror.clone()),
+        components: debian.components.clone(),
         variant: Variant::Minbase,
         packages,
         hooks,
@@ -155,6 +156,7 @@ mod tests {
         let debian = Debian {
             suite: "trixie".into(),
             mirror: None,
+            components: Vec::new(),
         };
         let made = bootstrap(&recipe(), &debian, None, None);
         assert_eq!(made.suite, "trixie");

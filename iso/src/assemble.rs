@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use domus_build::cache::{Cache, Key};
 use domus_build::files::{self, Added};
-use domus_build::initramfs::Initramfs;
+use domus_build::initramfs::{self, Initramfs};
 use domus_build::programs::{Programs, Shipped};
 use domus_build::progress::{Progress, step};
 use domus_build::roottar::RootTar;
@@ -198,7 +198,10 @@ impl Parts<'_> {
         initramfs.file("domus/release.json", 0o644, identity.as_bytes());
         initramfs.file("domus/root.json", 0o644, self.proof);
         initramfs.modules(self.tree, &contents::MODULES)?;
-        fs::write(staging.join("BOOT").join(INITRAMFS), initramfs.finish()?)?;
+        initramfs.firmware(self.tree, contents::FIRMWARE)?;
+        let mut content = initramfs::microcode(self.tree)?;
+        content.extend(initramfs.finish()?);
+        fs::write(staging.join("BOOT").join(INITRAMFS), content)?;
         let root = staging.join("DOMUS/ROOT.IMG");
         fs::hard_link(self.root, &root).or_else(|_| fs::copy(self.root, &root).map(drop))?;
         Ok(())

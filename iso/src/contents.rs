@@ -82,6 +82,10 @@ pub static SELECTION: Selection = Selection {
     ],
 };
 
+/// Firmware that adapters of disks load, if the release has it: their modules are in the initramfs
+/// and do not ask again. QLogic and Brocade fibre channel, AdvanSys.
+pub const FIRMWARE: &[&str] = &["advansys/", "cbfw-", "ct2fw-", "ctfw-", "ql1", "ql2", "ql8"];
+
 /// Modules of the initramfs: every way a disk, stick or CD may be attached, and the keyboard.
 pub const MODULES: Wanted<'static> = Wanted {
     directories: &[
@@ -142,6 +146,7 @@ pub fn bootstrap(fleet: &Fleet, mirror: Option<&str>) -> Bootstrap {
         mirror: mirror
             .map(str::to_owned)
             .or_else(|| fleet.debian.mirror.clone()),
+        components: fleet.debian.components.clone(),
         variant: Variant::Minbase,
         packages,
         hooks: Vec::new(),

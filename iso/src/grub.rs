@@ -45,7 +45,8 @@ pub(crate) fn kernel_arguments(id: &str) -> String {
 /// Xen's arguments for a release whose dom0 gets at most `ceiling`.
 pub(crate) fn xen_arguments(ceiling: domus_model::units::Size) -> String {
     let mib = ceiling.mib();
-    format!("dom0_mem={mib}M,max:{mib}M console=com1,vga com1=115200,8n1")
+    // Microcode is in the initramfs, where the release has any.
+    format!("dom0_mem={mib}M,max:{mib}M ucode=scan console=com1,vga com1=115200,8n1")
 }
 
 /// Where GRUB finds what it loads, beside Xen.

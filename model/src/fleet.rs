@@ -65,6 +65,8 @@ pub struct Debian {
     pub suite: String,
     /// Where packages come from; with none, what mmdebstrap takes by itself.
     pub mirror: Option<String>,
+    /// Parts of the archive beside main.
+    pub components: Vec<String>,
 }
 
 /// Where hosts take new commits from.

@@ -84,6 +84,7 @@ fn debian(doc: &FleetDoc) -> Debian {
     Debian {
         suite: value(&doc.debian.suite).unwrap_or_else(|| SUITE.to_owned()),
         mirror: value(&doc.debian.mirror),
+        components: values(&doc.debian.components),
     }
 }
 

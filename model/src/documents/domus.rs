@@ -6,7 +6,9 @@ use super::forms::{EVERY, MEMORY, PASSWORD, POLICY, name};
 use super::host::HostSettings;
 use super::place::At;
 use super::table::{Table, VarsDoc};
-use super::words::{BRANCH, MIRROR, PACKAGE, RECIPIENT, RELEASE_VERSION, REMOTE, SSH_KEY, SUITE};
+use super::words::{
+    BRANCH, COMPONENT, MIRROR, PACKAGE, RECIPIENT, RELEASE_VERSION, REMOTE, SSH_KEY, SUITE,
+};
 use crate::fleet::Policy;
 use crate::names::Name;
 use crate::secrets::{Recipient, SshKey};
@@ -41,6 +43,7 @@ pub(crate) struct ReleaseDoc {
 pub(crate) struct DebianDoc {
     pub(crate) suite: Option<At<String>>,
     pub(crate) mirror: Option<At<String>>,
+    pub(crate) components: Vec<At<String>>,
 }
 
 /// `[config]`
@@ -111,9 +114,11 @@ impl ReleaseDoc {
 impl DebianDoc {
     fn read(table: &Table<'_>) -> Self {
         let mirror = "the mirror, if not mmdebstrap's own choice";
+        let components = "parts of the archive beside main, as non-free-firmware";
         Self {
             suite: table.read("suite", "the suite's code name", &SUITE),
             mirror: table.read("mirror", mirror, &MIRROR),
+            components: table.list("components", components, &COMPONENT),
         }
     }
 }

@@ -83,6 +83,20 @@ pub(super) const SUITE: Form<String> = Form {
     },
 };
 
+/// A component of Debian's archive (Debian Policy 2.2).
+pub(super) const COMPONENT: Form<String> = Form {
+    example: "non-free-firmware",
+    pattern: r"^[a-z][a-z-]{0,31}$",
+    parse: |text| {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c == '-';
+        let fits = text.len() <= 32
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.chars().all(is_plain);
+        let advice = "write contrib, non-free or non-free-firmware";
+        word(fits, text, "component of Debian", advice)
+    },
+};
+
 pub(super) const MIRROR: Form<String> = Form {
     example: "https://mirror.example.net/debian",
     pattern: r"^(https://|http://|file:/|copy:/)[!-~]*$",
