@@ -224,6 +224,11 @@ fn the_host_says_the_same(ssh: &Ssh, rehearsal: &Rehearsal) {
         assert!(table.contains(row), "{table}");
     }
     assert_eq!(ssh.ok("systemctl --failed --no-legend"), "");
+    // A dom0 that hangs starts again.
+    let watchdog = "systemctl show --property=WatchdogDevice --property=RuntimeWatchdogUSec";
+    let watchdog = ssh.ok(watchdog);
+    assert!(watchdog.contains("RuntimeWatchdogUSec=2min\n"), "{watchdog}");
+    assert!(watchdog.contains("WatchdogDevice=/dev/watchdog"), "{watchdog}");
     let memory = ssh.ok("virsh -q -c xen:///system dominfo Domain-0 | grep ^Used");
     assert!(
         memory.contains("393216 KiB"),
@@ -233,6 +238,14 @@ fn the_host_says_the_same(ssh: &Ssh, rehearsal: &Rehearsal) {
 
 fn the_host_knows_its_generations_and_its_files(ssh: &Ssh, commit: &str) {
     let json = |command: &str| -> Value { serde_json::from_str(&ssh.ok(command)).expect("JSON") };
+    let judged = "timeout 120 sh -c 'until test -e /run/domus/judged; do sleep 1; done'";
+    ssh.ok(judged);
+    let health = json("domus-dom0 health --json");
+    assert_eq!(
+        (&health["healthy"], &health["on_trial"]),
+        (&json!(true), &json!(false)),
+        "{health}"
+    );
     let generations = json("domus-dom0 generations --json");
     let generations = generations["generations"].as_array().expect("a list");
     assert_eq!(generations.len(), 1, "{generations:?}");
@@ -241,7 +254,7 @@ fn the_host_knows_its_generations_and_its_files(ssh: &Ssh, commit: &str) {
         (&first["number"], &first["commit"]),
         (&json!(1), &json!(commit))
     );
-    // All domUs were started from it.
+    // It was booted, and the host is healthy.
     assert_eq!(
         (&first["running"], &first["good"]),
         (&json!(true), &json!(true))
