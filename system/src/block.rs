@@ -113,6 +113,14 @@ pub fn devices() -> Result<Vec<Device>> {
     Ok(found)
 }
 
+/// Whether the kernel writes nothing to `/dev/NAME`: a switch on the stick, or a drive that refuses.
+pub fn is_read_only(device: &Path) -> bool {
+    let class = Path::new("/sys/class/block");
+    let name = device.file_name().unwrap_or_default();
+    let ro = fs::read_to_string(class.join(name).join("ro"));
+    ro.is_ok_and(|ro| ro.trim() == "1")
+}
+
 /// What disks come from: while it changes, more of them may come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Coming {

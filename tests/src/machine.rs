@@ -73,6 +73,8 @@ pub struct Parts<'a> {
     pub arguments: &'a str,
     /// What its clock begins with.
     pub clock: &'a str,
+    /// Whether its disks are write-protected.
+    pub read_only: bool,
 }
 
 impl<'a> Parts<'a> {
@@ -86,6 +88,7 @@ impl<'a> Parts<'a> {
             mac: None,
             arguments: "",
             clock: "utc",
+            read_only: false,
         }
     }
 }
@@ -194,11 +197,10 @@ impl Machine {
                 }
             }
             let disk = disk.display();
+            let protected = if parts.read_only { "on" } else { "off" };
+            let file = format!("format=raw,readonly={protected},file={disk}");
             command
-                .args([
-                    "-drive",
-                    &format!("if=none,id=d{index},format=raw,file={disk}"),
-                ])
+                .args(["-drive", &format!("if=none,id=d{index},{file}")])
                 .args(["-device", &format!("{device},drive=d{index}")]);
         }
         let log = dir.join(format!("{name}.log"));

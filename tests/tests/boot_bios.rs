@@ -227,8 +227,14 @@ fn the_host_says_the_same(ssh: &Ssh, rehearsal: &Rehearsal) {
     // A dom0 that hangs starts again.
     let watchdog = "systemctl show --property=WatchdogDevice --property=RuntimeWatchdogUSec";
     let watchdog = ssh.ok(watchdog);
-    assert!(watchdog.contains("RuntimeWatchdogUSec=2min\n"), "{watchdog}");
-    assert!(watchdog.contains("WatchdogDevice=/dev/watchdog"), "{watchdog}");
+    assert!(
+        watchdog.contains("RuntimeWatchdogUSec=2min\n"),
+        "{watchdog}"
+    );
+    assert!(
+        watchdog.contains("WatchdogDevice=/dev/watchdog"),
+        "{watchdog}"
+    );
     let memory = ssh.ok("virsh -q -c xen:///system dominfo Domain-0 | grep ^Used");
     assert!(
         memory.contains("393216 KiB"),

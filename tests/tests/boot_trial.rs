@@ -2,10 +2,12 @@
 //! Generations that are booted for the first time and do not come up. The release's own kernel and
 //! initramfs boot without Xen.
 
+use domus_tests::disks::MIB;
 use domus_tests::fleet::ALPHA;
 use domus_tests::machine::{DECISION, Machine, Parts, SHELL};
 use domus_tests::ran::Ran;
 use domus_tests::stage::{Stage, systemd, uuid};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +15,10 @@ use std::time::Duration;
 const GIVEN_UP: Duration = Duration::from_secs(300);
 /// A host that a commit makes unbootable: what it mounts is not there.
 const FSTAB: &str = "/dev/nowhere /srv ext4 defaults 0 2\n";
+
+const MIB_OF_CONFIG: u64 = 32;
+/// The machine whose disk is write-protected.
+const PROTECTED: &str = "protected";
 
 /// A host that was healthy with one commit, and boots another.
 struct Trial {
@@ -43,19 +49,20 @@ impl Trial {
         let repo = partition.path().join("repo.git");
         let args = ["update-ref", "refs/domus/good", &self.good];
         Ran::program_in(&repo, "git", &args);
-        partition.disk(32)
+        partition.disk(MIB_OF_CONFIG)
     }
 
     fn start(&self, disk: &Path, name: &str, arguments: &str) -> Machine {
         let parts = Parts {
             arguments,
+            read_only: name == PROTECTED,
             ..Parts::new(&self.stage.release, ALPHA, &[disk.to_owned()])
         };
         Machine::start(&parts, (self.stage.dir(), name))
     }
 
-    /// Boots once more, and makes sure that this is what was good, for good.
-    fn goes_back(&self, disk: &Path, name: &str, why: &str) {
+    /// Boots once more, and makes sure that this is what was good.
+    fn boots_what_was_good(&self, disk: &Path, name: &str, why: &str) -> Machine {
         let mut machine = self.start(disk, name, SHELL);
         let console = &mut machine.console;
         let said = console.wait_for("domus: starting systemd", DECISION);
@@ -68,6 +75,16 @@ impl Trial {
         let (_, record) = systemd(console, "cat /run/domus/boot.json");
         let record: serde_json::Value = serde_json::from_str(&record).expect("JSON");
         assert_eq!(record["left"]["statement"], self.next.as_str());
+        assert_eq!(record["commit"], self.good.as_str());
+        // Nobody stands beside what is proven.
+        assert_eq!(console.run("pgrep -f domus-guard").0, 1);
+        machine
+    }
+
+    /// The same, and it is so for good.
+    fn goes_back(&self, disk: &Path, name: &str, why: &str) {
+        let mut machine = self.boots_what_was_good(disk, name, why);
+        let console = &mut machine.console;
         let refs =
             "git -C /config/repo.git for-each-ref --format '%(refname) %(objectname)' refs/domus";
         let refs = console.ok(refs);
@@ -79,9 +96,18 @@ impl Trial {
             let line = format!("refs/domus/{name} {id}");
             assert!(refs.contains(&line), "no {line} in {refs}");
         }
-        // Nobody stands beside what is proven.
-        assert_eq!(console.run("pgrep -f domus-guard").0, 1);
     }
+}
+
+/// Leaves no block of the file system free, reserved ones neither. `filler`: a file for that.
+fn fill(disk: &Path, filler: &Path) {
+    let more = usize::try_from((MIB_OF_CONFIG + 1) * MIB).expect("a length");
+    fs::write(filler, vec![b'x'; more]).expect("a file");
+    let write = format!("write {} filler", filler.display());
+    let disk = format!("{}?offset={MIB}", disk.display());
+    Ran::program("debugfs", &["-w", "-R", &write, &disk]);
+    let left = Ran::program("debugfs", &["-R", "show_super_stats -h", &disk]);
+    assert!(left.contains("Free blocks:              0\n"), "{left}");
 }
 
 #[test]
@@ -112,4 +138,15 @@ fn a_commit_that_does_not_come_up_is_left() {
             .wait_for("domus: starting systemd", DECISION);
     }
     trial.goes_back(&disk, "cut-back", "3 boots of it began");
+
+    // Where nothing can be written nothing can be tried.
+    let disk = trial.disk("full");
+    fill(&disk, &trial.stage.dir().join("filler"));
+    let why = "it cannot be tried: writing /sysroot/config/state/trial.json: No space left";
+    drop(trial.boots_what_was_good(&disk, "full", why));
+    let disk = trial.disk(PROTECTED);
+    let mut machine = trial.boots_what_was_good(&disk, PROTECTED, "it cannot be tried: ");
+    let record = machine.console.ok("cat /run/domus/boot.json");
+    let problem = "/config cannot be written: its disk is write-protected";
+    assert!(record.contains(problem), "{record}");
 }

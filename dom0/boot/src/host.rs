@@ -19,7 +19,7 @@ use domus_system::documents::{self, HostSlice};
 use domus_system::kmod::Modules;
 use domus_system::mount::{Attributes, Mount, Mounted};
 use domus_system::secret::{self, Key};
-use domus_system::{firmware, loopdev, machine, verity};
+use domus_system::{block, firmware, loopdev, machine, verity};
 use rustix::system::{RebootCommand, reboot};
 
 use crate::compose::{self, Source};
@@ -259,7 +259,14 @@ fn mount_root(medium: &Path, modules: &mut Modules, record: &mut BootRecord) -> 
 /// this host shall run, or else the best that can be.
 fn take(candidate: &Candidate, judge: &Judge, record: &mut BootRecord) -> Result<HostSlice> {
     let config = Path::new(ROOT).join("config");
-    let mut mount = Mount::new(candidate.kind, &candidate.device, Attributes::Data);
+    let mut mount = if block::is_read_only(&candidate.device) {
+        let problem = "/config cannot be written: its disk is write-protected".to_owned();
+        console::say(&problem);
+        record.problems.push(problem);
+        Mount::read_only(candidate.kind, &candidate.device)
+    } else {
+        Mount::new(candidate.kind, &candidate.device, Attributes::Data)
+    };
     if candidate.kind == "ext4" {
         mount.options.push(("errors", "remount-ro".into()));
     }
