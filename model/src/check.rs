@@ -3,9 +3,11 @@
 //! that fails it. Most look at one host; what is unique in the fleet is claimed, and claims are
 //! compared when all hosts were seen.
 
+mod addresses;
 pub(crate) mod claims;
 mod devices;
 mod disks;
+mod firewall;
 mod hosts;
 mod images;
 mod layers;
@@ -47,6 +49,8 @@ pub(crate) fn prove_shared(shared: &Shared<'_>, notes: &mut Vec<Diagnostic>) {
 pub(crate) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
     names::prove_host(shared, docs, notes);
     networks::prove(docs, notes);
+    addresses::prove(docs, notes);
+    firewall::prove(shared, docs, notes);
     images::prove(shared, docs, notes);
     release::prove(shared, docs, notes);
     hosts::prove_host(shared, docs, notes);

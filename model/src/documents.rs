@@ -2,6 +2,7 @@
 //! The documents of a repository as they are written: every value with its place, whatever could
 //! not be read left out and reported. What values mean for each other is `check`'s to say.
 
+mod addresses;
 mod domu;
 mod domus;
 mod etc;
@@ -11,6 +12,7 @@ mod hosts;
 mod layer;
 mod lock;
 mod media;
+mod network;
 mod notes;
 mod parse;
 mod place;
@@ -25,11 +27,12 @@ mod words;
 
 pub(crate) use domu::{DiskDoc, DomUDoc, DomUSettings, VifDoc};
 pub(crate) use domus::{ConfigDoc, FleetDoc};
-pub(crate) use host::{HealthDoc, HostDoc, HostSettings, MachineDoc, NetworkDoc, Written};
+pub(crate) use host::{HealthDoc, HostDoc, HostSettings, MachineDoc};
 pub(crate) use hosts::HostsDoc;
 pub(crate) use layer::LayerDoc;
 pub(crate) use lock::{LockDoc, read as read_lock};
 pub(crate) use media::read as read_media;
+pub(crate) use network::{FirewallDoc, ForwardDoc, NetworkDoc, RouteDoc, Written};
 pub(crate) use parse::Doc;
 pub(crate) use place::At;
 pub(crate) use recipe::{RecipeDoc, UserDoc};

@@ -99,12 +99,15 @@ fn common(fleet: &Name, kind: &str, name: &Name, has_hosts: bool) -> Vec<Rendere
 }
 
 /// Where Domus may generate a file; what ends with `-` stands for all that begins with it.
-const GENERATED: [&str; 7] = [
+const GENERATED: [&str; 10] = [
     "fstab",
     "hostname",
     "hosts",
     "machine-id",
+    "nftables.conf",
+    "resolv.conf",
     "systemd/network/50-domus-",
+    "systemd/networkd.conf.d/50-domus.conf",
     "systemd/system/domus-pull.timer",
     "systemd/system/timers.target.wants/domus-pull.timer",
 ];

@@ -3,13 +3,18 @@
 //! Only `load` makes one; whoever holds one need check nothing again. As JSON its settings have
 //! the names that documents have for them.
 
+mod network;
+
+pub use network::{
+    Address, Bond, Firewall, Forward, Network, Opening, Protocol, Route, SSH, addresses_in,
+};
+
 use crate::contents::EtcList;
 use crate::layers::Layer;
 use crate::lock::Lock;
 use crate::names::{Hosts, ImageRef, Name};
 use crate::secrets::{Recipient, SshKey};
 use crate::units::{Interval, Mac, Size};
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -168,6 +173,11 @@ pub struct Host {
     pub storage: Storage,
     /// Its bridges by name.
     pub networks: BTreeMap<Name, Network>,
+    /// Who reaches dom0.
+    pub firewall: Firewall,
+    /// Ports of dom0's addresses that lead to domUs.
+    #[serde(rename = "forward")]
+    pub forwards: Vec<Forward>,
     /// Variables of the fleet, its groups and its own.
     pub vars: Vars,
     /// The layers of its `/etc` above the image, the lowest first.
@@ -210,6 +220,8 @@ pub struct Dom0 {
     pub memory: Size,
     /// Virtual CPUs.
     pub vcpus: u32,
+    /// The name servers that it asks, in order.
+    pub dns: Vec<IpAddr>,
 }
 
 /// Where a host keeps what must outlast a reboot.
@@ -228,46 +240,6 @@ pub enum VolumePool {
     Directory(String),
     /// Logical volumes of this LVM volume group.
     VolumeGroup(String),
-}
-
-/// A bridge of a host, to which domUs' network cards are joined.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Network {
-    /// The host's network interfaces that are joined to it.
-    pub ports: Vec<String>,
-    /// The VLAN on these that it is; with none, it is what has no tag there.
-    pub vlan: Option<u16>,
-    /// dom0's own address on it.
-    pub address: Address,
-    /// dom0's default gateway; only with a static address, and inside its subnet.
-    pub gateway: Option<IpAddr>,
-}
-
-/// dom0's own address on a bridge.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Address {
-    /// None: the bridge is for domUs only.
-    None,
-    /// Whatever DHCP gives.
-    Dhcp,
-    /// This address with its prefix length.
-    Static(IpNet),
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.pad("none"),
-            Self::Dhcp => f.pad("dhcp"),
-            Self::Static(net) => net.fmt(f),
-        }
-    }
-}
-
-impl Serialize for Address {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
 }
 
 /// How a domU is virtualised.

@@ -3,10 +3,12 @@
 
 mod host;
 mod layers;
+mod network;
 mod recipe;
 
 pub(crate) use host::host;
 pub(crate) use layers::{Layers, layers};
+pub(crate) use network::{nets_with_nat, target};
 
 use crate::documents::{
     At, ConfigDoc, DomUSettings, FleetDoc, HostSettings, LockDoc, Shared, VarsDoc,

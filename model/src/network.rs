@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! A host's networks as systemd-networkd files: one bridge a network, its ports enslaved; with a
-//! VLAN, an interface of that VLAN on each port instead of the port itself.
+//! A host's networks as systemd-networkd files: one bridge a network, joined to its ports, or to
+//! the bond that they are; with a VLAN, to an interface of that VLAN on each of these.
+
+mod carrier;
+mod firewall;
+
+pub(crate) use carrier::bond_interface;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+
+use carrier::Carrier;
 
 use crate::fleet::{Address, Host, Network};
 use crate::names::Name;
@@ -11,96 +18,128 @@ use crate::rendered::RenderedFile;
 
 /// The longest name of a network interface in characters: the kernel's `IFNAMSIZ` less one.
 pub(crate) const LONGEST_INTERFACE: usize = 15;
+/// The MTU of Ethernet where nobody says another.
+const ETHERNET_MTU: u32 = 1500;
 
-/// What the interface of a network's VLAN on its port number `index` is called. Names of networks
-/// have no dots, so no bridge is called so; `ip link` shows the port behind it.
+/// What the interface of a network's VLAN on its port number `index`, or on its bond, is called.
+/// Names of networks have no dots, so no bridge is called so; `ip link` shows the port behind it.
 pub(crate) fn vlan_interface(network: &Name, index: usize) -> String {
     format!("{network}.p{index}")
 }
 
-/// The files below `/etc` that give `host` its networks. Format: systemd.netdev(5),
-/// systemd.network(5).
+/// The files below `/etc` that give `host` its networks and its firewall. Format:
+/// systemd.netdev(5), systemd.network(5), networkd.conf(5), resolv.conf(5), nft(8).
 pub fn render(host: &Host) -> Vec<RenderedFile> {
-    let mut files = Vec::new();
-    let mut ports: BTreeMap<&str, Port<'_>> = BTreeMap::new();
+    let mut carriers: BTreeMap<String, Carrier<'_>> = BTreeMap::new();
     for (name, network) in &host.networks {
-        files.extend(bridge(name, network));
-        for (index, port) in network.ports.iter().enumerate() {
-            let port = ports.entry(port).or_default();
-            match network.vlan {
-                None => port.bridge = Some(name),
-                Some(vlan) => {
-                    let interface = vlan_interface(name, index);
-                    files.extend(tagged(name, &interface, vlan));
-                    port.vlans.push(interface);
-                }
-            }
+        for (index, (key, below)) in carrier::of(network).into_iter().enumerate() {
+            let carrier = carriers.entry(key).or_insert_with(|| Carrier::new(below));
+            carrier.carry(name, network, index);
         }
     }
-    let ports = ports.iter().map(|(name, port)| port.render(name));
-    files.extend(ports);
+    let mut files = Vec::new();
+    for (name, network) in &host.networks {
+        let mut own = carriers.values().filter(|it| it.carries(name));
+        // Linux gives a bridge the MTU of its ports: where these have one that is said, all say.
+        let is_said = network.mtu.is_some() || own.any(|it| it.mtu().is_some());
+        let mtu = is_said.then(|| network.mtu.unwrap_or(ETHERNET_MTU));
+        files.extend(bridge(name, network, mtu));
+        if let Some(vlan) = network.vlan {
+            let interfaces = (0..carrier::of(network).len()).map(|it| vlan_interface(name, it));
+            files.extend(interfaces.flat_map(|it| tagged(name, &it, vlan, mtu)));
+        }
+    }
+    files.extend(carriers.into_values().flat_map(Carrier::render));
+    files.extend(forwarding(host));
+    files.extend(resolver(host));
+    files.push(firewall::render(host));
     files
-}
-
-/// What an interface of the host carries.
-#[derive(Default)]
-struct Port<'h> {
-    /// The network of what has no tag.
-    bridge: Option<&'h Name>,
-    /// Interfaces of VLANs.
-    vlans: Vec<String>,
-}
-
-impl Port<'_> {
-    fn render(&self, name: &str) -> RenderedFile {
-        let mut text = format!("[Match]\nName={name}\n\n[Network]\n");
-        match self.bridge {
-            Some(bridge) => drop(writeln!(text, "Bridge={bridge}")),
-            // Only VLANs: it has to be up, and wants no address.
-            None => text += "LinkLocalAddressing=no\n",
-        }
-        for vlan in &self.vlans {
-            let _ = writeln!(text, "VLAN={vlan}");
-        }
-        file(&format!("{name}.port.network"), text)
-    }
 }
 
 fn file(end: &str, contents: String) -> RenderedFile {
     RenderedFile::new(format!("systemd/network/50-domus-{end}"), contents)
 }
 
-fn bridge(name: &Name, network: &Network) -> [RenderedFile; 2] {
+/// `[Link]`: the MTU if it is said, and whether the host is online only with it.
+fn link(mtu: Option<u32>, is_required: bool) -> String {
+    let mtu = mtu.map(|mtu| format!("MTUBytes={mtu}\n"));
+    let online = if is_required { "routable" } else { "no" };
+    format!(
+        "[Link]\n{}RequiredForOnline={online}\n",
+        mtu.unwrap_or_default()
+    )
+}
+
+fn bridge(name: &Name, network: &Network, mtu: Option<u32>) -> [RenderedFile; 2] {
     // No STP: a port forwards at once, and a host's bridge is a leaf of its network.
     let netdev =
         format!("[NetDev]\nName={name}\nKind=bridge\n\n[Bridge]\nSTP=no\nForwardDelaySec=0\n");
-    let own = format!("[Match]\nName={name}\n\n{}", address(network));
+    let own = format!(
+        "[Match]\nName={name}\n\n{}\n{}",
+        link(mtu, network.leads_out()),
+        addresses(network)
+    );
     [
         file(&format!("{name}.netdev"), netdev),
         file(&format!("{name}.network"), own),
     ]
 }
 
-fn tagged(network: &Name, interface: &str, vlan: u16) -> [RenderedFile; 2] {
+fn tagged(network: &Name, interface: &str, vlan: u16, mtu: Option<u32>) -> [RenderedFile; 2] {
     let netdev = format!("[NetDev]\nName={interface}\nKind=vlan\n\n[VLAN]\nId={vlan}\n");
-    let own = format!("[Match]\nName={interface}\n\n[Network]\nBridge={network}\n");
+    let own = format!(
+        "[Match]\nName={interface}\n\n{}\n[Network]\nBridge={network}\n",
+        link(mtu, false)
+    );
     [
         file(&format!("{interface}.netdev"), netdev),
         file(&format!("{interface}.network"), own),
     ]
 }
 
-fn address(network: &Network) -> String {
+fn addresses(network: &Network) -> String {
     let mut text = String::from("[Network]\nConfigureWithoutCarrier=yes\n");
-    match &network.address {
-        Address::None => text += "LinkLocalAddressing=no\n",
-        Address::Dhcp => text += "DHCP=yes\n",
-        Address::Static(net) => {
-            let _ = writeln!(text, "Address={net}");
-        }
+    if !network.has_dom0() {
+        return text + "LinkLocalAddressing=no\n";
     }
-    if let Some(gateway) = network.gateway {
+    for address in &network.address {
+        let _ = match address {
+            Address::Dhcp => writeln!(text, "DHCP=yes"),
+            Address::Static(net) => writeln!(text, "Address={net}"),
+        };
+    }
+    for gateway in &network.gateway {
         let _ = writeln!(text, "Gateway={gateway}");
     }
+    let announced = if network.router_advertisements { "yes" } else { "no" };
+    let _ = writeln!(text, "IPv6AcceptRA={announced}");
+    for route in &network.routes {
+        let (to, via) = (route.to, route.via);
+        let _ = write!(text, "\n[Route]\nDestination={to}\nGateway={via}\n");
+    }
     text
+}
+
+/// Packets are routed through dom0 only where a network needs it, by the families that it has.
+fn forwarding(host: &Host) -> Option<RenderedFile> {
+    let with_nat = host.networks.values().filter(|network| network.nat);
+    let families: Vec<bool> = with_nat
+        .flat_map(|network| network.statics().map(|net| net.addr().is_ipv4()))
+        .collect();
+    let mut text = String::from("[Network]\n");
+    for (is_ipv4, key) in [(true, "IPv4Forwarding"), (false, "IPv6Forwarding")] {
+        if families.contains(&is_ipv4) {
+            let _ = writeln!(text, "{key}=yes");
+        }
+    }
+    let path = "systemd/networkd.conf.d/50-domus.conf";
+    (!families.is_empty()).then(|| RenderedFile::new(path, text))
+}
+
+fn resolver(host: &Host) -> Option<RenderedFile> {
+    let mut text = String::from("# [dom0] dns, by domus-boot\n");
+    for server in &host.dom0.dns {
+        let _ = writeln!(text, "nameserver {server}");
+    }
+    (!host.dom0.dns.is_empty()).then(|| RenderedFile::new("resolv.conf", text))
 }

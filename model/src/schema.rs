@@ -74,6 +74,11 @@ fn shape(shape: &Shape) -> Map<String, Value> {
         Shape::Number(range) => {
             json!({"type": "integer", "minimum": range.start(), "maximum": range.end()})
         }
+        Shape::Flag => json!({"type": "boolean"}),
+        Shape::OneOrMore(item) => {
+            let item = self::shape(item);
+            json!({"anyOf": [item, {"type": "array", "items": item}]})
+        }
         Shape::List(item) => json!({"type": "array", "items": self::shape(item)}),
         Shape::Table(keys) => Value::Object(table(keys)),
         Shape::Tables(keys) => json!({"type": "array", "items": table(keys)}),

@@ -25,7 +25,7 @@ fn the_template_is_clean() {
     let fleet = checked.fleet.expect("nothing is wrong with it");
     let alpha = &fleet.hosts["alpha"];
     assert_eq!(alpha.dom0.memory, Size::from_mib(384));
-    assert_eq!(alpha.networks["lan"].address, Address::Dhcp);
+    assert_eq!(alpha.networks["lan"].address, [Address::Dhcp]);
     let (web, db) = (&alpha.domus["web"], &alpha.domus["db"]);
     assert_eq!((web.kind, db.kind), (Kind::Pvh, Kind::Pv));
     assert_ne!(web.memory, db.memory);
@@ -137,13 +137,13 @@ fn the_most_specific_document_wins_key_by_key() -> Result<(), Vec<Diagnostic>> {
         alpha.storage.domus,
         VolumePool::VolumeGroup("vg0".to_owned())
     );
-    assert_eq!(alpha.networks["lan"].ports, ["eno2"]);
+    assert_eq!(alpha.networks["lan"].ports, ["eno2".parse().expect("a port")]);
     let address = alpha.networks["lan"].address.clone();
     assert_eq!(
         address,
-        Address::Static("192.0.2.10/24".parse().expect("a net"))
+        [Address::Static("192.0.2.10/24".parse().expect("a net"))]
     );
-    assert_eq!(alpha.networks["dmz"].address, Address::None);
+    assert_eq!(alpha.networks["dmz"].address, []);
     let (web, db) = (&alpha.domus["web"], &alpha.domus["db"]);
     assert_eq!((web.kind, db.kind), (Kind::Pvh, Kind::Pv));
     assert_eq!((web.vcpus, db.vcpus), (3, 3));

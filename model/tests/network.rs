@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Networks of hosts as systemd-networkd files, as golden files: all of a host in one, the path of
+//! Networks of hosts as files of systemd-networkd and nftables, as golden files: all of a host in one, the path of
 //! each above it. `UPDATE_EXPECTED=1 cargo test -p domus-model` writes them anew.
 
 mod repository;
@@ -11,8 +11,8 @@ use domus_model::rendered::Contents;
 use repository::manifest_dir;
 use std::fs;
 
-/// Networks in host.toml by the name of their golden file.
-const CASES: [(&str, &str); 5] = [
+/// What host.toml says, by the name of its golden file.
+const CASES: [(&str, &str); 14] = [
     (
         "bridge",
         "[networks.lan]\nports = [\"eno1\", \"eno2\"]\naddress = \"192.0.2.10/24\"\n\
@@ -33,6 +33,63 @@ const CASES: [(&str, &str); 5] = [
         "vlan-of-two-ports",
         "[networks.storage]\nports = [\"enp129s0f0np0\", \"enp129s0f1np1\"]\nvlan = 1",
     ),
+    (
+        "bond",
+        "[networks.lan]\nports = [\"eno2\", \"eno1\"]\nbond = \"802.3ad\"\n\
+         address = \"192.0.2.10/24\"",
+    ),
+    (
+        "bond-trunk",
+        "[networks.lan]\nports = [\"eno1\", \"eno2\"]\nbond = \"active-backup\"\naddress = \"dhcp\"\n\
+         [networks.dmz]\nports = [\"eno2\", \"eno1\"]\nbond = \"active-backup\"\nvlan = 20\n\
+         [networks.voice]\nports = [\"eno1\", \"eno2\"]\nbond = \"active-backup\"\nvlan = 30",
+    ),
+    (
+        "bond-of-long-names",
+        "[networks.lan]\nports = [\"enp129s0f0np0\", \"enp129s0f1np1\"]\nbond = \"balance-xor\"\n\
+         vlan = 7",
+    ),
+    (
+        "by-mac",
+        "[networks.lan]\nports = [\"mac:00:16:3E:5A:01:07\", \"mac:00:16:3e:5a:01:08\"]\n\
+         bond = \"802.3ad\"\n\
+         [networks.dmz]\nports = [\"mac:00:16:3e:5a:01:09\"]\nvlan = 20",
+    ),
+    (
+        "both-families",
+        "[dom0]\ndns = [\"192.0.2.53\", \"2001:db8::53\"]\n\
+         [networks.lan]\nports = [\"eno1\"]\naddress = [\"192.0.2.10/24\", \"2001:db8::10/64\"]\n\
+         gateway = [\"192.0.2.1\", \"fe80::1\"]\n\
+         [[networks.lan.route]]\nto = \"198.51.100.0/24\"\nvia = \"192.0.2.254\"\n\
+         [[networks.lan.route]]\nto = \"2001:db8:1::/48\"\nvia = \"2001:db8::fe\"",
+    ),
+    (
+        "announced",
+        "[networks.lan]\nports = [\"eno1\"]\naddress = \"192.0.2.10/24\"\n\
+         router-advertisements = true\n\
+         [networks.dmz]\nports = [\"eno2\"]\naddress = [\"dhcp\", \"2001:db8::10/64\"]\n\
+         router-advertisements = false\n\
+         [networks.six]\nports = [\"eno3\"]\nrouter-advertisements = true",
+    ),
+    (
+        "mtu",
+        "[networks.lan]\nports = [\"eno1\", \"eno2\"]\nbond = \"802.3ad\"\n\
+         [networks.storage]\nports = [\"eno1\", \"eno2\"]\nbond = \"802.3ad\"\nvlan = 5\nmtu = 9000\n\
+         [networks.apart]\nports = [\"eno3\"]",
+    ),
+    (
+        "nat",
+        "[networks.lan]\nports = [\"eno1\"]\naddress = [\"192.0.2.10/24\", \"2001:db8::10/64\"]\n\
+         [networks.inside]\nnat = true\naddress = [\"10.20.0.1/24\", \"fd20::1/64\"]\n\
+         [networks.four]\nnat = true\naddress = \"10.30.0.1/24\"\n\
+         [[forward]]\nport = 8080\ndomU = \"web\"\nto-port = 80\n\
+         [[forward]]\nprotocol = \"udp\"\nport = 53\ndomU = \"web\"",
+    ),
+    (
+        "firewall",
+        "[firewall]\nssh-from = [\"192.0.2.0/24\", \"2001:db8::/32\", \"198.51.100.7\"]\n\
+         allow = [\"tcp/9100 from 192.0.2.9\", \"udp/6000-6010\", \"tcp/443\"]",
+    ),
 ];
 
 #[test]
@@ -43,7 +100,13 @@ fn networks_are_rendered_as_expected() {
         let machine = "[machine]\nserial = \"A\"\nmemory = \"2GiB\"";
         let host = format!("version = 1\n{machine}\n{networks}");
         files.insert("pservers/alpha/host.toml", host.into());
-        let fleet = load(&files).expect("a fleet");
+        let domu = "version = 1\nimage = \"web@1\"\n[[network]]\nbridge = \"inside\"";
+        if name == "nat" {
+            files.insert("pservers/alpha/domUs/web.toml", domu.into());
+            files.insert("images/web.toml", "version = 1\nrevision = 1".into());
+            files.insert("global/hosts", "10.20.0.5 web\nfd20::5 web\n".into());
+        }
+        let fleet = load(&files).unwrap_or_else(|notes| panic!("{name}: {notes:#?}"));
         let text = render(&fleet.hosts["alpha"]).into_iter().map(|file| {
             let Contents::Text(text) = file.contents else {
                 panic!("{} is a link", file.path);

@@ -19,6 +19,8 @@ pub enum Deed {
     MakeFiles,
     /// Lets systemd-networkd read its files anew.
     ReadNetworks,
+    /// Loads the firewall's rules, all or none; also where loading them failed before.
+    ReadFirewall,
     /// Reloads a unit that runs, or restarts it if it cannot be reloaded.
     Reload(String),
     /// Restarts a unit that runs.
@@ -35,6 +37,7 @@ impl Deed {
             Self::ReadUnits => vec!["systemctl", "daemon-reload"],
             Self::MakeFiles => vec!["systemd-tmpfiles", "--create"],
             Self::ReadNetworks => vec!["networkctl", "reload"],
+            Self::ReadFirewall => vec!["systemctl", "reload-or-restart", "nftables.service"],
             Self::Reload(unit) => vec!["systemctl", "try-reload-or-restart", unit],
             Self::Restart(unit) => vec!["systemctl", "try-restart", unit],
             Self::Start(unit) => vec!["systemctl", "start", unit],

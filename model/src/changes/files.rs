@@ -26,6 +26,7 @@ enum Does {
     Nothing,
     Files,
     Networks,
+    Firewall,
     Reload(&'static str),
     Restart(&'static str),
 }
@@ -45,6 +46,7 @@ pub(super) fn of_host_file(path: &str, fate: Fate) -> Rule {
         Does::Nothing => Vec::new(),
         Does::Files => vec![Deed::MakeFiles],
         Does::Networks => vec![Deed::ReadNetworks],
+        Does::Firewall => vec![Deed::ReadFirewall],
         Does::Reload(unit) => vec![Deed::Reload((*unit).to_owned())],
         Does::Restart(unit) => vec![Deed::Restart((*unit).to_owned())],
     };
@@ -117,7 +119,7 @@ const FILES: &[(&str, Impact, &str, Does)] = &[
         "nftables.",
         Impact::Service,
         "nftables is reloaded",
-        Does::Reload("nftables.service"),
+        Does::Firewall,
     ),
     ("sysctl.conf", Impact::Service, SYSCTL, SYSCTL_RESTART),
     ("sysctl.d/", Impact::Service, SYSCTL, SYSCTL_RESTART),
@@ -209,7 +211,7 @@ mod tests {
             (
                 "nftables.conf",
                 Impact::Service,
-                "try-reload-or-restart nftables.service",
+                "reload-or-restart nftables.service",
             ),
             (
                 "sysctl.d/x.conf",

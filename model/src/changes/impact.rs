@@ -40,6 +40,8 @@ fn rule(impact: Impact, reason: &str) -> Rule {
 
 /// The timer by which a host looks for new commits.
 const TIMER: &str = "domus-pull.timer";
+/// Who makes networks.
+const NETWORKD: &str = "systemd-networkd.service";
 
 /// Of a setting of the host itself.
 pub(super) fn of_host(path: &[&str]) -> Rule {
@@ -56,16 +58,28 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
         ["groups" | "vars", ..] => rule(Impact::Live, ""),
         ["health", ..] => rule(Impact::Live, "it counts when a generation is judged"),
         ["dom0", "memory"] => rule(Impact::Live, ""),
+        ["dom0", "dns"] => rule(Impact::Live, "programs that run may ask the old ones on"),
         ["dom0", "vcpus"] => rule(Impact::Live, "no release applies it yet"),
         ["networks", _, "vlan"] => rule(
             Impact::HostReboot,
             "an interface has the VLAN with which it was made",
         ),
+        ["networks", _, "bond"] => {
+            rule(Impact::HostReboot, "a bond has the mode with which it was made")
+        }
+        // What is routed is in networkd.conf, which is read once.
+        ["networks", _] | ["networks", _, "nat"] => rule(
+            Impact::Service,
+            "nftables is reloaded, systemd-networkd is restarted; what it made it does not remove",
+        )
+        .runs(&[Deed::ReadFirewall, Deed::Restart(NETWORKD.to_owned())]),
         ["networks", ..] => rule(
             Impact::Service,
-            "systemd-networkd is reloaded; what it made it does not remove",
+            "systemd-networkd and nftables are reloaded; what networkd made it does not remove",
         )
-        .runs(&[Deed::ReadNetworks]),
+        .runs(&[Deed::ReadNetworks, Deed::ReadFirewall]),
+        ["firewall" | "forward", ..] => rule(Impact::Service, "nftables is reloaded; connections go on")
+            .runs(&[Deed::ReadFirewall]),
         ["storage", "domUs", ..] => rule(Impact::Live, "volumes stay where they are"),
         _ => rule(Impact::HostReboot, ""),
     }

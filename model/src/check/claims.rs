@@ -4,9 +4,8 @@
 
 use super::devices::identity;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::documents::{HostDocs, Shared, Written};
+use crate::documents::{HostDocs, Shared};
 use crate::etc::derived_mac;
-use crate::fleet::Address;
 use crate::units::Mac;
 use crate::vouch::ClaimId;
 use std::ops::Range;
@@ -172,11 +171,10 @@ impl Claims {
         }
         for (name, network) in &host.settings.networks {
             // A network that leaves the host is one for all that call it so.
-            if let (Written::Read(address), false) = (&network.address, network.ports.is_empty())
-                && let Address::Static(net) = &address.value
-            {
+            let leaves = !network.ports.is_empty();
+            for (net, at) in network.statics().filter(|_| leaves) {
                 let key = digest(&format!("{}/{}", name.value, net.addr()));
-                self.claim(Kind::Address, key, &address.place);
+                self.claim(Kind::Address, key, &at.place);
             }
         }
     }

@@ -2,8 +2,7 @@
 //! Proof: `global/hosts` gives no address to two, and agrees with what hosts have.
 
 use crate::diagnostic::Diagnostic;
-use crate::documents::{At, HostDocs, Shared, Written};
-use crate::fleet::Address;
+use crate::documents::{At, HostDocs, Shared};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -49,14 +48,8 @@ pub(super) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<D
         return;
     };
     let networks = host.settings.networks.iter();
-    let addresses = networks.filter_map(|(_, network)| match &network.address {
-        Written::Read(at) => match &at.value {
-            Address::Static(net) => Some((net.addr(), &at.place)),
-            _ => None,
-        },
-        _ => None,
-    });
-    let own: Vec<_> = addresses.collect();
+    let addresses = networks.flat_map(|(_, network)| network.statics());
+    let own: Vec<_> = addresses.map(|(net, at)| (net.addr(), &at.place)).collect();
     for listed in hosts.of(&docs.directory) {
         let same_family = |(address, _): &&(IpAddr, _)| address.is_ipv4() == listed.value.is_ipv4();
         let mut family = own.iter().filter(same_family).peekable();

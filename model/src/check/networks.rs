@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Proof: bridges can be made, addresses and gateways fit, and domUs are joined to bridges that
-//! their host has.
+//! Proof: bridges, bonds and VLANs can be made, and domUs are joined to bridges that their host
+//! has.
 
 use super::instead;
 use crate::diagnostic::Diagnostic;
 use crate::documents::{At, HostDocs, HostSettings, NetworkDoc, Written};
-use crate::fleet::Address;
-use crate::names::Name;
-use crate::network::{LONGEST_INTERFACE, vlan_interface};
+use crate::names::{Name, Port};
+use crate::network::{LONGEST_INTERFACE, bond_interface, vlan_interface};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn prove(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
@@ -15,10 +14,10 @@ pub(super) fn prove(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
         return;
     };
     prove_ports(&host.settings, notes);
+    prove_bonds(&host.settings, notes);
     for (name, network) in &host.settings.networks {
         prove_name(name, notes);
         prove_vlan(name, network, notes);
-        prove_gateway(name, network, notes);
     }
     prove_bridges(docs, &host.settings, notes);
 }
@@ -44,6 +43,7 @@ fn prove_vlan(name: &At<Name>, network: &NetworkDoc, notes: &mut Vec<Diagnostic>
         notes.push(vlan.place.error(message).help(help));
         return;
     };
+    let last = if network.bond.is_some() { 0 } else { last };
     let interface = vlan_interface(&name.value, last);
     let longest = LONGEST_INTERFACE - (interface.len() - name.value.as_str().len());
     if (longest + 1..=LONGEST_INTERFACE).contains(&name.value.as_str().len()) {
@@ -57,17 +57,30 @@ fn prove_vlan(name: &At<Name>, network: &NetworkDoc, notes: &mut Vec<Diagnostic>
     }
 }
 
+/// What Domus makes for a network: its bridge, its bond, interfaces of its VLAN.
+fn made(name: &Name, network: &NetworkDoc) -> Vec<String> {
+    let ports = values(network);
+    let bond = network.bond.as_ref().filter(|_| !ports.is_empty());
+    let vlans = match (&network.vlan, bond) {
+        (Written::Absent, _) => 0,
+        (_, Some(_)) => 1,
+        (_, None) => ports.len(),
+    };
+    let vlans = (0..vlans).map(|index| vlan_interface(name, index));
+    let bond = bond.map(|_| bond_interface(&ports));
+    vlans.chain([name.to_string()]).chain(bond).collect()
+}
+
+fn values(network: &NetworkDoc) -> Vec<Port> {
+    network.ports.iter().map(|it| it.value.clone()).collect()
+}
+
 fn prove_ports(host: &HostSettings, notes: &mut Vec<Diagnostic>) {
-    let mut taken: BTreeMap<(&str, Option<u32>), &At<String>> = BTreeMap::new();
-    let made = host.networks.iter().flat_map(|(name, network)| {
-        let vlans = 0..match network.vlan {
-            Written::Absent => 0,
-            _ => network.ports.len(),
-        };
-        let vlans = vlans.map(|index| vlan_interface(&name.value, index));
-        vlans.chain([name.value.to_string()])
-    });
-    let made: BTreeSet<String> = made.collect();
+    let mut taken: BTreeMap<(&Port, Option<u32>), &At<Port>> = BTreeMap::new();
+    let all = host.networks.iter();
+    let made: BTreeSet<String> = all
+        .flat_map(|(name, network)| made(&name.value, network))
+        .collect();
     for (name, network) in &host.networks {
         let vlan = match &network.vlan {
             Written::Absent => None,
@@ -88,7 +101,7 @@ fn prove_ports(host: &HostSettings, notes: &mut Vec<Diagnostic>) {
                 };
                 let note = port.place.error(message).help(help);
                 notes.push(note.see(&other.place, "here already"));
-            } else if made.contains(&port.value) {
+            } else if made.contains(&port.value.to_string()) {
                 let message = format!(
                     "Domus makes {} itself, so it is no port of {}",
                     port.value, name.value
@@ -100,34 +113,60 @@ fn prove_ports(host: &HostSettings, notes: &mut Vec<Diagnostic>) {
     }
 }
 
-fn prove_gateway(name: &At<Name>, network: &NetworkDoc, notes: &mut Vec<Diagnostic>) {
-    let Some(gateway) = &network.gateway else {
-        return;
-    };
-    let error = |message: &str| gateway.place.error(message);
-    let address = match &network.address {
-        Written::Refused => return,
-        Written::Absent => {
-            let help = "add a static address, as address = \"192.0.2.10/24\", or drop gateway";
-            return notes.push(error("a gateway needs a static address").help(help));
+/// A card is in one bond, with the same others, or in none.
+fn prove_bonds(host: &HostSettings, notes: &mut Vec<Diagnostic>) {
+    let mut seen: BTreeMap<&Port, (&At<Name>, &NetworkDoc)> = BTreeMap::new();
+    for (name, network) in &host.networks {
+        if let Some(bond) = &network.bond
+            && network.ports.is_empty()
+        {
+            let message = format!("{} is a bond of no port", name.value);
+            let help = "write ports = [\"eno1\", \"eno2\"] beside it, or take `bond` out";
+            notes.push(bond.place.error(message).help(help));
         }
-        Written::Read(address) => address,
-    };
-    let note = match &address.value {
-        Address::Static(net) if net.addr() == gateway.value => {
-            error("the host cannot be its own gateway").help("write the router's address")
+        let mut ports = network.ports.iter();
+        let other = ports.find_map(|port| Some((port, *seen.get(&port.value)?)));
+        if let Some((port, (of, other))) = other {
+            notes.extend(differing((name, network), (of, other), port));
         }
-        Address::Static(net) if net.contains(&gateway.value) => return,
-        Address::Static(net) => {
-            let message = format!("the gateway of {} is outside its subnet", name.value);
-            error(&message).help(format!("write one inside {}", net.trunc()))
+        for port in &network.ports {
+            seen.entry(&port.value).or_insert((name, network));
         }
-        Address::Dhcp => error("a gateway needs a static address")
-            .help("drop gateway, as DHCP gives it, or write a static address"),
-        Address::None => error("a gateway needs a static address")
-            .help("drop gateway, or write an address, as \"192.0.2.10/24\""),
+    }
+}
+
+/// What of the bonds of two networks that share a port does not go together.
+fn differing(
+    (name, network): (&At<Name>, &NetworkDoc),
+    (of, other): (&At<Name>, &NetworkDoc),
+    port: &At<Port>,
+) -> Option<Diagnostic> {
+    let mode = |network: &NetworkDoc| network.bond.as_ref().map(|bond| bond.value);
+    let set = |network: &NetworkDoc| values(network).into_iter().collect::<BTreeSet<Port>>();
+    let (one, two) = (mode(other), mode(network));
+    let first = other.bond.as_ref().map(|bond| &bond.place);
+    let first = first.unwrap_or(&of.place);
+    let place = network.bond.as_ref().map_or(&port.place, |bond| &bond.place);
+    let note = match (one, two) {
+        (None, None) => return None,
+        (Some(one), Some(two)) if one != two => {
+            let message = format!("{} cannot be in two bonds, {one} and {two}", port.value);
+            place.error(message).help("write the same `bond` in both")
+        }
+        (Some(bond), None) | (None, Some(bond)) => {
+            let message = format!("{} is in a bond for one network and not for the other", port.value);
+            let lacks = if one.is_none() { of } else { name };
+            let help = format!("write bond = \"{bond}\" in [networks.{}], too", lacks.value);
+            place.error(message).help(help)
+        }
+        _ if set(network) != set(other) => {
+            let message = format!("{} cannot be in two bonds of different ports", port.value);
+            let help = format!("write the same `ports` in [networks.{}] and [networks.{}]", of.value, name.value);
+            port.place.error(message).help(help)
+        }
+        _ => return None,
     };
-    notes.push(note.see(&address.place, "the host's address"));
+    Some(note.see(first, format!("{} is here", of.value)))
 }
 
 fn prove_bridges(docs: &HostDocs, host: &HostSettings, notes: &mut Vec<Diagnostic>) {

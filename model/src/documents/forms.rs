@@ -3,12 +3,10 @@
 
 use super::shape::Shape;
 use crate::bad_value::{BadValue, quoted};
-use crate::fleet::{Address, Kind, Policy};
+use crate::fleet::{Kind, Policy};
 use crate::lock::Sha256;
 use crate::names::{Hosts, ImageRef, Name};
 use crate::units::{Interval, Mac, Size};
-use ipnet::IpNet;
-use std::net::IpAddr;
 use uuid::Uuid;
 
 /// How a string is written, and how it is read.
@@ -160,56 +158,6 @@ pub(super) const POLICY: Form<Policy> = Form {
             let advice = "write \"live\", \"restart\" (domUs too), or \"manual\"";
             Err(BadValue::new(problem, advice))
         }
-    },
-};
-
-pub(super) const ADDRESS: Form<Address> = Form {
-    example: "dhcp",
-    pattern: r"^(none|dhcp|[0-9a-fA-F.:]+/[0-9]+)$",
-    parse: |text| match text {
-        "none" => Ok(Address::None),
-        "dhcp" => Ok(Address::Dhcp),
-        _ => static_address(text).map(Address::Static),
-    },
-};
-
-fn static_address(text: &str) -> Result<IpNet, BadValue> {
-    let refuse = |advice: &str| {
-        let problem = format!("{} is no address for a host", quoted(text));
-        Err(BadValue::new(problem, advice))
-    };
-    let Ok(address) = text.parse::<IpNet>() else {
-        return match text.parse::<IpAddr>() {
-            Ok(IpAddr::V4(_)) => refuse(&format!("add the prefix length, as \"{text}/24\"")),
-            Ok(IpAddr::V6(_)) => refuse(&format!("add the prefix length, as \"{text}/64\"")),
-            Err(_) => refuse("write \"dhcp\", \"none\" or one as \"192.0.2.10/24\""),
-        };
-    };
-    let ip = address.addr();
-    if ip.is_unspecified() || ip.is_multicast() || ip.is_loopback() || address.prefix_len() == 0 {
-        return refuse("write one that a host may have, as \"192.0.2.10/24\"");
-    }
-    // RFC 3021 and RFC 6164: where only two addresses fit, both are hosts'.
-    let spare_bits = address.max_prefix_len() - address.prefix_len();
-    let is_network = spare_bits > 1 && ip == address.network();
-    let is_broadcast = spare_bits > 1 && ip.is_ipv4() && ip == address.broadcast();
-    if is_network || is_broadcast {
-        return refuse("this one stands for the whole subnet; write the host's own");
-    }
-    Ok(address)
-}
-
-pub(super) const GATEWAY: Form<IpAddr> = Form {
-    example: "192.0.2.1",
-    pattern: r"^[0-9a-fA-F.:]+$",
-    parse: |text| {
-        text.parse().map_err(|_| {
-            let problem = format!("{} is no IP address", quoted(text));
-            BadValue::new(
-                problem,
-                "write one without a prefix length, as \"192.0.2.1\"",
-            )
-        })
     },
 };
 

@@ -2,11 +2,13 @@
 //! `pservers/HOST/host.toml`: a physical server.
 
 use super::domu::DomUSettings;
-use super::forms::{ADDRESS, DEADLINE, GATEWAY, MAC, MEMORY, UUID, name, size};
+use super::addresses::MACHINE;
+use super::forms::{DEADLINE, MAC, MEMORY, UUID, name, size};
+use super::network::{FirewallDoc, ForwardDoc, NetworkDoc};
 use super::place::At;
 use super::table::{Table, VarsDoc};
-use super::words::{COMMAND, DIRECTORY, INTERFACE, RELEASE_VERSION, SERIAL, SSH_KEY, VOLUME_GROUP};
-use crate::fleet::{Address, VolumePool};
+use super::words::{COMMAND, DIRECTORY, RELEASE_VERSION, SERIAL, SSH_KEY, VOLUME_GROUP};
+use crate::fleet::VolumePool;
 use crate::names::Name;
 use crate::secrets::SshKey;
 use crate::units::{Interval, Mac, Size};
@@ -31,6 +33,8 @@ pub(crate) struct HostSettings {
     pub(crate) health: Option<HealthDoc>,
     pub(crate) pool: Option<VolumePool>,
     pub(crate) networks: Vec<(At<Name>, NetworkDoc)>,
+    pub(crate) firewall: Option<FirewallDoc>,
+    pub(crate) forwards: Vec<ForwardDoc>,
 }
 
 /// `[machine]`
@@ -48,6 +52,7 @@ pub(crate) struct MachineDoc {
 pub(crate) struct Dom0Doc {
     pub(crate) memory: Option<At<Size>>,
     pub(crate) vcpus: Option<At<u32>>,
+    pub(crate) dns: Vec<At<IpAddr>>,
 }
 
 /// `[health]`
@@ -55,34 +60,6 @@ pub(crate) struct Dom0Doc {
 pub(crate) struct HealthDoc {
     pub(crate) deadline: Option<At<Interval>>,
     pub(crate) commands: Vec<At<String>>,
-}
-
-/// `[networks.NAME]`
-#[derive(Debug)]
-pub(crate) struct NetworkDoc {
-    pub(crate) ports: Vec<At<String>>,
-    pub(crate) vlan: Written<u32>,
-    pub(crate) address: Written<Address>,
-    pub(crate) gateway: Option<At<IpAddr>>,
-}
-
-/// An optional value of which it matters whether it is absent or was refused.
-#[derive(Debug)]
-pub(crate) enum Written<T> {
-    Absent,
-    Refused,
-    Read(At<T>),
-}
-
-impl<T> Written<T> {
-    /// What `read` is, the value of `key`.
-    fn of(table: &Table<'_>, key: &str, read: Option<At<T>>) -> Self {
-        match read {
-            Some(value) => Self::Read(value),
-            None if table.has(key) => Self::Refused,
-            None => Self::Absent,
-        }
-    }
 }
 
 /// Where volumes are if the host says nothing: on its config partition.
@@ -104,6 +81,7 @@ impl HostSettings {
     pub(super) fn read(table: &Table<'_>) -> Self {
         let machine = "how the boot recognises this host, and what it has";
         let networks = "a bridge of this name, to which domUs' cards are joined";
+        let forward = "a port of dom0's addresses that leads to a domU";
         let release = "the release that it boots, if not the fleet's";
         Self {
             release: table.read("release", release, &RELEASE_VERSION),
@@ -114,6 +92,8 @@ impl HostSettings {
                 .table("storage", "where things outlast a reboot", read_storage)
                 .flatten(),
             networks: table.named_tables("networks", networks, &name("lan"), NetworkDoc::read),
+            firewall: table.table("firewall", "who reaches dom0", FirewallDoc::read),
+            forwards: table.tables("forward", forward, ForwardDoc::read),
         }
     }
 }
@@ -147,6 +127,7 @@ impl Dom0Doc {
         Self {
             memory: table.read("memory", "memory that dom0 keeps", &MEMORY),
             vcpus: table.number("vcpus", "virtual CPUs that dom0 keeps", super::VCPUS),
+            dns: table.list("dns", "name servers that dom0 asks", &MACHINE),
         }
     }
 }
@@ -158,20 +139,6 @@ impl HealthDoc {
         Self {
             deadline: table.read("deadline", deadline, &DEADLINE),
             commands: table.list("commands", commands, &COMMAND),
-        }
-    }
-}
-
-impl NetworkDoc {
-    fn read(table: &Table<'_>) -> Self {
-        let ports = "network interfaces of the host that are joined to it";
-        let address = "dom0's own address: none, dhcp, or one with its prefix length";
-        let vlan = "the VLAN on its ports that it is, if not what has no tag there";
-        Self {
-            ports: table.list("ports", ports, &INTERFACE),
-            vlan: Written::of(table, "vlan", table.number("vlan", vlan, 1..=4094)),
-            address: Written::of(table, "address", table.read("address", address, &ADDRESS)),
-            gateway: table.read("gateway", "dom0's default gateway", &GATEWAY),
         }
     }
 }

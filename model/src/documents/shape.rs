@@ -27,7 +27,11 @@ pub(crate) enum Shape {
         pattern: &'static str,
     },
     Number(RangeInclusive<u32>),
+    /// true or false.
+    Flag,
     List(Box<Shape>),
+    /// One, or a list of such.
+    OneOrMore(Box<Shape>),
     Table(Keys),
     /// An array of tables.
     Tables(Keys),

@@ -282,6 +282,41 @@ impl<'d> Table<'d> {
         items.filter_map(read).collect()
     }
 
+    /// A string of this form, or an array of such; `None` if it is not there, or not all of it can
+    /// be read.
+    pub(super) fn one_or_more<T>(
+        &self,
+        key: &'static str,
+        about: &'static str,
+        form: &Form<T>,
+    ) -> Option<Vec<At<T>>> {
+        self.add(key, about, || Shape::OneOrMore(Box::new(form.shape())));
+        let found = self.get(key)?;
+        let Some(items) = found.value.as_array() else {
+            let one = self.read_string(What::Key(key), found, form)?;
+            return Some(vec![one]);
+        };
+        let file = found.file;
+        let read = |value| self.read_string(What::ItemOf(key), Found { file, value }, form);
+        // All are read, so that each problem is noted.
+        let items: Vec<Option<At<T>>> = items.map(read).collect();
+        items.into_iter().collect()
+    }
+
+    /// true or false, if it is there.
+    pub(super) fn flag(&self, key: &'static str, about: &'static str) -> Option<At<bool>> {
+        self.add(key, about, || Shape::Flag);
+        let found = self.get(key)?;
+        let place = found.place();
+        let Some(value) = found.value.as_bool() else {
+            let help = format!("write {key} = true, or false");
+            self.notes
+                .wrong_type(&place, What::Key(key), found.value, help);
+            return None;
+        };
+        Some(At { value, place })
+    }
+
     /// A whole number in this range, if it is there.
     pub(super) fn number(
         &self,

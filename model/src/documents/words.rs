@@ -139,22 +139,6 @@ const NO_SERIALS: [&str; 8] = [
     "0123456789",
 ];
 
-/// The kernel's `dev_valid_name`: at most 15 bytes, no `/`, `:` or space; here ASCII only.
-pub(super) const INTERFACE: Form<String> = Form {
-    example: "eno1",
-    pattern: r"^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$",
-    parse: |text| {
-        let fits = (1..=15).contains(&text.len())
-            && !matches!(text, "." | "..")
-            && text.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && text
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-        let advice = "on the machine, `ip link` lists them, as \"eno1\"";
-        word(fits, text, "network interface", advice)
-    },
-};
-
 pub(super) const DIRECTORY: Form<String> = Form {
     example: "/config/volumes",
     pattern: r"^(/[A-Za-z0-9._+@%-]+)+$",

@@ -2,15 +2,14 @@
 //! Hosts and their domUs.
 
 use super::layers::Layers;
+use super::network::{firewall, forward, network};
 use super::{DEADLINE, dom0_memory, domu_memory, host_release, value, values, vars};
 use crate::documents::{
-    At, DiskDoc, Doc, DomUDoc, HealthDoc, HostDocs, MachineDoc, NetworkDoc, Shared, VarsDoc,
-    VifDoc, Written,
+    DiskDoc, Doc, DomUDoc, HealthDoc, HostDocs, MachineDoc, Shared, VarsDoc, VifDoc,
 };
 use crate::etc::derived_mac;
 use crate::fleet::{
-    Address, Backing, Disk, Dom0, DomU, Health, Host, Kind, Machine, Network, Storage, Vif,
-    volume_name,
+    Backing, Disk, Dom0, DomU, Health, Host, Kind, Machine, Storage, Vif, volume_name,
 };
 use crate::layers::Layer;
 use crate::names::Name;
@@ -26,6 +25,8 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> 
         .networks
         .iter()
         .map(|(name, doc)| Some((name.value.clone(), network(doc)?)));
+    let forwards = settings.forwards.iter();
+    let forwards = forwards.map(|doc| forward(shared, docs, doc));
     let groups = values(&host.groups);
     let lower: Vec<&VarsDoc> = shared.vars(&groups).chain([&host.vars]).collect();
     let domus = docs.domus.iter().map(|(file, doc)| {
@@ -40,12 +41,15 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> 
         dom0: Dom0 {
             memory: dom0_memory(settings, fleet),
             vcpus: vcpus.unwrap_or(1),
+            dns: settings.dom0.iter().flat_map(|dom0| values(&dom0.dns)).collect(),
         },
         health: health(settings.health.as_ref()),
         storage: Storage {
             domus: settings.pool.clone()?,
         },
         networks: networks.collect::<Option<_>>()?,
+        firewall: firewall(settings.firewall.as_ref()),
+        forwards: forwards.collect::<Option<_>>()?,
         domus: domus.map(|domu| (domu.name.clone(), domu)).collect(),
         vars: vars(lower),
         layers: layers.host,
@@ -68,23 +72,6 @@ fn health(doc: Option<&HealthDoc>) -> Health {
         deadline: doc.and_then(|doc| value(&doc.deadline)).unwrap_or(DEADLINE),
         commands: doc.map(|doc| values(&doc.commands)).unwrap_or_default(),
     }
-}
-
-fn network(doc: &NetworkDoc) -> Option<Network> {
-    Some(Network {
-        ports: values(&doc.ports),
-        vlan: match &doc.vlan {
-            Written::Absent => None,
-            Written::Refused => return None,
-            Written::Read(At { value, .. }) => Some(u16::try_from(*value).ok()?),
-        },
-        address: match &doc.address {
-            Written::Absent => Address::None,
-            Written::Refused => return None,
-            Written::Read(At { value, .. }) => value.clone(),
-        },
-        gateway: value(&doc.gateway),
-    })
 }
 
 fn domu(fleet: Name, doc: &Doc<DomUDoc>, lower: &[&VarsDoc], layers: Vec<Layer>) -> Option<DomU> {

@@ -2,6 +2,7 @@
 //! What of a rehearsed machine is not as the real one has it.
 
 use crate::fleet::{Backing, Host, VolumePool};
+use crate::names::Port;
 use crate::units::Size;
 use serde::Serialize;
 
@@ -59,17 +60,25 @@ pub fn differs(host: &Host, set_up: &SetUp<'_>) -> Vec<Difference> {
     }
     for (name, network) in &host.networks {
         for port in &network.ports {
-            let is_named = port
-                .strip_prefix("eno")
-                .is_some_and(|number| number.parse::<u32>().is_ok());
+            let is_named = match port {
+                Port::Named(name) => name
+                    .strip_prefix("eno")
+                    .is_some_and(|number| number.parse::<u32>().is_ok()),
+                Port::Mac(_) => true,
+            };
             let tag = network.vlan.map(|vlan| format!(", VLAN {vlan}"));
             let tag = tag.unwrap_or_default();
+            let bond = network.bond.map(|bond| format!(", {bond}"));
+            let bond = bond.unwrap_or_default();
             let rehearsed = match (is_named, &network.vlan) {
                 (_, Some(_)) => "a card on which nobody answers",
+                (true, None) if network.bond.is_some() => {
+                    "a card of that name whose other end is in no bond"
+                }
                 (true, None) => "a card of that name that reaches nothing outside",
                 (false, None) => "a card of another name: nothing is joined to the bridge",
             };
-            add("network", format!("{name} on {port}{tag}"), rehearsed);
+            add("network", format!("{name} on {port}{bond}{tag}"), rehearsed);
         }
     }
     let blank: Vec<String> = set_up.blank_disks.iter().map(Size::to_string).collect();

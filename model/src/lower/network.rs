@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Networks of a host, and who comes in.
+
+use super::{value, values};
+use crate::documents::{FirewallDoc, ForwardDoc, HostDocs, NetworkDoc, Shared, Written};
+use crate::fleet::{Firewall, Forward, Network, Protocol, Route, addresses_in};
+use crate::names::Name;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::IpAddr;
+
+/// The network of this document; `None` if not all of it could be read.
+pub(super) fn network(doc: &NetworkDoc) -> Option<Network> {
+    let routes = doc.routes.iter().map(|route| {
+        Some(Route {
+            to: value(&route.to)?,
+            via: value(&route.via)?,
+        })
+    });
+    Some(Network {
+        ports: values(&doc.ports),
+        bond: value(&doc.bond),
+        vlan: match &doc.vlan {
+            Written::Absent => None,
+            Written::Refused => return None,
+            Written::Read(vlan) => Some(u16::try_from(vlan.value).ok()?),
+        },
+        mtu: value(&doc.mtu),
+        address: doc.addresses().map(|(address, _)| address.clone()).collect(),
+        router_advertisements: doc.takes_announced(),
+        gateway: values(&doc.gateway),
+        routes: routes.collect::<Option<_>>()?,
+        nat: doc.has_nat(),
+    })
+}
+
+/// Who reaches dom0: SSH from anywhere, where nobody says otherwise.
+pub(super) fn firewall(doc: Option<&FirewallDoc>) -> Firewall {
+    let anywhere = || vec![Ipv4Net::default().into(), Ipv6Net::default().into()];
+    let from = doc.and_then(|doc| doc.ssh_from.as_deref()).map(values);
+    Firewall {
+        ssh_from: from.unwrap_or_else(anywhere),
+        allow: doc.map(|doc| values(&doc.allow)).unwrap_or_default(),
+    }
+}
+
+pub(super) fn forward(shared: &Shared<'_>, docs: &HostDocs, doc: &ForwardDoc) -> Option<Forward> {
+    let port = u16::try_from(value(&doc.port)?).ok()?;
+    let to_port = value(&doc.to_port).map(u16::try_from);
+    let domu = value(&doc.domu)?;
+    let (network, address) = target(shared, docs, &domu)?;
+    Some(Forward {
+        protocol: value(&doc.protocol).unwrap_or(Protocol::Tcp),
+        port,
+        to_port: to_port.unwrap_or(Ok(port)).ok()?,
+        network,
+        address,
+        domu,
+    })
+}
+
+/// Where a port that leads to this domU leads: the first of its networks with NAT on which
+/// `global/hosts` gives it an address, and its addresses there.
+pub(crate) fn target(
+    shared: &Shared<'_>,
+    docs: &HostDocs,
+    domu: &Name,
+) -> Option<(Name, Vec<IpAddr>)> {
+    let hosts = shared.hosts.as_ref()?;
+    nets_with_nat(docs, domu).into_iter().find_map(|(name, nets)| {
+        let listed = hosts.of(domu.as_str()).map(|at| at.value);
+        let found = addresses_in(&nets, listed);
+        (!found.is_empty()).then(|| (name.clone(), found))
+    })
+}
+
+/// The networks with NAT to which cards of this domU are joined, with their subnets.
+pub(crate) fn nets_with_nat<'d>(docs: &'d HostDocs, domu: &Name) -> Vec<(&'d Name, Vec<IpNet>)> {
+    let Some((_, host)) = docs.body() else {
+        return Vec::new();
+    };
+    let guest = docs.guests().find(|guest| guest.name == domu.as_str());
+    let vifs = guest.into_iter().flat_map(|it| &it.domu.settings.vifs);
+    let found = vifs.filter_map(|vif| {
+        let bridge = vif.bridge.as_ref()?;
+        let mut networks = host.settings.networks.iter();
+        let (name, network) = networks.find(|(name, _)| name.value == bridge.value)?;
+        let nets = network.statics().map(|(net, _)| net.trunc()).collect();
+        network.has_nat().then_some((&name.value, nets))
+    });
+    found.collect()
+}
