@@ -12,7 +12,7 @@ use include_dir::{Dir, include_dir};
 
 static ROOTFS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../dom0/rootfs");
 
-/// What dom0 needs: Xen, libvirt's Xen driver, storage and network tools, a way in; git, mdadm, nano
+/// What dom0 needs: Xen, libvirt's Xen driver, storage and network tools, a firewall, a way in; git, mdadm, nano
 /// and xfsprogs for whoever rescues it. No QEMU.
 const PACKAGES: &[&str] = &[
     "busybox-static",
@@ -29,6 +29,7 @@ const PACKAGES: &[&str] = &[
     "lvm2",
     "mdadm",
     "nano",
+    "nftables",
     "openssh-server",
     "systemd-sysv",
     "udev",
@@ -70,6 +71,8 @@ pub static SELECTION: Selection = Selection {
         ("net/mac80211/", false),
         ("net/rfkill/", false),
         ("net/wireless/", false),
+        // With it, what bridges pass on between guests would be dropped by dom0's firewall.
+        ("net/bridge/br_netfilter", false),
         ("sound/", false),
     ],
     cuts: &[
@@ -172,6 +175,10 @@ pub fn added(agent: &Shipped, hotplug: &Shipped, cpu_map: &str) -> Vec<Added> {
         Added::link(
             &format!("{units}/multi-user.target.wants/systemd-networkd.service"),
             "../systemd-networkd.service",
+        ),
+        Added::link(
+            &format!("{units}/sysinit.target.wants/nftables.service"),
+            "../nftables.service",
         ),
     ]);
     for unit in WANTED {

@@ -22,11 +22,12 @@ use crate::files::Digest;
 use crate::fleet::{Fleet, Host};
 use crate::lock::LOCK;
 use crate::names::Name;
+use crate::network::routed;
 use crate::units::Size;
 use differences::differences;
 use domu::gone;
 use files::of_host_file;
-use impact::{Rule, of_fleet, of_host};
+use impact::{Rule, of_fleet, of_host, of_routing};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -286,6 +287,14 @@ fn host_steps(from: &Host, to: &Host, steps: &mut Vec<Step>) {
         }
         let what = words(&difference, &setting(&path));
         steps.push(Step::new(Subject::Host, what, None, of_host(&path)));
+    }
+    let [from, to] = [from, to].map(|host| match routed(host)[..] {
+        [] => "none".to_owned(),
+        ref families => families.join(", "),
+    });
+    if from != to {
+        let what = format!("routing {from} -> {to}");
+        steps.push(Step::new(Subject::Host, what, None, of_routing()));
     }
 }
 

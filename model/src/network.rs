@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use carrier::Carrier;
+use ipnet::IpNet;
 
 use crate::fleet::{Address, Host, Network};
 use crate::names::Name;
@@ -111,7 +112,11 @@ fn addresses(network: &Network) -> String {
     for gateway in &network.gateway {
         let _ = writeln!(text, "Gateway={gateway}");
     }
-    let announced = if network.router_advertisements { "yes" } else { "no" };
+    let announced = if network.router_advertisements {
+        "yes"
+    } else {
+        "no"
+    };
     let _ = writeln!(text, "IPv6AcceptRA={announced}");
     for route in &network.routes {
         let (to, via) = (route.to, route.via);
@@ -120,17 +125,22 @@ fn addresses(network: &Network) -> String {
     text
 }
 
-/// Packets are routed through dom0 only where a network needs it, by the families that it has.
-fn forwarding(host: &Host) -> Option<RenderedFile> {
+/// The families that are routed through dom0: those of networks with NAT.
+pub(crate) fn routed(host: &Host) -> Vec<&'static str> {
     let with_nat = host.networks.values().filter(|network| network.nat);
-    let families: Vec<bool> = with_nat
-        .flat_map(|network| network.statics().map(|net| net.addr().is_ipv4()))
-        .collect();
+    let nets: Vec<IpNet> = with_nat.flat_map(Network::statics).collect();
+    let is_routed = |is_ipv4| nets.iter().any(|net| net.addr().is_ipv4() == is_ipv4);
+    let families = [("IPv4", is_routed(true)), ("IPv6", is_routed(false))];
+    let families = families.into_iter().filter(|(_, is_routed)| *is_routed);
+    families.map(|(family, _)| family).collect()
+}
+
+/// IPv6 is not routed by one interface alone, so this is of all (ip-sysctl, `conf/all/forwarding`).
+fn forwarding(host: &Host) -> Option<RenderedFile> {
+    let families = routed(host);
     let mut text = String::from("[Network]\n");
-    for (is_ipv4, key) in [(true, "IPv4Forwarding"), (false, "IPv6Forwarding")] {
-        if families.contains(&is_ipv4) {
-            let _ = writeln!(text, "{key}=yes");
-        }
+    for family in &families {
+        let _ = writeln!(text, "{family}Forwarding=yes");
     }
     let path = "systemd/networkd.conf.d/50-domus.conf";
     (!families.is_empty()).then(|| RenderedFile::new(path, text))

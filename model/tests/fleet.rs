@@ -137,7 +137,10 @@ fn the_most_specific_document_wins_key_by_key() -> Result<(), Vec<Diagnostic>> {
         alpha.storage.domus,
         VolumePool::VolumeGroup("vg0".to_owned())
     );
-    assert_eq!(alpha.networks["lan"].ports, ["eno2".parse().expect("a port")]);
+    assert_eq!(
+        alpha.networks["lan"].ports,
+        ["eno2".parse().expect("a port")]
+    );
     let address = alpha.networks["lan"].address.clone();
     assert_eq!(
         address,

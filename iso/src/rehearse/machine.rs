@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use domus_model::fleet::{Address, Host, Network, Release};
+use domus_model::names::Port;
 use domus_model::rehearsal::{EVENT_PORT, Firmware};
 
 use super::Accelerator;
@@ -152,15 +153,14 @@ impl Machine<'_> {
 
     /// The ports of the host, each once, with dom0's address on what has no tag there. Those with
     /// VLANs alone come last: nobody answers there.
-    fn ports(&self) -> Vec<(&str, &Address)> {
-        let mut ports: Vec<(&str, &Address)> = Vec::new();
+    fn ports(&self) -> Vec<(&Port, Option<&Address>)> {
+        let mut ports: Vec<(&Port, Option<&Address>)> = Vec::new();
         let mut networks: Vec<&Network> = self.host.networks.values().collect();
         networks.sort_by_key(|network| network.vlan.is_some());
         for network in networks {
-            let address = match network.vlan {
-                None => &network.address,
-                Some(_) => &Address::None,
-            };
+            let is_ipv4 = |it: &&Address| it.net().is_some_and(|net| net.addr().is_ipv4());
+            let address = network.address.iter().find(is_ipv4);
+            let address = address.filter(|_| network.vlan.is_none());
             for port in &network.ports {
                 if ports.iter().all(|(known, _)| known != port) {
                     ports.push((port, address));
@@ -170,14 +170,16 @@ impl Machine<'_> {
         ports
     }
 
-    /// A card for each port that host.toml names as `enoN`; the first leads to dom0's SSH. None
+    /// A card for each port, by which host.toml knows it if that is `enoN` or an address; the first leads to dom0's SSH. None
     /// reaches anything outside this machine.
     fn networks(&self, line: &mut Line) {
-        let mut mac = self.host.machine.mac;
-        for (index, (port, address)) in self.ports().into_iter().enumerate() {
+        let ports = self.ports();
+        let is_of_port = |mac| ports.iter().any(|(port, _)| *port == &Port::Mac(mac));
+        let mut mac = self.host.machine.mac.filter(|mac| !is_of_port(*mac));
+        for (index, (port, address)) in ports.into_iter().enumerate() {
             let mut net = format!("user,id=net{index},restrict=on");
             let mut guest = String::new();
-            if let Address::Static(address) = address {
+            if let Some(address) = address.and_then(Address::net) {
                 net += &format!(",net={}", address.trunc());
                 guest = address.addr().to_string();
             }
@@ -186,10 +188,17 @@ impl Machine<'_> {
             }
             line.option("-netdev", &net);
             let mut device = format!("virtio-net-pci,netdev=net{index}");
-            if let Some(number) = port.strip_prefix("eno").and_then(|n| n.parse::<u32>().ok()) {
-                device += &format!(",acpi-index={number}");
-            }
-            if let Some(mac) = mac.take() {
+            let own = match port {
+                Port::Named(name) => {
+                    let number = name.strip_prefix("eno").and_then(|n| n.parse::<u32>().ok());
+                    if let Some(number) = number {
+                        device += &format!(",acpi-index={number}");
+                    }
+                    mac.take()
+                }
+                Port::Mac(own) => Some(*own),
+            };
+            if let Some(mac) = own {
                 device += &format!(",mac={mac}");
             }
             line.option("-device", &device);

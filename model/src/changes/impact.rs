@@ -64,25 +64,31 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
             Impact::HostReboot,
             "an interface has the VLAN with which it was made",
         ),
-        ["networks", _, "bond"] => {
-            rule(Impact::HostReboot, "a bond has the mode with which it was made")
-        }
-        // What is routed is in networkd.conf, which is read once.
-        ["networks", _] | ["networks", _, "nat"] => rule(
-            Impact::Service,
-            "nftables is reloaded, systemd-networkd is restarted; what it made it does not remove",
-        )
-        .runs(&[Deed::ReadFirewall, Deed::Restart(NETWORKD.to_owned())]),
+        ["networks", _, "bond"] => rule(
+            Impact::HostReboot,
+            "a bond has the mode with which it was made",
+        ),
         ["networks", ..] => rule(
             Impact::Service,
             "systemd-networkd and nftables are reloaded; what networkd made it does not remove",
         )
         .runs(&[Deed::ReadNetworks, Deed::ReadFirewall]),
-        ["firewall" | "forward", ..] => rule(Impact::Service, "nftables is reloaded; connections go on")
-            .runs(&[Deed::ReadFirewall]),
+        ["firewall" | "forward", ..] => {
+            rule(Impact::Service, "nftables is reloaded; connections go on")
+                .runs(&[Deed::ReadFirewall])
+        }
         ["storage", "domUs", ..] => rule(Impact::Live, "volumes stay where they are"),
         _ => rule(Impact::HostReboot, ""),
     }
+}
+
+/// Of the families that a host routes, which is in networkd.conf.
+pub(super) fn of_routing() -> Rule {
+    rule(
+        Impact::Service,
+        "systemd-networkd is restarted; where nothing is routed any more, nftables drops it",
+    )
+    .runs(&[Deed::Restart(NETWORKD.to_owned())])
 }
 
 /// Of what the fleet has for its hosts.

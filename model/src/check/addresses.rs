@@ -33,7 +33,11 @@ pub(super) fn prove(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
 
 /// "none" stands alone.
 fn prove_none(network: &NetworkDoc, notes: &mut Vec<Diagnostic>) {
-    let all = network.address.read().map(Vec::as_slice).unwrap_or_default();
+    let all = network
+        .address
+        .read()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if let (Some(none), 2..) = (all.iter().find(|at| at.value.is_none()), all.len()) {
         let message = "`address` says none, and another".to_owned();
         notes.push(none.place.error(message).help("take \"none\" out"));
@@ -134,7 +138,12 @@ fn unreachable(
     Some(note.see(&at.place, "the host's address"))
 }
 
-fn prove_route(name: &At<Name>, network: &NetworkDoc, route: &RouteDoc, notes: &mut Vec<Diagnostic>) {
+fn prove_route(
+    name: &At<Name>,
+    network: &NetworkDoc,
+    route: &RouteDoc,
+    notes: &mut Vec<Diagnostic>,
+) {
     let (Some(to), Some(via)) = (&route.to, &route.via) else {
         return;
     };
@@ -156,7 +165,7 @@ fn prove_route(name: &At<Name>, network: &NetworkDoc, route: &RouteDoc, notes: &
     }
 }
 
-/// An address is on one network of a host.
+/// An address is dom0's once, and a subnet on one network.
 fn prove_subnets(host: &HostSettings, notes: &mut Vec<Diagnostic>) {
     let mut seen: Vec<(&At<Name>, IpNet, &Place)> = Vec::new();
     for (name, network) in &host.networks {
@@ -177,8 +186,9 @@ fn prove_subnets(host: &HostSettings, notes: &mut Vec<Diagnostic>) {
                     name.value,
                     other.trunc()
                 );
-                let note = at.place.error(message).see(place, "here already");
-                notes.push(note.help("give one of the two another subnet"));
+                let note = at.place.warning(message).see(place, "here already");
+                let help = "dom0 reaches each address by one of them only: take another subnet";
+                notes.push(note.help(help));
             }
             seen.push((name, net, &at.place));
         }

@@ -25,7 +25,12 @@ pub(super) fn prove(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<Diagno
     }
 }
 
-fn prove_nat(host: &HostSettings, name: &At<Name>, network: &NetworkDoc, notes: &mut Vec<Diagnostic>) {
+fn prove_nat(
+    host: &HostSettings,
+    name: &At<Name>,
+    network: &NetworkDoc,
+    notes: &mut Vec<Diagnostic>,
+) {
     let Some(nat) = network.nat.as_ref().filter(|nat| nat.value) else {
         return;
     };
@@ -63,7 +68,10 @@ fn prove_ports(host: &HostSettings, notes: &mut Vec<Diagnostic>) {
     let allow = || host.firewall.iter().flat_map(|it| &it.allow);
     for forward in &host.forwards {
         let Some(port) = &forward.port else { continue };
-        let protocol = forward.protocol.as_ref().map_or(Protocol::Tcp, |it| it.value);
+        let protocol = forward
+            .protocol
+            .as_ref()
+            .map_or(Protocol::Tcp, |it| it.value);
         let is_in = |opening: &&At<Opening>| {
             let (first, last) = opening.value.ports;
             opening.value.protocol == protocol
@@ -79,7 +87,10 @@ fn prove_ports(host: &HostSettings, notes: &mut Vec<Diagnostic>) {
             notes.push(port.place.error(message).help(help));
         } else if let Some(opening) = allow().find(is_in) {
             let message = format!("{protocol} port {} is dom0's, and a domU's", port.value);
-            let note = port.place.error(message).see(&opening.place, "allowed here");
+            let note = port
+                .place
+                .error(message)
+                .see(&opening.place, "allowed here");
             notes.push(note.help("take it out of `allow`, or forward another"));
         }
     }
@@ -112,7 +123,11 @@ fn prove_target(
     } else if lower::target(shared, docs, domu).is_none() {
         let names = networks.iter().map(|(name, _)| name.as_str());
         let message = format!("global/hosts gives {domu} no address on {}", listed(names));
-        let nets: Vec<String> = networks.iter().flat_map(|(_, nets)| nets).map(ToString::to_string).collect();
+        let nets: Vec<String> = networks
+            .iter()
+            .flat_map(|(_, nets)| nets)
+            .map(ToString::to_string)
+            .collect();
         let help = format!(
             "write a line for it there, an address inside {} and its name",
             nets.join(" or ")

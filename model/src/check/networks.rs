@@ -146,7 +146,10 @@ fn differing(
     let (one, two) = (mode(other), mode(network));
     let first = other.bond.as_ref().map(|bond| &bond.place);
     let first = first.unwrap_or(&of.place);
-    let place = network.bond.as_ref().map_or(&port.place, |bond| &bond.place);
+    let place = network
+        .bond
+        .as_ref()
+        .map_or(&port.place, |bond| &bond.place);
     let note = match (one, two) {
         (None, None) => return None,
         (Some(one), Some(two)) if one != two => {
@@ -154,14 +157,20 @@ fn differing(
             place.error(message).help("write the same `bond` in both")
         }
         (Some(bond), None) | (None, Some(bond)) => {
-            let message = format!("{} is in a bond for one network and not for the other", port.value);
+            let message = format!(
+                "{} is in a bond for one network and not for the other",
+                port.value
+            );
             let lacks = if one.is_none() { of } else { name };
             let help = format!("write bond = \"{bond}\" in [networks.{}], too", lacks.value);
             place.error(message).help(help)
         }
         _ if set(network) != set(other) => {
             let message = format!("{} cannot be in two bonds of different ports", port.value);
-            let help = format!("write the same `ports` in [networks.{}] and [networks.{}]", of.value, name.value);
+            let help = format!(
+                "write the same `ports` in [networks.{}] and [networks.{}]",
+                of.value, name.value
+            );
             port.place.error(message).help(help)
         }
         _ => return None,

@@ -91,13 +91,20 @@ fn subnet(text: &str) -> Result<IpNet, BadValue> {
     let read = text.parse::<IpNet>();
     let Ok(net) = read.or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) else {
         let advice = "write one as \"192.0.2.0/24\", or an address";
-        return Err(BadValue::new(format!("{} is no subnet", quoted(text)), advice));
+        return Err(BadValue::new(
+            format!("{} is no subnet", quoted(text)),
+            advice,
+        ));
     };
     match net.trunc() == net {
         true => Ok(net),
         false => Err(BadValue::new(
             format!("{} is an address inside a subnet", quoted(text)),
-            format!("write \"{}\" for all of it, or \"{}\" for the one", net.trunc(), net.addr()),
+            format!(
+                "write \"{}\" for all of it, or \"{}\" for the one",
+                net.trunc(),
+                net.addr()
+            ),
         )),
     }
 }
@@ -127,7 +134,11 @@ pub(super) const OPENING: Form<Opening> = Form {
             let protocol = (PROTOCOL.parse)(protocol).ok()?;
             let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
             let ports = (port(first)?, port(last)?);
-            let opening = Opening { protocol, ports, from };
+            let opening = Opening {
+                protocol,
+                ports,
+                from,
+            };
             (ports.0 <= ports.1).then_some(opening)
         };
         opening().ok_or_else(|| {
@@ -162,8 +173,20 @@ mod tests {
         let one = (OPENING.parse)("tcp/80 from 192.0.2.7").map(|it| it.to_string());
         assert_eq!(one, Ok("tcp/80 from 192.0.2.7/32".to_owned()));
         for bad in [
-            "", "tcp", "tcp/", "tcp/0", "tcp/65536", "tcp/+1", "tcp/2-1", "icmp/1", "tcp/1 from",
-            "tcp/1 from x", "tcp/1 from 192.0.2.7/24", "tcp/22; accept", "tcp/22\naccept", "TCP/22",
+            "",
+            "tcp",
+            "tcp/",
+            "tcp/0",
+            "tcp/65536",
+            "tcp/+1",
+            "tcp/2-1",
+            "icmp/1",
+            "tcp/1 from",
+            "tcp/1 from x",
+            "tcp/1 from 192.0.2.7/24",
+            "tcp/22; accept",
+            "tcp/22\naccept",
+            "TCP/22",
         ] {
             assert!((OPENING.parse)(bad).is_err(), "{bad}");
         }

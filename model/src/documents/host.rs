@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `pservers/HOST/host.toml`: a physical server.
 
-use super::domu::DomUSettings;
 use super::addresses::MACHINE;
+use super::domu::DomUSettings;
 use super::forms::{DEADLINE, MAC, MEMORY, UUID, name, size};
 use super::network::{FirewallDoc, ForwardDoc, NetworkDoc};
 use super::place::At;

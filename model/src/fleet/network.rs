@@ -55,10 +55,7 @@ impl Network {
 }
 
 /// Those of `addresses` that are inside one of `nets`: the first of each family.
-pub fn addresses_in(
-    nets: &[IpNet],
-    addresses: impl IntoIterator<Item = IpAddr>,
-) -> Vec<IpAddr> {
+pub fn addresses_in(nets: &[IpNet], addresses: impl IntoIterator<Item = IpAddr>) -> Vec<IpAddr> {
     let mut found: Vec<IpAddr> = Vec::new();
     for address in addresses {
         let inside = nets.iter().any(|net| net.contains(&address));

@@ -41,7 +41,11 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> 
         dom0: Dom0 {
             memory: dom0_memory(settings, fleet),
             vcpus: vcpus.unwrap_or(1),
-            dns: settings.dom0.iter().flat_map(|dom0| values(&dom0.dns)).collect(),
+            dns: settings
+                .dom0
+                .iter()
+                .flat_map(|dom0| values(&dom0.dns))
+                .collect(),
         },
         health: health(settings.health.as_ref()),
         storage: Storage {

@@ -25,7 +25,10 @@ pub(super) fn network(doc: &NetworkDoc) -> Option<Network> {
             Written::Read(vlan) => Some(u16::try_from(vlan.value).ok()?),
         },
         mtu: value(&doc.mtu),
-        address: doc.addresses().map(|(address, _)| address.clone()).collect(),
+        address: doc
+            .addresses()
+            .map(|(address, _)| address.clone())
+            .collect(),
         router_advertisements: doc.takes_announced(),
         gateway: values(&doc.gateway),
         routes: routes.collect::<Option<_>>()?,
@@ -66,11 +69,13 @@ pub(crate) fn target(
     domu: &Name,
 ) -> Option<(Name, Vec<IpAddr>)> {
     let hosts = shared.hosts.as_ref()?;
-    nets_with_nat(docs, domu).into_iter().find_map(|(name, nets)| {
-        let listed = hosts.of(domu.as_str()).map(|at| at.value);
-        let found = addresses_in(&nets, listed);
-        (!found.is_empty()).then(|| (name.clone(), found))
-    })
+    nets_with_nat(docs, domu)
+        .into_iter()
+        .find_map(|(name, nets)| {
+            let listed = hosts.of(domu.as_str()).map(|at| at.value);
+            let found = addresses_in(&nets, listed);
+            (!found.is_empty()).then(|| (name.clone(), found))
+        })
 }
 
 /// The networks with NAT to which cards of this domU are joined, with their subnets.

@@ -76,9 +76,21 @@ mod tests {
             ("mac:00:16:3e:5a:01:07", "mac-00-16-3e-5a-01-07"),
         ] {
             let port: Port = text.parse().expect("a port");
-            assert_eq!((port.to_string().as_str(), port.word().as_str()), (text, word));
+            assert_eq!(
+                (port.to_string().as_str(), port.word().as_str()),
+                (text, word)
+            );
         }
-        for bad in ["", ".", "mac:", "mac:01:00:5e:00:00:01", "en o", "a/b", "-x", "sixteen-letters-"] {
+        for bad in [
+            "",
+            ".",
+            "mac:",
+            "mac:01:00:5e:00:00:01",
+            "en o",
+            "a/b",
+            "-x",
+            "sixteen-letters-",
+        ] {
             assert!(bad.parse::<Port>().is_err(), "{bad}");
         }
     }

@@ -24,7 +24,11 @@ pub(super) fn render(host: &Host) -> RenderedFile {
         "#!/usr/sbin/nft -f\n# [firewall], [[forward]] and nat of host.toml, by domus-boot\n\
          flush ruleset\n\ntable inet domus {\n",
     );
-    text += &chain("input", "filter hook input priority filter; policy drop;", &input(host));
+    text += &chain(
+        "input",
+        "filter hook input priority filter; policy drop;",
+        &input(host),
+    );
     let forwarded = "filter hook forward priority filter; policy drop;";
     text += &chain("forward", forwarded, &forward(host));
     let (into, out) = (nat_in(host), nat_out(host));
@@ -57,7 +61,9 @@ fn input(host: &Host) -> Vec<String> {
     // Answers to what was asked of all are no part of a connection.
     for (name, network) in &host.networks {
         if network.has_dhcp() {
-            rules.push(format!("iifname \"{name}\" udp sport 67 udp dport 68 accept"));
+            rules.push(format!(
+                "iifname \"{name}\" udp sport 67 udp dport 68 accept"
+            ));
         }
         if network.router_advertisements {
             rules.push(format!(
@@ -71,7 +77,11 @@ fn input(host: &Host) -> Vec<String> {
         from: Some(*from),
     };
     let firewall = &host.firewall;
-    let all = firewall.ssh_from.iter().map(ssh).chain(firewall.allow.iter().copied());
+    let all = firewall
+        .ssh_from
+        .iter()
+        .map(ssh)
+        .chain(firewall.allow.iter().copied());
     rules.extend(all.map(|opening| accept(&opening)));
     rules
 }
@@ -89,7 +99,10 @@ fn accept(opening: &Opening) -> String {
         (_, IpNet::V6(net)) => format!("ip6 saddr {net} "),
     });
     let protocol = opening.protocol;
-    format!("{}{protocol} dport {ports} accept", from.unwrap_or_default())
+    format!(
+        "{}{protocol} dport {ports} accept",
+        from.unwrap_or_default()
+    )
 }
 
 fn with_nat(host: &Host) -> impl Iterator<Item = (&Name, &Network)> {
@@ -98,7 +111,10 @@ fn with_nat(host: &Host) -> impl Iterator<Item = (&Name, &Network)> {
 
 /// The networks by which dom0 reaches others, as a set of interfaces.
 fn ways_out(host: &Host) -> String {
-    let out = host.networks.iter().filter(|(_, network)| network.leads_out());
+    let out = host
+        .networks
+        .iter()
+        .filter(|(_, network)| network.leads_out());
     let out: Vec<String> = out.map(|(name, _)| format!("\"{name}\"")).collect();
     format!("{{ {} }}", out.join(", "))
 }
@@ -116,7 +132,12 @@ fn forward(host: &Host) -> Vec<String> {
         }
     }
     for (forward, address) in targets(host) {
-        let Forward { network, protocol, to_port, .. } = forward;
+        let Forward {
+            network,
+            protocol,
+            to_port,
+            ..
+        } = forward;
         let ip = family(address);
         rules.push(format!(
             "iifname {out} oifname \"{network}\" {ip} daddr {address} {protocol} dport {to_port} \
@@ -133,7 +154,12 @@ fn forward(host: &Host) -> Vec<String> {
 fn nat_in(host: &Host) -> Vec<String> {
     let out = ways_out(host);
     let rule = |(forward, address): (&Forward, IpAddr)| {
-        let Forward { protocol, port, to_port, .. } = forward;
+        let Forward {
+            protocol,
+            port,
+            to_port,
+            ..
+        } = forward;
         let (nfproto, ip, to) = match address {
             IpAddr::V4(address) => ("ipv4", "ip", format!("{address}:{to_port}")),
             IpAddr::V6(address) => ("ipv6", "ip6", format!("[{address}]:{to_port}")),
