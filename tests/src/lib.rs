@@ -12,6 +12,7 @@ pub mod host;
 pub mod iso9660;
 pub mod loops;
 pub mod machine;
+pub mod netns;
 pub mod ran;
 pub mod rehearsal;
 pub mod ssh;
