@@ -5,9 +5,7 @@
 
 mod network;
 
-pub use network::{
-    Address, Bond, Firewall, Forward, Network, Opening, Protocol, Route, SSH, addresses_in,
-};
+pub use network::{Address, Bond, Firewall, Forward, Network, Opening, Protocol, Route, SSH};
 
 use crate::contents::EtcList;
 use crate::layers::Layer;

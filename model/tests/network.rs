@@ -123,3 +123,34 @@ fn networks_are_rendered_as_expected() {
         assert_eq!(text, expected, "{name}");
     }
 }
+
+/// Whoever copies them from the manual gets a host that proves.
+#[test]
+fn examples_of_the_manual_are_right() {
+    let manual = manifest_dir().join("../docs/manual/network.md");
+    let manual = fs::read_to_string(manual).expect("the manual");
+    let mut number = 0;
+    for example in manual.split("```toml\n").skip(1) {
+        let example = example.split("```").next().expect("an example");
+        number += 1;
+        let mut files = Files::new();
+        files.insert("domus.toml", "version = 1\nfleet = \"small\"".into());
+        let machine = "version = 1\nmachine = { serial = \"A\", memory = \"2GiB\" }";
+        let host = format!("{machine}\n{example}");
+        files.insert("pservers/alpha/host.toml", host.into());
+        if example.contains("[[forward]]") {
+            let domu = "version = 1\nimage = \"web@1\"\n[[network]]\nbridge = \"inside\"";
+            files.insert("pservers/alpha/domUs/web.toml", domu.into());
+            files.insert("images/web.toml", "version = 1\nrevision = 1".into());
+            let hosts = manual
+                .lines()
+                .filter(|line| line.starts_with("    ") && line.ends_with(" web"));
+            let hosts: Vec<&str> = hosts.map(str::trim).collect();
+            assert_eq!(hosts.len(), 2, "{hosts:?}");
+            files.insert("global/hosts", hosts.join("\n").into());
+        }
+        let problems = load(&files).err();
+        assert!(problems.is_none(), "{example}\n{problems:#?}");
+    }
+    assert!(number >= 6, "{number} examples");
+}

@@ -162,7 +162,7 @@ impl Machine<'_> {
             let address = network.address.iter().find(is_ipv4);
             let address = address.filter(|_| network.vlan.is_none());
             for port in &network.ports {
-                if ports.iter().all(|(known, _)| known != port) {
+                if ports.iter().all(|(known, _)| *known != port) {
                     ports.push((port, address));
                 }
             }
@@ -170,11 +170,11 @@ impl Machine<'_> {
         ports
     }
 
-    /// A card for each port, by which host.toml knows it if that is `enoN` or an address; the first leads to dom0's SSH. None
-    /// reaches anything outside this machine.
+    /// A card for each port, with the name if that is `enoN`, or the address, that host.toml has for
+    /// it; the first leads to dom0's SSH. None reaches anything outside this machine.
     fn networks(&self, line: &mut Line) {
         let ports = self.ports();
-        let is_of_port = |mac| ports.iter().any(|(port, _)| *port == &Port::Mac(mac));
+        let is_of_port = |mac| ports.iter().any(|(port, _)| **port == Port::Mac(mac));
         let mut mac = self.host.machine.mac.filter(|mac| !is_of_port(*mac));
         for (index, (port, address)) in ports.into_iter().enumerate() {
             let mut net = format!("user,id=net{index},restrict=on");

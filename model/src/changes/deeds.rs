@@ -17,10 +17,10 @@ pub enum Deed {
     ReadUnits,
     /// Makes the files and directories of tmpfiles.d.
     MakeFiles,
-    /// Lets systemd-networkd read its files anew.
-    ReadNetworks,
     /// Loads the firewall's rules, all or none; also where loading them failed before.
     ReadFirewall,
+    /// Lets systemd-networkd read its files anew.
+    ReadNetworks,
     /// Reloads a unit that runs, or restarts it if it cannot be reloaded.
     Reload(String),
     /// Restarts a unit that runs.

@@ -214,9 +214,9 @@ fn prove_gateways(host: &HostSettings, notes: &mut Vec<Diagnostic>) {
 }
 
 fn prove_dns(host: &HostSettings, notes: &mut Vec<Diagnostic>) {
-    let servers = host.dom0.iter().flat_map(|dom0| &dom0.dns);
+    let mut servers = host.dom0.iter().flat_map(|dom0| &dom0.dns);
     distinct(servers.clone(), "dom0 asks twice:", notes);
-    if let Some(more) = servers.skip(NAME_SERVERS).next() {
+    if let Some(more) = servers.nth(NAME_SERVERS) {
         let message = format!("{} is never asked", more.value);
         let help = format!("programs ask the first {NAME_SERVERS} name servers only: keep these");
         notes.push(more.place.error(message).help(help));

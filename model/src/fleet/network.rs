@@ -54,20 +54,6 @@ impl Network {
     }
 }
 
-/// Those of `addresses` that are inside one of `nets`: the first of each family.
-pub fn addresses_in(nets: &[IpNet], addresses: impl IntoIterator<Item = IpAddr>) -> Vec<IpAddr> {
-    let mut found: Vec<IpAddr> = Vec::new();
-    for address in addresses {
-        let inside = nets.iter().any(|net| net.contains(&address));
-        let is_first = found.iter().all(|it| it.is_ipv4() != address.is_ipv4());
-        if inside && is_first {
-            found.push(address);
-        }
-    }
-    found.sort();
-    found
-}
-
 /// How several network cards are one. Source: systemd.netdev(5), `[Bond] Mode=`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Bond {

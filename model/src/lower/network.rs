@@ -3,7 +3,7 @@
 
 use super::{value, values};
 use crate::documents::{FirewallDoc, ForwardDoc, HostDocs, NetworkDoc, Shared, Written};
-use crate::fleet::{Firewall, Forward, Network, Protocol, Route, addresses_in};
+use crate::fleet::{Firewall, Forward, Network, Protocol, Route};
 use crate::names::Name;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::IpAddr;
@@ -73,7 +73,7 @@ pub(crate) fn target(
         .into_iter()
         .find_map(|(name, nets)| {
             let listed = hosts.of(domu.as_str()).map(|at| at.value);
-            let found = addresses_in(&nets, listed);
+            let found = inside(&nets, listed);
             (!found.is_empty()).then(|| (name.clone(), found))
         })
 }
@@ -93,4 +93,17 @@ pub(crate) fn nets_with_nat<'d>(docs: &'d HostDocs, domu: &Name) -> Vec<(&'d Nam
         network.has_nat().then_some((&name.value, nets))
     });
     found.collect()
+}
+
+/// Those of `addresses` that are inside one of `nets`: the first of each family.
+fn inside(nets: &[IpNet], addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
+    let mut found: Vec<IpAddr> = Vec::new();
+    for address in addresses {
+        let is_inside = nets.iter().any(|net| net.contains(&address));
+        if is_inside && found.iter().all(|it| it.is_ipv4() != address.is_ipv4()) {
+            found.push(address);
+        }
+    }
+    found.sort();
+    found
 }
