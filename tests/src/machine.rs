@@ -69,6 +69,8 @@ pub struct Parts<'a> {
     pub disks: Vec<(Bus, PathBuf)>,
     /// The MAC of its network card, which is connected to nothing; none, if it has no card.
     pub mac: Option<&'a str>,
+    /// The MACs of its other network cards, all on one hub: the first is eno1, the second eno2.
+    pub cards: &'a [&'a str],
     /// Arguments of the kernel, beyond its release and console.
     pub arguments: &'a str,
     /// What its clock begins with.
@@ -86,6 +88,7 @@ impl<'a> Parts<'a> {
             uuid,
             disks: disks.collect(),
             mac: None,
+            cards: &[],
             arguments: "",
             clock: "utc",
             read_only: false,
@@ -186,6 +189,13 @@ impl Machine {
             .args(["-device", "ide-cd,drive=iso"]);
         if let Some(mac) = parts.mac {
             command.args(["-device", &format!("virtio-net-pci,mac={mac}")]);
+        }
+        for (index, mac) in parts.cards.iter().enumerate() {
+            let number = index + 1;
+            let card = format!("virtio-net-pci,netdev=hub{number},acpi-index={number},mac={mac}");
+            command
+                .args(["-netdev", &format!("hubport,id=hub{number},hubid=0")])
+                .args(["-device", &card]);
         }
         let mut controllers = Vec::new();
         for (index, (bus, disk)) in parts.disks.iter().enumerate() {
