@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! A medium of `domus media build`, booted as the only disk of a machine: by UEFI until both domUs
-//! are up, by BIOS until Xen runs, which is GRUB's part of it.
+//! A medium of `domus media build`, booted as the only disk of a machine: by UEFI until its domU
+//! is up, by BIOS until Xen runs, which is GRUB's part of it.
 
 use domus_tests::boots::{self, Boot};
 use domus_tests::fleet::Fleet;
@@ -17,8 +17,10 @@ fn one_stick_is_one_host() {
 
 fn boots_from_stick(boot: &Boot) {
     let fleet = Fleet::new(boot.path());
-    fleet.build();
+    // One domU shows that its image and its volume are on the stick.
+    fleet.git(&["rm", "-rq", "pservers/alpha/domUs/web.toml", "vservers/web"]);
     let commit = fleet.commit();
+    fleet.build();
     let stick = boot.path().join("stick.img").display().to_string();
     fleet
         .domus(&["media", "build", "alpha", "-o", &stick])
@@ -44,7 +46,7 @@ fn boots_from_stick(boot: &Boot) {
     assert_eq!(report["config_partition"], "/dev/sda5");
     let states = report["domus"].as_array().expect("domUs");
     let states: Vec<&Value> = states.iter().map(|domu| &domu["state"]).collect();
-    assert_eq!(states, ["up", "up"]);
+    assert_eq!(states, ["up"]);
 }
 
 /// A machine that is switched off when this value is dropped.
