@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use git2::Repository;
 
+use crate::open::prepare;
 use crate::{RUNNING_REF, Repo};
 
 /// Makes the bare repository `to` with a statement of `from`, a commit or a target, and all that
@@ -15,12 +16,8 @@ use crate::{RUNNING_REF, Repo};
 /// `to` exists already, the statement is not in `from`, or the disk is full.
 pub fn carry(from: &Repo, statement: &str, to: &Path) -> Result<()> {
     let doing = || format!("carrying {statement} to {}", to.display());
+    prepare()?;
     let target = Repository::init_bare(to).with_context(doing)?;
-    // A host's generations are switched here: what a ref names is on the disk before it does.
-    let mut config = target.config().with_context(doing)?;
-    config
-        .set_bool("core.fsyncObjectFiles", true)
-        .with_context(doing)?;
     let id = git2::Oid::from_str(statement).with_context(doing)?;
     let mut builder = from.git.packbuilder().with_context(doing)?;
     let mut walk = from.git.revwalk().with_context(doing)?;

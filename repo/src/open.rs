@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Opening a repository and reading one commit of it.
 
+use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use domus_model::files::Files;
 use git2::{Oid, Repository, Tree};
+use libgit2_sys::{GIT_OPT_ENABLE_FSYNC_GITDIR, git_libgit2_opts};
 use serde::Serialize;
 
 use crate::CommitDocuments;
@@ -44,7 +46,7 @@ impl Repo {
     pub fn open(path: &Path) -> Result<Self> {
         // A config partition belongs to whoever wrote it; what is on it is judged by its
         // content, never by the owner of its files.
-        disable_owner_check()?;
+        prepare()?;
         let git = Repository::open(path)
             .with_context(|| format!("opening the git repository {}", path.display()))?;
         Ok(Self {
@@ -104,7 +106,7 @@ impl Repo {
     /// # Errors
     /// There is none, or it is damaged.
     pub fn discover(dir: &Path) -> Result<Self> {
-        disable_owner_check()?;
+        prepare()?;
         let is_hook = std::env::var_os("GIT_QUARANTINE_PATH").is_some();
         let git = match is_hook {
             true => Repository::open_from_env(),
@@ -207,11 +209,21 @@ impl Repo {
     }
 }
 
-/// libgit2 refuses repositories of other users unless told not to.
+/// libgit2 refuses repositories of other users unless told not to; and syncs neither packs nor
+/// refs: `core.fsyncObjectFiles` is for loose objects and refs only, and a ref that outlasts a
+/// power cut would name objects that do not.
 #[allow(unsafe_code)]
-fn disable_owner_check() -> Result<()> {
-    // SAFETY: sets one global flag of libgit2; no repository is open in another thread yet, and
-    // the flag is only ever set to this value.
-    unsafe { git2::opts::set_verify_owner_validation(false) }
-        .map_err(|error| anyhow!("preparing libgit2: {error}"))
+pub(crate) fn prepare() -> Result<()> {
+    // SAFETY: sets two global flags of libgit2, only ever to these values; the first call begins
+    // with libgit2's own preparation. The second takes one int, as git2/common.h says.
+    let code = unsafe {
+        git2::opts::set_verify_owner_validation(false)
+            .map_err(|error| anyhow!("preparing libgit2: {error}"))?;
+        git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR as c_int, 1 as c_int)
+    };
+    ensure!(
+        code == 0,
+        "preparing libgit2: it cannot sync what it writes"
+    );
+    Ok(())
 }

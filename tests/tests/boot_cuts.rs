@@ -13,8 +13,9 @@ use std::time::Duration;
 
 /// How many cuts there are if `DOMUS_CUTS` says nothing: a sample.
 const CUTS: u64 = 4;
-/// The longest that a host works before one.
-const LONGEST: u64 = 12_000;
+/// How long a host works before one, in milliseconds: the least, and how much more at most.
+const LEAST: u64 = 3_000;
+const MORE: u64 = 27_000;
 /// Commits that the host may take.
 const COMMITS: usize = 40;
 /// Takes what comes next on the branch, again and again; now and then goes back.
@@ -84,7 +85,7 @@ fn whenever_the_power_fails_the_next_boot_has_a_whole_commit() {
         }
         console.send(WORK);
         // Instants that look random, and are the same each time.
-        let instant = cut.wrapping_mul(0x9e37_79b9_7f4a_7c15) % LONGEST;
+        let instant = LEAST + (cut + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) % MORE;
         eprintln!("cut {cut}: after {instant} ms, of {line}");
         sleep(Duration::from_millis(instant));
     }
