@@ -142,7 +142,7 @@ fn a_commit_that_does_not_come_up_is_left() {
     // Where nothing can be written nothing can be tried.
     let disk = trial.disk("full");
     fill(&disk, &trial.stage.dir().join("filler"));
-    let why = "it cannot be tried: writing /sysroot/config/state/trial.json: No space left";
+    let why = "it cannot be tried: making /sysroot/config/state: No space left";
     drop(trial.boots_what_was_good(&disk, "full", why));
     let disk = trial.disk(PROTECTED);
     let mut machine = trial.boots_what_was_good(&disk, PROTECTED, "it cannot be tried: ");
