@@ -78,7 +78,8 @@ fn whenever_the_power_fails_the_next_boot_has_a_whole_commit() {
             let (code, said) = console.run("domus-dom0 pull --no-apply");
             assert!([0, 3].contains(&code), "{said}");
             assert_eq!(
-                console.ok("git -C /config/repo.git fsck --strict --no-dangling 2>&1"),
+                console
+                    .ok("git -C /config/repo.git fsck --strict --no-dangling --no-progress 2>&1"),
                 ""
             );
             break;
