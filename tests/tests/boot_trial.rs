@@ -46,6 +46,11 @@ impl Trial {
         let partition = self.stage.partition(name);
         let partition = partition.marker("example", "alpha", &uuid(ALPHA));
         let partition = partition.repo(&self.stage.fleet.dir, &self.next);
+        // Places that every config partition has.
+        let places = ["global", "local", "state"];
+        let partition = places.iter().fold(partition, |partition, place| {
+            partition.file(&format!("{place}/.keep"), "")
+        });
         let repo = partition.path().join("repo.git");
         let args = ["update-ref", "refs/domus/good", &self.good];
         Ran::program_in(&repo, "git", &args);
@@ -142,8 +147,10 @@ fn a_commit_that_does_not_come_up_is_left() {
     // Where nothing can be written nothing can be tried.
     let disk = trial.disk("full");
     fill(&disk, &trial.stage.dir().join("filler"));
-    let why = "it cannot be tried: making /sysroot/config/state: No space left";
-    drop(trial.boots_what_was_good(&disk, "full", why));
+    let mut machine = trial.boots_what_was_good(&disk, "full", "it cannot be tried: ");
+    let record = machine.console.ok("cat /run/domus/boot.json");
+    assert!(record.contains("No space left on device"), "{record}");
+    drop(machine);
     let disk = trial.disk(PROTECTED);
     let mut machine = trial.boots_what_was_good(&disk, PROTECTED, "it cannot be tried: ");
     let record = machine.console.ok("cat /run/domus/boot.json");
