@@ -28,8 +28,8 @@ struct Trial {
 }
 
 impl Trial {
-    fn new() -> Self {
-        let stage = Stage::new("trial");
+    fn new(name: &str) -> Self {
+        let stage = Stage::new(name);
         let good = stage.head();
         let fleet = &stage.fleet;
         fleet.write("pservers/alpha/etc/fstab", FSTAB);
@@ -115,11 +115,10 @@ fn fill(disk: &Path, filler: &Path) {
     assert!(left.contains("Free blocks:              0\n"), "{left}");
 }
 
+/// systemd waits for what is not there: nobody judges, so the guard does.
 #[test]
 fn a_commit_that_does_not_come_up_is_left() {
-    let trial = Trial::new();
-
-    // systemd waits for what is not there: nobody judges, so the guard does.
+    let trial = Trial::new("trial-fstab");
     let disk = trial.disk("fstab");
     let mut machine = trial.start(&disk, "fstab", "");
     let console = &mut machine.console;
@@ -131,8 +130,12 @@ fn a_commit_that_does_not_come_up_is_left() {
     console.wait_for("reboot: Restarting system", GIVEN_UP);
     drop(machine);
     trial.goes_back(&disk, "fstab-back", "nobody found it healthy within 70 s");
+}
 
-    // The power fails each time, or the kernel hangs: the fourth boot is another.
+/// The power fails each time, or the kernel hangs.
+#[test]
+fn the_fourth_boot_without_a_verdict_is_another() {
+    let trial = Trial::new("trial-cut");
     let disk = trial.disk("cut");
     for boot in 1..=3 {
         let mut machine = trial.start(&disk, &format!("cut-{boot}"), "");
@@ -143,8 +146,11 @@ fn a_commit_that_does_not_come_up_is_left() {
             .wait_for("domus: starting systemd", DECISION);
     }
     trial.goes_back(&disk, "cut-back", "3 boots of it began");
+}
 
-    // Where nothing can be written nothing can be tried.
+#[test]
+fn where_nothing_can_be_written_nothing_is_tried() {
+    let trial = Trial::new("trial-unwritable");
     let disk = trial.disk("full");
     fill(&disk, &trial.stage.dir().join("filler"));
     let mut machine = trial.boots_what_was_good(&disk, "full", "it cannot be tried: ");
