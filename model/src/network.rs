@@ -72,9 +72,14 @@ fn link(mtu: Option<u32>, is_required: bool) -> String {
 }
 
 fn bridge(name: &Name, network: &Network, mtu: Option<u32>) -> [RenderedFile; 2] {
+    // Made with another MTU than it gets: what networkd does not have to set, Linux takes for
+    // nobody's wish, and gives the bridge that of its ports.
+    let made = mtu.map(|mtu| format!("MTUBytes={}\n", mtu - 4));
+    let made = made.unwrap_or_default();
     // No STP: a port forwards at once, and a host's bridge is a leaf of its network.
-    let netdev =
-        format!("[NetDev]\nName={name}\nKind=bridge\n\n[Bridge]\nSTP=no\nForwardDelaySec=0\n");
+    let netdev = format!(
+        "[NetDev]\nName={name}\nKind=bridge\n{made}\n[Bridge]\nSTP=no\nForwardDelaySec=0\n"
+    );
     let own = format!(
         "[Match]\nName={name}\n\n{}\n{}",
         link(mtu, network.leads_out()),
