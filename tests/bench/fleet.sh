@@ -97,9 +97,15 @@ sleep 1
 printf '\n[config]\nremote = "ssh://root@127.0.0.1:%s%s"\nfollow = "%s"\nhost-key = "%s"\n' \
     "$port" "$work/server.git" "$(git -C "$fleet" symbolic-ref --short HEAD)" \
     "$(cut -d' ' -f1,2 "$work/server-key.pub")" >>"$root/run/domus/slice/domus.toml"
-printf '{"name":"%s","commit":"%s","release":{"fleet":"%s","version":"1","unsigned":true}}' \
-    "$host" "$first" "$(sed -n 's/^fleet *= *"\(.*\)"/\1/p' "$root/run/domus/slice/domus.toml")" \
+printf '{"name":"%s","commit":"%s","statement":{"id":"%s"},"release":{"fleet":"%s","version":"1","unsigned":true}}' \
+    "$host" "$first" "$first" "$(sed -n 's/^fleet *= *"\(.*\)"/\1/p' "$root/run/domus/slice/domus.toml")" \
     >"$root/run/domus/boot.json"
 change "$work/server.git" "$host" 768MiB
-/usr/bin/time -f '| `domus-dom0 pull` of one commit | %e | | %U + %S | %M KiB |' \
-    env DOMUS_ROOT="$root" "$agent" pull 2>&1 | tail -1
+/usr/bin/time -o "$work/times" -f '| `domus-dom0 pull` of one commit | %e | | %U + %S | %M KiB |' \
+    env DOMUS_ROOT="$root" "$agent" pull --no-apply >"$work/said" 2>&1 || { cat "$work/said" "$work/sshd.log"; exit 1; }
+cat "$work/times"
+if [ "$(git -C "$root/config/repo.git" rev-parse refs/domus/running)" != \
+    "$(git -C "$work/server.git" rev-parse HEAD)" ]; then
+    echo 'the pull took no commit:' && cat "$work/said"
+    exit 1
+fi
