@@ -33,6 +33,7 @@ const PACKAGES: &[&str] = &[
     "nftables",
     "openssh-server",
     "systemd-sysv",
+    "systemd-timesyncd",
     "udev",
     "xen-hypervisor-4.20-amd64",
     "xen-utils-4.20",

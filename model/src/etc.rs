@@ -99,7 +99,7 @@ fn common(fleet: &Name, kind: &str, name: &Name, has_hosts: bool) -> Vec<Rendere
 }
 
 /// Where Domus may generate a file; what ends with `-` stands for all that begins with it.
-const GENERATED: [&str; 10] = [
+const GENERATED: [&str; 11] = [
     "fstab",
     "hostname",
     "hosts",
@@ -110,6 +110,7 @@ const GENERATED: [&str; 10] = [
     "systemd/networkd.conf.d/50-domus.conf",
     "systemd/system/domus-pull.timer",
     "systemd/system/timers.target.wants/domus-pull.timer",
+    "systemd/timesyncd.conf.d/50-domus.conf",
 ];
 
 /// Whether Domus may generate `path` for some host or domU, or something in that directory.

@@ -220,6 +220,8 @@ pub struct Dom0 {
     pub vcpus: u32,
     /// The name servers that it asks, in order.
     pub dns: Vec<IpAddr>,
+    /// The time servers that it asks; without any, those that DHCP or the release names.
+    pub ntp: Vec<String>,
 }
 
 /// Where a host keeps what must outlast a reboot.

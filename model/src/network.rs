@@ -29,7 +29,8 @@ pub(crate) fn vlan_interface(network: &Name, index: usize) -> String {
 }
 
 /// The files below `/etc` that give `host` its networks and its firewall. Format:
-/// systemd.netdev(5), systemd.network(5), networkd.conf(5), resolv.conf(5), nft(8).
+/// systemd.netdev(5), systemd.network(5), networkd.conf(5), resolv.conf(5), timesyncd.conf(5),
+/// nft(8).
 pub fn render(host: &Host) -> Vec<RenderedFile> {
     let mut carriers: BTreeMap<String, Carrier<'_>> = BTreeMap::new();
     for (name, network) in &host.networks {
@@ -53,6 +54,7 @@ pub fn render(host: &Host) -> Vec<RenderedFile> {
     files.extend(carriers.into_values().flat_map(Carrier::render));
     files.extend(forwarding(host));
     files.extend(resolver(host));
+    files.extend(clock(host));
     files.push(firewall::render(host));
     files
 }
@@ -157,4 +159,11 @@ fn resolver(host: &Host) -> Option<RenderedFile> {
         let _ = writeln!(text, "nameserver {server}");
     }
     (!host.dom0.dns.is_empty()).then(|| RenderedFile::new("resolv.conf", text))
+}
+
+fn clock(host: &Host) -> Option<RenderedFile> {
+    let servers = &host.dom0.ntp;
+    let text = format!("[Time]\nNTP={}\n", servers.join(" "));
+    let path = "systemd/timesyncd.conf.d/50-domus.conf";
+    (!servers.is_empty()).then(|| RenderedFile::new(path, text))
 }

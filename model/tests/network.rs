@@ -58,6 +58,7 @@ const CASES: [(&str, &str); 14] = [
     (
         "both-families",
         "[dom0]\ndns = [\"192.0.2.53\", \"2001:db8::53\"]\n\
+         ntp = [\"2001:db8::123\", \"ntp.example.net\"]\n\
          [networks.lan]\nports = [\"eno1\"]\naddress = [\"192.0.2.10/24\", \"2001:db8::10/64\"]\n\
          gateway = [\"192.0.2.1\", \"fe80::1\"]\n\
          [[networks.lan.route]]\nto = \"198.51.100.0/24\"\nvia = \"192.0.2.254\"\n\

@@ -426,7 +426,7 @@ fn a_commit_is_taken_while_the_host_runs(ssh: &Ssh, fleet: &Fleet, first: &str) 
 fn an_altered_medium_is_said(ssh: &Ssh, fleet: &Fleet) {
     let status = ssh.ok("domus-dom0 status");
     assert!(
-        status.contains("\nboot unverified   root verified\n"),
+        status.contains("\nboot unverified   root verified   clock "),
         "{status}"
     );
     let iso = fleet.iso();
@@ -440,7 +440,7 @@ fn an_altered_medium_is_said(ssh: &Ssh, fleet: &Fleet) {
     );
     let status = ssh.ok("domus-dom0 status");
     assert!(
-        status.contains("\nboot unverified   root CORRUPTED\n"),
+        status.contains("\nboot unverified   root CORRUPTED   clock "),
         "{status}"
     );
     assert!(

@@ -11,6 +11,7 @@ use domus_model::changes::Changes;
 use domus_model::names::Name;
 use domus_model::status::{DomuStatus, Seen, State, render, short};
 use domus_model::verity::{Integrity, ROOT_DEVICE};
+use domus_system::systemd::{self, BOOTED, CLOCK_SYNCHRONISED};
 use domus_system::verity;
 use serde::Serialize;
 
@@ -44,6 +45,8 @@ pub(crate) struct HostStatus {
     verified: Verified,
     /// Whether all that was read of its root is as it was built; none if nothing proves it.
     root: Option<Integrity>,
+    /// Whether a time server set the clock since the boot.
+    clock_synchronised: bool,
     domus: Vec<DomuStatus>,
     strays: Vec<String>,
     /// The release that the commit wants of this host, if it is another.
@@ -60,6 +63,8 @@ pub(crate) struct HostStatus {
     problems: Vec<String>,
     /// What was to be run in dom0 and failed.
     failures: Vec<String>,
+    /// systemd's units that failed.
+    failed_units: Vec<String>,
     /// domUs that should be restarted.
     waiting: BTreeSet<Name>,
     /// What waits until the host boots.
@@ -125,6 +130,7 @@ impl HostStatus {
             release: context.release.clone(),
             verified: context.verified,
             root: root(context),
+            clock_synchronised: context.paths.at(CLOCK_SYNCHRONISED).exists(),
             domus,
             strays,
             wanted_release: context.other_release(),
@@ -136,6 +142,7 @@ impl HostStatus {
             standing: health::standing_line(context),
             problems: context.problems.clone(),
             failures: failed.map(ToString::to_string).collect(),
+            failed_units: failed_units(context),
             waiting: left.restarts(),
             reboot: left.waits().map(|step| step.what.clone()).collect(),
         })
@@ -163,10 +170,14 @@ impl HostStatus {
         let strays = strays_line(&self.strays);
         let mut text = format!(
             "{host}   release {release}   commit {commit}   {statement}{follows}\n\
-             boot {}   root {}\n\n\
+             boot {}   root {}   clock {}\n\n\
              {domus}{strays}{}",
             self.verified.word(),
             self.root.map_or("unverified", Integrity::word),
+            match self.clock_synchronised {
+                true => "synchronised",
+                false => "not synchronised",
+            },
             waiting_line(&self.waiting)
         );
         let mut say = |line: String| text += &format!("{host}: {line}\n");
@@ -196,6 +207,9 @@ impl HostStatus {
                 "`{command}` failed; `domus-dom0 apply` runs it again"
             ));
         }
+        for unit in &self.failed_units {
+            say(format!("{unit} failed; `journalctl -b -u {unit}` says why"));
+        }
         for what in &self.reboot {
             say(format!("waits for a reboot: {what}"));
         }
@@ -209,6 +223,16 @@ fn root(context: &Context) -> Option<Integrity> {
     context.root?;
     let integrity = verity::integrity(ROOT_DEVICE);
     integrity.map_err(|error| warn(&error)).ok()
+}
+
+fn failed_units(context: &Context) -> Vec<String> {
+    if !context.paths.at(BOOTED).exists() {
+        return Vec::new();
+    }
+    systemd::failed_units().unwrap_or_else(|error| {
+        warn(&error);
+        Vec::new()
+    })
 }
 
 /// How every domU that should run is, given the domains that do.

@@ -61,7 +61,7 @@ fn status_joins_what_should_run_with_what_was_seen() {
     let after = host.run(&["status"]);
     let expected = "\
 alpha   release 7 (3f9a0b1c2d3e)   commit 8c1d02e   signed by nobody
-boot unverified   root unverified
+boot unverified   root unverified   clock not synchronised
 
 domU  state    kind  memory  vcpus  MAC  image   commit   root
 db    stopped  pvh   96 MiB  1      -    base@1  -        -

@@ -43,6 +43,9 @@ const TIMER: &str = "domus-pull.timer";
 /// Who makes networks.
 const NETWORKD: &str = "systemd-networkd.service";
 
+/// Who sets the clock.
+const TIMESYNCD: &str = "systemd-timesyncd.service";
+
 /// Of a setting of the host itself.
 pub(super) fn of_host(path: &[&str]) -> Rule {
     match path {
@@ -59,6 +62,8 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
         ["health", ..] => rule(Impact::Live, "it counts when a generation is judged"),
         ["dom0", "memory"] => rule(Impact::Live, ""),
         ["dom0", "dns"] => rule(Impact::Live, "programs that run may ask the old ones on"),
+        ["dom0", "ntp"] => rule(Impact::Service, "systemd-timesyncd is restarted")
+            .runs(&[Deed::Restart(TIMESYNCD.to_owned())]),
         ["dom0", "vcpus"] => rule(Impact::Live, "no release applies it yet"),
         ["networks", _, "vlan"] => rule(
             Impact::HostReboot,

@@ -28,7 +28,7 @@ pub(super) fn prove(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
     }
     prove_subnets(settings, notes);
     prove_gateways(settings, notes);
-    prove_dns(settings, notes);
+    prove_servers(settings, notes);
 }
 
 /// "none" stands alone.
@@ -213,7 +213,9 @@ fn prove_gateways(host: &HostSettings, notes: &mut Vec<Diagnostic>) {
     }
 }
 
-fn prove_dns(host: &HostSettings, notes: &mut Vec<Diagnostic>) {
+fn prove_servers(host: &HostSettings, notes: &mut Vec<Diagnostic>) {
+    let of_time = host.dom0.iter().flat_map(|dom0| &dom0.ntp);
+    distinct(of_time, "dom0 asks twice:", notes);
     let mut servers = host.dom0.iter().flat_map(|dom0| &dom0.dns);
     distinct(servers.clone(), "dom0 asks twice:", notes);
     if let Some(more) = servers.nth(NAME_SERVERS) {

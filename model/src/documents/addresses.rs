@@ -80,6 +80,35 @@ pub(super) const MACHINE: Form<IpAddr> = Form {
     },
 };
 
+/// A machine by its address or its name in DNS (RFC 1123).
+pub(super) const TIME_SERVER: Form<String> = Form {
+    example: "ntp.example.net",
+    pattern: r"^[0-9A-Za-z.:-]{1,253}$",
+    parse: |text| {
+        let is_label = |label: &str| {
+            let edges = [label.chars().next(), label.chars().last()];
+            let is_word = |c: char| c.is_ascii_alphanumeric();
+            edges.into_iter().all(|edge| edge.is_some_and(is_word))
+                && label.len() <= 63
+                && label.chars().all(|c| is_word(c) || c == '-')
+        };
+        // What ends in a number is meant to be an address.
+        let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+        let is_name = text.len() <= 253
+            && text.split('.').all(is_label)
+            && !text.rsplit('.').next().is_some_and(is_number);
+        if is_name || text.parse::<IpAddr>().is_ok() {
+            return Ok(text.to_owned());
+        }
+        let problem = format!(
+            "{} is neither an address nor the name of a machine",
+            quoted(text)
+        );
+        let advice = "write one as \"192.0.2.123\" or \"ntp.example.net\"";
+        Err(BadValue::new(problem, advice))
+    },
+};
+
 /// Where others are: a subnet, or one address.
 pub(super) const SUBNET: Form<IpNet> = Form {
     example: "192.0.2.0/24",
@@ -158,6 +187,35 @@ fn port(text: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_server_is_an_address_or_a_name() {
+        for good in [
+            "192.0.2.1",
+            "2001:db8::1",
+            "ntp",
+            "a-1.example.net",
+            "0.pool.example.net",
+        ] {
+            assert_eq!((TIME_SERVER.parse)(good), Ok(good.to_owned()));
+        }
+        let long = format!("{}.net", "a".repeat(64));
+        for bad in [
+            "",
+            ".",
+            "a.",
+            "-a",
+            "a-",
+            "192.0.2",
+            "192.0.2.256",
+            "a b",
+            "a\nb",
+            "a_b",
+            &long,
+        ] {
+            assert!((TIME_SERVER.parse)(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn what_is_reached_is_read_and_written() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `pservers/HOST/host.toml`: a physical server.
 
-use super::addresses::MACHINE;
+use super::addresses::{MACHINE, TIME_SERVER};
 use super::domu::DomUSettings;
 use super::forms::{DEADLINE, MAC, MEMORY, UUID, name, size};
 use super::network::{FirewallDoc, ForwardDoc, NetworkDoc};
@@ -53,6 +53,7 @@ pub(crate) struct Dom0Doc {
     pub(crate) memory: Option<At<Size>>,
     pub(crate) vcpus: Option<At<u32>>,
     pub(crate) dns: Vec<At<IpAddr>>,
+    pub(crate) ntp: Vec<At<String>>,
 }
 
 /// `[health]`
@@ -128,6 +129,7 @@ impl Dom0Doc {
             memory: table.read("memory", "memory that dom0 keeps", &MEMORY),
             vcpus: table.number("vcpus", "virtual CPUs that dom0 keeps", super::VCPUS),
             dns: table.list("dns", "name servers that dom0 asks", &MACHINE),
+            ntp: table.list("ntp", "time servers that dom0 asks", &TIME_SERVER),
         }
     }
 }

@@ -46,6 +46,11 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> 
                 .iter()
                 .flat_map(|dom0| values(&dom0.dns))
                 .collect(),
+            ntp: settings
+                .dom0
+                .iter()
+                .flat_map(|dom0| values(&dom0.ntp))
+                .collect(),
         },
         health: health(settings.health.as_ref()),
         storage: Storage {
