@@ -34,6 +34,8 @@ pub enum Finding {
     /// Its marker fits, but what it has cannot be read before its journal is replayed, which
     /// writes to it. The reason, in words.
     Unsettled(Bound, String),
+    /// The same as what fits, but only a copy of its superblock can be read.
+    Damaged(Bound),
     /// It may not. The reason, in words.
     Refused(String),
 }
@@ -66,7 +68,7 @@ impl From<Finding> for Outcome {
 impl Finding {
     fn bound(&self) -> Option<&Bound> {
         match self {
-            Self::Fits(bound) | Self::Unsettled(bound, _) => Some(bound),
+            Self::Fits(bound) | Self::Unsettled(bound, _) | Self::Damaged(bound) => Some(bound),
             Self::Refused(_) => None,
         }
     }
@@ -78,6 +80,9 @@ impl fmt::Display for Finding {
             Self::Fits(Bound { host, by }) => write!(f, "host {host}, by {by}"),
             Self::Unsettled(Bound { host, by }, why) => {
                 write!(f, "host {host}, by {by}, after its journal: {why}")
+            }
+            Self::Damaged(Bound { host, by }) => {
+                write!(f, "host {host}, by {by}, by a copy of its superblock")
             }
             Self::Refused(reason) => f.write_str(reason),
         }
@@ -129,7 +134,8 @@ impl fmt::Display for DiskName {
 }
 
 /// The config partition: the only one that fits; or, if none does, the only one that will after
-/// its journal was replayed; or among these the one that the kernel command line names.
+/// its journal was replayed; or, if none does, after its superblock was repaired; or among these
+/// the one that the kernel command line names.
 ///
 /// # Errors
 /// There is none, or more than one: one line for the console.
@@ -146,10 +152,13 @@ pub fn choose<'s>(
             .filter_map(|seen| Some((seen, seen.finding.bound()?)))
             .collect()
     };
-    let mut fitting = fit(|finding| matches!(finding, Finding::Fits(_)));
-    if fitting.is_empty() {
-        fitting = fit(|finding| matches!(finding, Finding::Unsettled(..)));
-    }
+    let ranks: [fn(&Finding) -> bool; 3] = [
+        |finding| matches!(finding, Finding::Fits(_)),
+        |finding| matches!(finding, Finding::Unsettled(..)),
+        |finding| matches!(finding, Finding::Damaged(_)),
+    ];
+    let mut fitting = ranks.map(fit).into_iter();
+    let fitting = fitting.find(|those| !those.is_empty()).unwrap_or_default();
     match fitting[..] {
         [only] => Ok(only),
         [] => Err("no config partition for this machine".to_owned()),
@@ -310,6 +319,18 @@ mod tests {
                     .into()
             )
         );
+    }
+
+    #[test]
+    fn a_superblock_is_repaired_only_where_nothing_else_fits() {
+        let damaged = seen("sda2", "ext4", Finding::Damaged(alpha()));
+        for better in [fits("sdb2"), unsettled("sdb2")] {
+            let all = [damaged.clone(), better];
+            assert_eq!(chosen(&all, ""), Ok("sdb2".into()));
+        }
+        let all = [damaged.clone(), refused("sdb2")];
+        assert_eq!(chosen(&all, ""), Ok("sda2".into()));
+        assert!(chosen(&[damaged.clone(), damaged], "").is_err());
     }
 
     #[test]

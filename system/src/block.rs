@@ -50,6 +50,17 @@ pub struct FileSystem {
     pub id: Uuid,
     /// Whether a journal may have to be replayed before all of it is true. XFS does not say.
     pub journal: bool,
+    /// The copy of its superblock that says so, where the first does not.
+    pub copy: Option<Copy>,
+}
+
+/// A copy of the superblock of an ext4.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// The block in which it is.
+    pub block: u64,
+    /// In bytes.
+    pub block_size: u64,
 }
 
 impl FileSystem {
@@ -161,6 +172,44 @@ fn shows_disk(device: &Path, depth: usize) -> bool {
     })
 }
 
+/// Looks for a copy of the superblock of an ext4, where its second group begins with any size of
+/// its blocks; none is there if it has one group only.
+///
+/// # Errors
+/// The device cannot be read.
+pub fn from_copy(device: &Path) -> Result<Option<FileSystem>> {
+    let doing = || format!("reading {}", device.display());
+    let mut file = File::open(device).with_context(doing)?;
+    for block_size in [1024, 2048, 4096] {
+        // A group has as many blocks as a block has bits; blocks of 1 KiB are counted from 1.
+        let block = block_size * 8 + u64::from(block_size == 1024);
+        let mut copy = Vec::new();
+        let start = SeekFrom::Start(block * block_size);
+        file.seek(start).with_context(doing)?;
+        (&file)
+            .take(1024)
+            .read_to_end(&mut copy)
+            .with_context(doing)?;
+        let found = ext_copy(&copy, Copy { block, block_size });
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// What a superblock says that is the copy in the second group of an ext4.
+fn ext_copy(superblock: &[u8], copy: Copy) -> Option<FileSystem> {
+    let found = ext(superblock);
+    let is_magic = bytes(superblock, 0x38) == [0x53, 0xef];
+    let group = u16::from_le_bytes(bytes(superblock, 0x5a));
+    let block_size = 1024_u64.checked_shl(u32::from_le_bytes(bytes(superblock, 0x18)));
+    (is_magic && group == 1 && block_size == Some(copy.block_size)).then_some(FileSystem {
+        copy: Some(copy),
+        ..found
+    })
+}
+
 /// Bytes from the start of a device that [`identify`] looks at.
 const HEAD: usize = 0x11000;
 
@@ -204,7 +253,7 @@ pub fn identify(head: &[u8], tail: &[u8]) -> Content {
         );
     }
     if at(1024 + 0x38, &[0x53, 0xef]) {
-        return Content::FileSystem(ext(head));
+        return Content::FileSystem(ext(head.get(1024..).unwrap_or_default()));
     }
     if at(0, b"XFSB") {
         return Content::FileSystem(xfs(head));
@@ -227,15 +276,16 @@ pub fn identify(head: &[u8], tail: &[u8]) -> Content {
 }
 
 /// The superblock of ext2, ext3 and ext4: Linux, Documentation/filesystems/ext4/super.rst.
-fn ext(head: &[u8]) -> FileSystem {
+fn ext(superblock: &[u8]) -> FileSystem {
     const NEEDS_RECOVERY: u32 = 4;
-    let word = |offset: usize| u32::from_le_bytes(bytes(head, 1024 + offset));
+    let word = |offset: usize| u32::from_le_bytes(bytes(superblock, offset));
     let blocks = u64::from(word(0x4)) | u64::from(word(0x150)) << 32;
     FileSystem {
         kind: "ext4",
         size: blocks.saturating_mul(1024 << word(0x18).min(6)),
-        id: Uuid::from_bytes(bytes(head, 1024 + 0x68)),
+        id: Uuid::from_bytes(bytes(superblock, 0x68)),
         journal: word(0x60) & NEEDS_RECOVERY != 0,
+        copy: None,
     }
 }
 
@@ -247,6 +297,7 @@ fn xfs(head: &[u8]) -> FileSystem {
         size: u64::from_be_bytes(bytes(head, 8)).saturating_mul(block),
         id: Uuid::from_bytes(bytes(head, 32)),
         journal: true,
+        copy: None,
     }
 }
 
@@ -277,6 +328,7 @@ mod tests {
             size: 40960,
             id: Uuid::from_u128(0xab << 120),
             journal: false,
+            copy: None,
         };
         assert_eq!(identify(&ext, &[]), Content::FileSystem(found.clone()));
         ext[1024 + 0x60] = 0x46;
@@ -293,6 +345,7 @@ mod tests {
             size: 0x4000 * 4096,
             id: Uuid::from_u128(0xcd << 120),
             journal: true,
+            copy: None,
         };
         assert_eq!(identify(&xfs, &[]), Content::FileSystem(found));
         assert_eq!(identify(&[], &[]), Content::Unknown);
@@ -300,6 +353,23 @@ mod tests {
         let mut iso = with(0x8001, b"CD001");
         iso[0x8000 + 190..0x8000 + 196].copy_from_slice(b"abc   ");
         assert_eq!(identify(&iso, &[]), Content::Iso9660("abc".into()));
+    }
+
+    #[test]
+    fn only_the_copy_in_the_second_group_counts() {
+        let copy = |block_size| Copy {
+            block: 8193,
+            block_size,
+        };
+        let mut superblock = with(0x38, &[0x53, 0xef]);
+        assert_eq!(ext_copy(&superblock, copy(1024)), None, "the first one");
+        superblock[0x5a] = 1;
+        let found = ext_copy(&superblock, copy(1024)).expect("a copy");
+        assert_eq!(found.copy, Some(copy(1024)));
+        assert_eq!(ext_copy(&superblock, copy(4096)), None, "other blocks");
+        superblock[0x38] = 0;
+        assert_eq!(ext_copy(&superblock, copy(1024)), None, "no ext4");
+        assert_eq!(ext_copy(&[], copy(1024)), None, "cut off");
     }
 
     #[test]

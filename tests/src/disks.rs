@@ -69,9 +69,17 @@ impl Partition {
     /// # Panics
     /// mke2fs fails.
     pub fn disk(self, mib: u64) -> PathBuf {
+        self.disk_of_blocks(mib, 4096)
+    }
+
+    /// The same with blocks of so many bytes.
+    ///
+    /// # Panics
+    /// mke2fs fails.
+    pub fn disk_of_blocks(self, mib: u64, block_size: u32) -> PathBuf {
         let disk = self.tree.with_extension("img");
         partitioned(&disk, mib);
-        self.mke2fs(&disk, MIB, mib);
+        self.mke2fs(&disk, (MIB, mib), block_size);
         disk
     }
 
@@ -81,14 +89,25 @@ impl Partition {
     /// mke2fs fails.
     pub fn whole(self, mib: u64) -> PathBuf {
         let disk = blank(&self.tree.with_extension("img"), mib);
-        self.mke2fs(&disk, 0, mib);
+        self.mke2fs(&disk, (0, mib), 4096);
         disk
     }
 
-    fn mke2fs(self, disk: &Path, offset: u64, mib: u64) {
+    fn mke2fs(self, disk: &Path, (offset, mib): (u64, u64), block_size: u32) {
         let (tree, path) = (self.tree.display().to_string(), disk.display().to_string());
         let (offset, size) = (format!("offset={offset}"), format!("{}k", mib * 1024));
-        let options = ["-q", "-t", "ext4", "-b", "4096", "-E", &offset, "-d", &tree];
+        let block_size = block_size.to_string();
+        let options = [
+            "-q",
+            "-t",
+            "ext4",
+            "-b",
+            &block_size,
+            "-E",
+            &offset,
+            "-d",
+            &tree,
+        ];
         Ran::program("mke2fs", &[&options[..], &[&path, &size]].concat());
         fs::remove_dir_all(&self.tree).expect("the tree goes");
     }

@@ -3,7 +3,7 @@
 //! journals that a power cut left; and who decides. As `boot_discovery`, without Xen.
 
 use domus_tests::console::Console;
-use domus_tests::disks::{Partition, digests, into_partition};
+use domus_tests::disks::{MIB, Partition, digests, into_partition, poke};
 use domus_tests::fleet::ALPHA;
 use domus_tests::machine::{Bus, DECISION, Machine, Parts, SHELL};
 use domus_tests::ran::Ran;
@@ -163,7 +163,7 @@ fn into_journal(disk: &Path, offset: u64, path: &str) {
     let at = usize::try_from(offset + block * size).expect("a place");
     fs::write(&content, &bytes[at..at + 4096]).expect("a block");
     debugfs(&format!("jo\njw -b {block} {}\njc\n", content.display()));
-    domus_tests::disks::poke(disk, offset + block * size, &[0; 4096]);
+    poke(disk, offset + block * size, &[0; 4096]);
 }
 
 #[test]
@@ -193,6 +193,38 @@ fn a_journal_is_replayed_on_the_partition_that_is_taken_only() {
     let after = digests(&disks);
     assert_ne!(after[0], before[0], "it was replayed");
     assert_eq!(after[1], before[1], "the other's was not");
+}
+
+/// Nothing fits but what only a copy of its superblock can tell: that is repaired, and what nobody
+/// can read is not.
+#[test]
+fn a_superblock_is_repaired_from_its_copy() {
+    let stage = Stage::new("disks-superblock");
+    let superblock = MIB + 1024;
+    // Nothing is left of it; or it is there, and its checksum is wrong.
+    for (name, at, bytes) in [
+        ("gone", superblock, &[0; 1024][..]),
+        ("wrong", superblock + 0x28, &[1, 2, 3]),
+    ] {
+        let disk = stage.good(name).disk_of_blocks(40, 1024);
+        poke(&disk, at, bytes);
+        let mut machine = stage.start(std::slice::from_ref(&disk), SHELL);
+        let console = &mut machine.console;
+        let said = console.wait_for("domus: starting systemd", DECISION);
+        let repaired = "the superblock of /dev/vda1 was damaged and is repaired from its copy in \
+            block 8193; its disk may be failing";
+        assert!(said.contains(&format!("domus: {repaired}\n")), "{said}");
+        let taken = "domus: config /dev/vda1, bound by DMI UUID\n";
+        assert!(said.contains(taken), "{said}");
+        let record = record(console);
+        let reason = &record["looked_at"][0]["reason"];
+        assert_eq!(
+            reason,
+            "host alpha, by DMI UUID, by a copy of its superblock"
+        );
+        assert_eq!(record["problems"][0], repaired);
+        console.ok("touch /config/written");
+    }
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(crate) struct Candidate {
     /// `ext4` or `xfs`.
     pub(crate) kind: &'static str,
     pub(crate) bound: Bound,
+    /// Whether its superblock has to be repaired first.
+    pub(crate) is_damaged: bool,
 }
 
 /// Waits for the device whose ISO 9660 volume set carries the release's id: a disc or stick, or a
@@ -135,8 +137,10 @@ impl Wanted<'_> {
             Ok(content) => {
                 let finding = match &content {
                     Content::FileSystem(found) => self.look_into(device, found, machine),
-                    _ => Finding::Refused(foreign(&content)),
+                    Content::Unknown => self.look_into_copy(device, machine),
+                    _ => None,
                 };
+                let finding = finding.unwrap_or_else(|| Finding::Refused(foreign(&content)));
                 (content.name(), names(device, &content), finding)
             }
         };
@@ -149,20 +153,43 @@ impl Wanted<'_> {
         })
     }
 
-    fn look_into(&self, device: &Device, found: &FileSystem, machine: &Identity) -> Finding {
+    fn look_into(
+        &self,
+        device: &Device,
+        found: &FileSystem,
+        machine: &Identity,
+    ) -> Option<Finding> {
         if found.size > device.size {
             let (claims, size) = (found.size, device.size);
-            return Finding::Refused(format!(
+            return Some(Finding::Refused(format!(
                 "cut off: a file system of {claims} bytes on {size} bytes"
-            ));
+            )));
         }
+        let mounted = match look(&device.path, found) {
+            Ok(mounted) => mounted,
+            Err(reason) => {
+                let copied = found
+                    .copy
+                    .is_none()
+                    .then(|| self.look_into_copy(device, machine));
+                return copied.flatten().or(Some(Finding::Refused(reason)));
+            }
+        };
         let accept = |marker: &Marker| marker.accept(self.judge.fleet(), machine);
-        match read_candidate(&device.path, found, self.judge, accept) {
+        Some(match read_candidate(mounted.path(), self.judge, accept) {
+            Ok((bound, Ok(()))) if found.copy.is_some() => Finding::Damaged(bound),
             Ok((bound, Ok(()))) => Finding::Fits(bound),
             Ok((bound, Err(why))) if found.journal => Finding::Unsettled(bound, why),
             Ok((_, Err(why))) => Finding::Refused(format!("marker fits, but {why}")),
             Err(reason) => Finding::Refused(reason),
-        }
+        })
+    }
+
+    /// The same by a copy of the superblock; nothing where there is none that may be taken.
+    fn look_into_copy(&self, device: &Device, machine: &Identity) -> Option<Finding> {
+        let found = block::from_copy(&device.path).ok().flatten()?;
+        let finding = self.look_into(device, &found, machine);
+        finding.filter(|finding| matches!(finding, Finding::Damaged(_)))
     }
 }
 
@@ -185,6 +212,7 @@ pub(crate) fn choose(seen: &[Seen], named: Option<&DiskName>) -> Result<Candidat
             "ext4"
         },
         bound: bound.clone(),
+        is_damaged: matches!(chosen.finding, Finding::Damaged(_)),
     })
 }
 
@@ -230,39 +258,57 @@ fn settle(modules: &mut Modules) -> Result<Vec<Device>> {
 /// machine, but it must be one.
 pub(crate) fn by_hand(device: &Path, judge: &Judge) -> Result<Candidate, String> {
     let content = block::probe(device).map_err(|error| format!("{error:#}"))?;
-    let Content::FileSystem(found) = content else {
-        return Err(foreign(&content));
+    let found = match &content {
+        Content::FileSystem(found) => Some(found.clone()),
+        Content::Unknown => None,
+        _ => return Err(foreign(&content)),
     };
-    let (bound, runs) = read_candidate(device, &found, judge, |_| Ok("hand".into()))?;
+    let mounted = found.map(|found| look(device, &found).map(|mounted| (found, mounted)));
+    let (found, mounted) = match (mounted, block::from_copy(device)) {
+        (Some(Ok(read)), _) => read,
+        (_, Ok(Some(copy))) => look(device, &copy).map(|mounted| (copy, mounted))?,
+        (Some(Err(reason)), _) => return Err(reason),
+        (None, _) => return Err(foreign(&content)),
+    };
+    let (bound, runs) = read_candidate(mounted.path(), judge, |_| Ok("hand".into()))?;
     match runs {
         Err(why) if !found.journal => Err(why),
         _ => Ok(Candidate {
             device: device.to_owned(),
             kind: found.kind,
             bound,
+            is_damaged: found.copy.is_some(),
         }),
     }
 }
 
-/// Mounts a device read-only and without replaying its journal, reads its marker and looks whether
-/// there is something to run, or why not.
-fn read_candidate(
-    device: &Path,
-    found: &FileSystem,
-    judge: &Judge,
-    accept: impl Fn(&Marker) -> Result<String, String>,
-) -> Result<(Bound, Result<(), String>), String> {
+/// Mounts a device read-only and without replaying its journal.
+fn look(device: &Path, found: &FileSystem) -> Result<Mounted, String> {
     let mut mount = Mount::read_only(found.kind, device);
     mount.flags.push(found.without_replay());
     if found.kind == "xfs" {
         // A copy of a disk that is mounted shall be listed beside it.
         mount.flags.push("nouuid");
     }
-    let mounted = Mounted::new(&mount, Path::new("/run/domus/look"))
-        .map_err(|error| format!("cannot be mounted: {}", error.root_cause()))?;
-    let marker = read_marker(&mounted.path().join(MARKER_PATH))?;
+    if let Some(copy) = &found.copy {
+        // ext4(5): in units of 1 KiB, whatever its blocks are.
+        let place = copy.block * copy.block_size / 1024;
+        mount.options.push(("sb", place.to_string()));
+    }
+    Mounted::new(&mount, Path::new("/run/domus/look"))
+        .map_err(|error| format!("cannot be mounted: {}", error.root_cause()))
+}
+
+/// Reads the marker of what is mounted at `root`, and looks whether there is something to run, or
+/// why not.
+fn read_candidate(
+    root: &Path,
+    judge: &Judge,
+    accept: impl Fn(&Marker) -> Result<String, String>,
+) -> Result<(Bound, Result<(), String>), String> {
+    let marker = read_marker(&root.join(MARKER_PATH))?;
     let by = accept(&marker)?;
-    let runs = something_to_run(&mounted.path().join("repo.git"), judge, &marker.host);
+    let runs = something_to_run(&root.join("repo.git"), judge, &marker.host);
     let host = marker.host;
     Ok((
         Bound { host, by },

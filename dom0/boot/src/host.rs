@@ -27,7 +27,7 @@ use crate::discover::{self, Candidate, Wanted};
 use crate::init::Boot;
 use crate::orders::{HostOrders, OnFailure};
 use crate::rescue::{PAUSE, Request, Rescue};
-use crate::{console, handover, record, trial};
+use crate::{console, handover, record, repair, trial};
 
 const RELEASE: &str = "/domus/release.json";
 /// What proves the release's root image.
@@ -258,6 +258,11 @@ fn mount_root(medium: &Path, modules: &mut Modules, record: &mut BootRecord) -> 
 /// Mounts the config partition for good, which replays its journal, and exports what it says that
 /// this host shall run, or else the best that can be.
 fn take(candidate: &Candidate, judge: &Judge, record: &mut BootRecord) -> Result<HostSlice> {
+    if candidate.is_damaged {
+        let problem = repair::superblock(Path::new(ROOT), &candidate.device)?;
+        console::say(&problem);
+        record.problems.push(problem);
+    }
     let config = Path::new(ROOT).join("config");
     let mut mount = if block::is_read_only(&candidate.device) {
         let problem = "/config cannot be written: its disk is write-protected".to_owned();

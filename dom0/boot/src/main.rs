@@ -15,6 +15,7 @@ mod host;
 mod init;
 mod orders;
 mod record;
+mod repair;
 mod report;
 mod rescue;
 mod trial;

@@ -20,7 +20,8 @@ const DIR: &str = "/run/domus/rescue";
 const REQUEST: &str = "/run/domus/rescue/request";
 const SHELL: &str = "/run/domus/rescue/shell";
 const SHADOW: &str = "/run/domus/rescue/shadow";
-const BUSYBOX: &str = "/bin/busybox";
+/// The initramfs' own.
+pub(crate) const BUSYBOX: &str = "/bin/busybox";
 /// How often it is looked whether something was asked.
 const LOOK: Duration = Duration::from_millis(100);
 /// Between two attempts where nobody is asked.
