@@ -20,8 +20,9 @@ const OF_THE_BUILDER: [&str; 4] = [
     "etc/resolv.conf",
 ];
 
-/// What is left out of a tree, besides what stands above and [`NOT_STARTED`]; everything else is taken. Paths are relative to `/`; one that ends
-/// with `/` or `_` stands for all that begins with it.
+/// What is left out of a tree, besides what stands above and [`NOT_STARTED`]; everything else is
+/// taken. Paths are relative to `/`; one that ends with `/`, `_` or `-` stands for all that begins
+/// with it.
 #[derive(Debug, Clone, Copy)]
 pub struct Selection {
     /// Left out altogether.
@@ -103,7 +104,7 @@ impl Selection {
     /// Whether the entry `path` is taken of any tree.
     pub fn takes(&self, path: &str, is_directory: bool) -> bool {
         let listed =
-            |out: &&str| *out == path || (out.ends_with(['/', '_']) && path.starts_with(*out));
+            |out: &&str| *out == path || (out.ends_with(['/', '_', '-']) && path.starts_with(*out));
         if NOT_STARTED.contains(&path)
             || OF_THE_BUILDER.iter().any(listed)
             || self.left_out.iter().any(listed)

@@ -42,7 +42,8 @@ const PACKAGES: &[&str] = &[
 
 /// What dom0's root leaves out: boot files (they stand on the ISO), keys, caches and logs of the
 /// build, modules for desktops, and what a few commands need that nobody calls here: git's that are
-/// written in Perl, Xen's in Python, XFS's scrubbing.
+/// written in Perl, serve others or are a second `git`, apt (nothing is installed on a read-only
+/// root), Xen's in Python and its shim for PV in PVH, XFS's scrubbing.
 pub static SELECTION: Selection = Selection {
     left_out: &[
         "boot/",
@@ -52,8 +53,23 @@ pub static SELECTION: Selection = Selection {
         "etc/systemd/system/ssh.service.wants/sshd-keygen.service",
         "etc/systemd/system/sysinit.target.wants/blk-availability.service",
         "etc/systemd/system/sysinit.target.wants/lvm2-monitor.service",
+        "etc/systemd/system/timers.target.wants/xfs_scrub_all.timer",
+        "usr/bin/apt",
+        "usr/bin/apt-",
+        "usr/bin/git-shell",
+        "usr/bin/scalar",
+        "usr/bin/sqv",
+        "usr/lib/apt/",
+        "usr/lib/git-core/git-daemon",
+        "usr/lib/git-core/git-http-backend",
+        "usr/lib/git-core/git-http-push",
+        "usr/lib/git-core/git-imap-send",
+        "usr/lib/git-core/git-shell",
+        "usr/lib/git-core/scalar",
         "usr/lib/udev/hwdb.bin",
         "usr/lib/udev/hwdb.d/",
+        "usr/lib/x86_64-linux-gnu/libapt-",
+        "usr/lib/xen-4.20/boot/xen-shim",
         "usr/sbin/xfs_scrub",
         "var/lib/apt/lists/",
     ],
