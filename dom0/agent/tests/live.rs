@@ -4,18 +4,16 @@
 
 mod common;
 mod fleet;
+mod taken;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use common::Ran;
 use fleet::{Fleet, run, text};
 use serde_json::{Value, json};
-
-const MOTD: &str = "pservers/alpha/etc/motd";
-const JUDGE: &str = "systemctl --no-block restart domus-health.service";
+use taken::{MOTD, live};
 
 /// A process that ends with the test.
 struct Sleeper(Child);
@@ -24,75 +22,6 @@ impl Drop for Sleeper {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// A fleet whose host runs the first commit, and its only domU.
-fn live(config: &str) -> Fleet {
-    let files = [
-        (MOTD, "old\n"),
-        ("pservers/alpha/etc/issue", "issue\n"),
-        ("pservers/alpha/etc/profile.d/a.sh", "a\n"),
-    ];
-    let mut fleet = Fleet::with(&format!("[config]\n{config}\n"), &files, "main");
-    let host = &mut fleet.host;
-    for (path, content) in [("motd", "image"), ("passwd", "root:x:0:0::/:/bin/sh\n")] {
-        host.write(&format!("etc/{path}"), content);
-    }
-    let programs = host.at("programs");
-    for program in ["systemctl", "networkctl", "systemd-tmpfiles"] {
-        let (log, fails) = (text(&host.at("log")), text(&host.at("fails")));
-        let script = format!(
-            "#!/bin/sh\necho \"{program} $*\" >>{log}\n\
-             if grep -qxF -- \"$*\" {fails} 2>/dev/null; then echo 'it is broken' >&2; exit 1; fi\n"
-        );
-        host.write(&format!("programs/{program}"), &script);
-        let mode = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(programs.join(program), mode).expect("changed");
-    }
-    host.programs_in(&programs);
-    host.give_image();
-    host.runs(&["web"]);
-    let first = fleet.running();
-    fleet.host.boot(&first);
-    fleet
-}
-
-impl Fleet {
-    fn read(&self, path: &str) -> Option<String> {
-        fs::read_to_string(self.host.seen(path)).ok()
-    }
-
-    /// What was run since it was asked for last, but not that what was taken is judged.
-    fn log(&self) -> Vec<String> {
-        let mut log = self.whole_log();
-        log.retain(|line| line != JUDGE);
-        log
-    }
-
-    fn whole_log(&self) -> Vec<String> {
-        let log = fs::read_to_string(self.host.at("log")).unwrap_or_default();
-        self.host.write("log", "");
-        log.lines().map(str::to_owned).collect()
-    }
-
-    /// What is in a directory.
-    fn names(&self, path: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.host.at(path)).expect("read").flatten();
-        let names = entries.map(|entry| entry.file_name());
-        names
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect()
-    }
-
-    fn clean(&self, arguments: &[&str]) -> Ran {
-        let ran = self.host.run(arguments);
-        assert_eq!(ran.code, 0, "{arguments:?}: {ran:?}");
-        ran
-    }
-
-    fn motd(&self, motd: &str) -> String {
-        self.publish(&[(MOTD, Some(motd))])
     }
 }
 
@@ -436,85 +365,4 @@ fn what_is_changed_again_and_again_leaves_nothing_behind() {
         fleet.host.space.as_ref().map(|space| space.mounts("etc")),
         Some(1)
     );
-}
-
-#[test]
-fn what_is_taken_and_not_healthy_in_time_is_left_without_a_reboot() {
-    let fleet = live("LIVE");
-    let first = fleet.running();
-    let judge = || fleet.host.run(&["health", "--judge"]);
-    fleet.host.report(1);
-    assert_eq!(judge().code, 0);
-    assert!(fleet.host.at("run/domus/judged").exists());
-    assert_eq!(fleet.status()["standing"], Value::Null);
-
-    let health = "\n[health]\ndeadline = \"10s\"\ncommands = [\"test -e ";
-    let wish = fleet.host.at("wish").display().to_string();
-    let host = text(&fleet.work.join("pservers/alpha/host.toml"));
-    let host = fs::read_to_string(host).expect("read") + health + &wish + "\"]\n";
-    let files = [
-        ("pservers/alpha/host.toml", Some(host.as_str())),
-        (MOTD, Some("new\n")),
-    ];
-    let second = fleet.publish(&files);
-    fleet.clean(&["pull"]);
-    assert!(fleet.whole_log().contains(&JUDGE.to_owned()));
-    assert_eq!(fleet.read("etc/motd").as_deref(), Some("new\n"));
-    let standing = "healthy, and still to be booted";
-    fs::remove_file(fleet.host.at("run/domus/judged")).expect("a new boot");
-    let on_trial = "on trial: it has 10s to get healthy, or the host goes back";
-    assert_eq!(fleet.status()["standing"], on_trial);
-    let health = fleet.host.run(&["health"]);
-    assert_eq!(health.code, 1, "{health:?}");
-    assert!(
-        health.stdout.contains("NOT HEALTHY   on trial"),
-        "{health:?}"
-    );
-    // Healthy now, but not known to boot: it does not become good.
-    fleet.host.write("wish", "");
-    assert_eq!(judge().code, 0);
-    assert_eq!(fleet.status()["standing"], standing);
-    fs::remove_file(&wish).expect("no more");
-
-    let left = judge();
-    assert_eq!(left.code, 1, "{left:?}");
-    assert!(left.stdout.contains("WENT BACK from"), "{left:?}");
-    assert!(
-        left.stdout.contains("without a reboot: not so: `test -e"),
-        "{left:?}"
-    );
-    assert_eq!(fleet.running(), first);
-    assert_eq!(fleet.read("etc/motd").as_deref(), Some("old\n"));
-    let status = fleet.status();
-    assert_eq!(status["commit"], first);
-    let standing = status["standing"].as_str().expect("said");
-    assert!(
-        standing.contains(&second[..7]) && standing.contains("test -e"),
-        "{standing}"
-    );
-    // It is not taken again by itself; a newer one is.
-    let held = fleet.clean(&["pull"]);
-    assert!(held.stdout.contains("held:"), "{held:?}");
-    let third = fleet.publish(&[(
-        "pservers/alpha/host.toml",
-        Some(&host.replace("test -e", "true")),
-    )]);
-    fleet.clean(&["pull"]);
-    assert_eq!(fleet.running(), third);
-}
-
-#[test]
-fn where_there_is_nothing_to_go_back_to_the_host_stays() {
-    let fleet = live("LIVE");
-    let first = fleet.running();
-    let bad = "[health]\ndeadline = \"10s\"\ncommands = [\"false\"]\n";
-    let slice = fleet.host.at("run/domus/slice/pservers/alpha/host.toml");
-    let host = fs::read_to_string(&slice).expect("read") + bad;
-    fs::write(&slice, host).expect("written");
-    fleet.host.report(1);
-    let stays = fleet.host.run(&["health", "--judge"]);
-    assert_eq!(stays.code, 1, "{stays:?}");
-    assert!(stays.stdout.contains("NOT HEALTHY\n"), "{stays:?}");
-    assert_eq!(fleet.running(), first);
-    assert!(!fleet.host.at("config/state/trial.json").exists());
 }
