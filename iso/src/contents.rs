@@ -32,6 +32,7 @@ const PACKAGES: &[&str] = &[
     "netbase",
     "nftables",
     "openssh-server",
+    "systemd-repart",
     "systemd-sysv",
     "systemd-timesyncd",
     "udev",
@@ -140,12 +141,14 @@ pub const MODULES: Wanted<'static> = Wanted {
     ],
 };
 
-/// Units that have no place in dom0: they would start and stop guests behind the agent's back, or
-/// load and mount what nothing here uses.
+/// Units that have no place in dom0: they would start and stop guests, or change disks, behind the
+/// agent's back, write mails about mirrors, or load and mount what nothing here uses.
 const MASKED: &[&str] = &[
     "libvirt-guests.service",
+    "mdmonitor.service",
     "modprobe@drm.service",
     "sys-fs-fuse-connections.mount",
+    "systemd-repart.service",
     "xendomains.service",
 ];
 

@@ -21,6 +21,7 @@ mod removals;
 mod roaming;
 mod secrets;
 mod spare;
+mod storage;
 mod trust;
 mod users;
 
@@ -56,6 +57,7 @@ pub(crate) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<D
     hosts::prove_host(shared, docs, notes);
     memory::prove(shared, docs, notes);
     disks::prove(docs, notes);
+    storage::prove(docs, notes);
     order::prove(docs, notes);
     layers::prove_host(docs, notes);
     removals::prove_host(shared, docs, notes);

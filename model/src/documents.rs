@@ -20,6 +20,7 @@ mod recipe;
 mod shape;
 mod shared;
 mod slice;
+mod storage;
 mod syntax;
 mod table;
 mod trust;
@@ -40,6 +41,7 @@ pub(crate) use shape::{Key, Keys, Shape};
 pub(crate) use shared::Shared;
 pub(crate) use slice::HostDocs;
 pub use slice::groups_of;
+pub(crate) use storage::StorageDoc;
 pub(crate) use table::VarsDoc;
 pub(crate) use trust::read_trust;
 

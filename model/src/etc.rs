@@ -51,8 +51,17 @@ pub fn for_host(fleet: &Fleet, host: &Host, has_hosts: bool) -> Vec<RenderedFile
     let mut files = common(&fleet.name, "host", &host.name, has_hosts);
     files.extend(network::render(host));
     files.extend(fleet.config.iter().flat_map(pull_timer));
+    if host.storage.local.is_some() {
+        files.push(RenderedFile::link(
+            STORAGE,
+            "/usr/lib/systemd/system/domus-storage.service",
+        ));
+    }
     files
 }
+
+/// Starts what prepares and mounts local disks.
+const STORAGE: &str = "systemd/system/local-fs.target.wants/domus-storage.service";
 
 /// The timer that takes new commits. Hosts that were switched on together do not look together.
 fn pull_timer(config: &Config) -> [RenderedFile; 2] {
@@ -99,7 +108,7 @@ fn common(fleet: &Name, kind: &str, name: &Name, has_hosts: bool) -> Vec<Rendere
 }
 
 /// Where Domus may generate a file; what ends with `-` stands for all that begins with it.
-const GENERATED: [&str; 11] = [
+const GENERATED: [&str; 12] = [
     "fstab",
     "hostname",
     "hosts",
@@ -109,6 +118,7 @@ const GENERATED: [&str; 11] = [
     "systemd/network/50-domus-",
     "systemd/networkd.conf.d/50-domus.conf",
     "systemd/system/domus-pull.timer",
+    STORAGE,
     "systemd/system/timers.target.wants/domus-pull.timer",
     "systemd/timesyncd.conf.d/50-domus.conf",
 ];
@@ -135,7 +145,7 @@ mod tests {
         let domus = "version = 1\nfleet = \"small\"\nconfig.remote = \"file:///x\"";
         files.insert("domus.toml", domus.into());
         let host = "version = 1\nmachine = { serial = \"A\", memory = \"2GiB\" }\n\
-                    networks.lan.ports = [\"eno1\"]";
+                    networks.lan.ports = [\"eno1\"]\nstorage.disks = [\"ata-A\"]";
         files.insert("pservers/alpha/host.toml", host.into());
         let domu = "version = 1\nimage = \"base@1\"\n[[disk]]\nname = \"data\"\n\
                     size = \"1GiB\"\nmount = \"/srv\"";

@@ -4,8 +4,10 @@
 //! the names that documents have for them.
 
 mod network;
+mod storage;
 
 pub use network::{Address, Bond, Firewall, Forward, Network, Opening, Protocol, Route, SSH};
+pub use storage::{LocalStorage, Storage, VolumePool};
 
 use crate::contents::EtcList;
 use crate::layers::Layer;
@@ -222,24 +224,6 @@ pub struct Dom0 {
     pub dns: Vec<IpAddr>,
     /// The time servers that it asks; without any, those that DHCP or the release names.
     pub ntp: Vec<String>,
-}
-
-/// Where a host keeps what must outlast a reboot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Storage {
-    /// The volumes of domUs.
-    #[serde(rename = "domUs")]
-    pub domus: VolumePool,
-}
-
-/// Where volumes are made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum VolumePool {
-    /// Files in this directory of dom0, by its absolute path.
-    Directory(String),
-    /// Logical volumes of this LVM volume group.
-    VolumeGroup(String),
 }
 
 /// How a domU is virtualised.

@@ -38,6 +38,7 @@ pub mod secure_boot;
 pub mod selector;
 pub mod show;
 pub mod status;
+pub mod storage;
 pub mod table;
 pub mod trial;
 pub mod trust;

@@ -136,29 +136,32 @@ fn content(path: &str) -> Result<Content> {
     }))
 }
 
-/// `KEY=VALUE` lines; what a shell would take for more than a letter has a backslash before it.
+/// What `blkid --output export` says.
 fn parse_content(text: &str) -> Content {
-    let value = |key: &str| {
-        let mut lines = text.lines();
-        let value = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
-        let mut plain = String::new();
-        let mut rest = value.chars();
-        while let Some(next) = rest.next() {
-            let next = if next == '\\' {
-                rest.next()
-            } else {
-                Some(next)
-            };
-            // Whoever made the label may have wanted more than to name it.
-            plain.extend(next.filter(|next| !next.is_control()));
-        }
-        Some(plain)
-    };
     Content {
-        table: value("PTTYPE"),
-        kind: value("TYPE"),
-        label: value("LABEL"),
+        table: value(text, "PTTYPE"),
+        kind: value(text, "TYPE"),
+        label: value(text, "LABEL"),
     }
+}
+
+/// The value of a key in `KEY=VALUE` lines; what a shell would take for more than a letter has a
+/// backslash before it.
+pub(crate) fn value(text: &str, key: &str) -> Option<String> {
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
+    let mut plain = String::new();
+    let mut rest = value.chars();
+    while let Some(next) = rest.next() {
+        let next = if next == '\\' {
+            rest.next()
+        } else {
+            Some(next)
+        };
+        // Whoever made the label may have wanted more than to name it.
+        plain.extend(next.filter(|next| !next.is_control()));
+    }
+    Some(plain)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub mod overlay;
 pub mod program;
 pub mod secret;
 pub mod ssh;
+pub mod storage;
 pub mod systemd;
 pub mod upper;
 pub mod verity;

@@ -28,6 +28,12 @@ const PACKAGES: &[(&str, &str)] = &[
     ("lvcreate", "lvm2"),
     ("lvchange", "lvm2"),
     ("lvs", "lvm2"),
+    ("pvcreate", "lvm2"),
+    ("pvs", "lvm2"),
+    ("vgcreate", "lvm2"),
+    ("mdadm", "mdadm"),
+    ("systemd-repart", "systemd-repart"),
+    ("e2fsck", "e2fsprogs"),
     ("mke2fs", "e2fsprogs"),
     ("openssl", "openssl"),
     ("lsblk", "util-linux"),
@@ -155,12 +161,24 @@ impl Program {
     /// # Errors
     /// As [`Program::output`].
     pub fn output_unless(self, nothing: i32) -> Result<Option<Output>> {
+        let (code, output) = self.answer(&[nothing])?;
+        Ok((code != nothing).then_some(output))
+    }
+
+    /// The same of a program some of whose exit codes are no failures: which it was, 0 or one of
+    /// `known`.
+    ///
+    /// # Errors
+    /// As [`Program::output`].
+    pub fn answer(self, known: &[i32]) -> Result<(i32, Output)> {
         let (line, status, output) = self.finish()?;
-        if status.code() == Some(nothing) {
-            return Ok(None);
+        match status.code() {
+            Some(code) if known.contains(&code) => Ok((code, output)),
+            _ => {
+                check(&line, status, &output.stderr)?;
+                Ok((0, output))
+            }
         }
-        check(&line, status, &output.stderr)?;
-        Ok(Some(output))
     }
 
     fn finish(mut self) -> Result<(String, ExitStatus, Output)> {

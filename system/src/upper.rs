@@ -194,6 +194,28 @@ impl Upper {
     }
 }
 
+/// Makes an upper directory that is not mounted remove nothing any more: what lower directories have
+/// shows again, but for what lies over it.
+///
+/// # Errors
+/// Something cannot be read or removed.
+pub fn restore_removed(upper: &Path) -> Result<()> {
+    let doing = || format!("looking for what was removed in {}", upper.display());
+    if is_opaque(upper) {
+        rustix::fs::lremovexattr(upper, OPAQUE).with_context(doing)?;
+    }
+    for entry in fs::read_dir(upper).with_context(doing)? {
+        let path = entry.with_context(doing)?.path();
+        let meta = path.symlink_metadata().with_context(doing)?;
+        if meta.is_dir() {
+            restore_removed(&path)?;
+        } else if is_whiteout(&meta) {
+            fs::remove_file(&path).with_context(doing)?;
+        }
+    }
+    Ok(())
+}
+
 fn has_same_owner(one: &Metadata, other: &Metadata) -> bool {
     (one.uid(), one.gid(), one.mode()) == (other.uid(), other.gid(), other.mode())
 }

@@ -118,10 +118,15 @@ pub enum Bus {
 }
 
 impl Bus {
-    /// QEMU's name of a disk on it, and what it hangs on.
-    fn devices(self, index: usize) -> (String, &'static [&'static str]) {
+    /// QEMU's name of a disk on it, and what it hangs on. The file's name is a virtio disk's serial
+    /// number, as far as it has room.
+    fn devices(self, index: usize, disk: &Path) -> (String, &'static [&'static str]) {
         match self {
-            Self::Virtio => ("virtio-blk-pci".into(), &[]),
+            Self::Virtio => {
+                let name = disk.file_stem().unwrap_or_default().to_string_lossy();
+                let serial: String = name.chars().take(20).collect();
+                (format!("virtio-blk-pci,serial={serial}"), &[])
+            }
             Self::Nvme => (format!("nvme,serial=nvme{index}"), &[]),
             Self::Sata => ("ide-hd,bus=ahci.0".into(), &["ich9-ahci,id=ahci"]),
             Self::VirtioScsi => ("scsi-hd,bus=vscsi.0".into(), &["virtio-scsi-pci,id=vscsi"]),
@@ -199,7 +204,7 @@ impl Machine {
         }
         let mut controllers = Vec::new();
         for (index, (bus, disk)) in parts.disks.iter().enumerate() {
-            let (device, above) = bus.devices(index);
+            let (device, above) = bus.devices(index, disk);
             for controller in above {
                 if !controllers.contains(controller) {
                     controllers.push(controller);

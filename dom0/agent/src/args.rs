@@ -118,6 +118,15 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Prepare and mount the local disks of this host, as `[storage]` of host.toml says
+    ///
+    /// For the boot. A disk that holds anything is left alone, unless `erase` names all of it. Running
+    /// it twice changes nothing. Exits with 1 if not all is as it should be.
+    Storage {
+        /// Print how they are as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show whether this host is healthy: what a generation that it runs for the first time has to be
     ///
     /// Its domUs are up, what it reached before it reaches still, and what `[health]` of host.toml

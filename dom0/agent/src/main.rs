@@ -24,6 +24,7 @@ mod start;
 mod status;
 mod steps;
 mod stop;
+mod storage;
 mod taken;
 mod verified;
 mod volume;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory, Parser};
 use domus_model::fleet::Policy;
+use domus_model::storage::Standing;
 use tempfile::TempDir;
 
 use crate::applied::Applied;
@@ -163,6 +165,7 @@ fn run(args: &Args) -> Result<ExitCode> {
             })?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Storage { json } => storage(&context, *json),
         Command::Health { judge, json } => health(&context, *judge, *json),
         Command::Generations { json } => {
             let generations = Generations::find(&context)?;
@@ -186,6 +189,18 @@ fn run(args: &Args) -> Result<ExitCode> {
         Command::Events => match events::run(&context, &mut std::io::stdout().lock())? {},
         Command::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Prepares and mounts local disks, and says by the exit code whether all is as it should be.
+fn storage(context: &Context, json: bool) -> Result<ExitCode> {
+    let note = storage::run(context)?;
+    print(&if json {
+        serde_json::to_string_pretty(&note)? + "\n"
+    } else {
+        storage::render(note.as_ref())
+    })?;
+    let is_good = note.is_none_or(|note| note.standing == Standing::Ok);
+    Ok(if is_good { 0 } else { FAILURE }.into())
 }
 
 /// Shows how the host is, or judges what it runs.

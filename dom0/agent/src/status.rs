@@ -10,6 +10,7 @@ use domus_model::boot::{StatementNote, Verified};
 use domus_model::changes::Changes;
 use domus_model::names::Name;
 use domus_model::status::{DomuStatus, Seen, State, render, short};
+use domus_model::storage::Note;
 use domus_model::verity::{Integrity, ROOT_DEVICE};
 use domus_system::systemd::{self, BOOTED, CLOCK_SYNCHRONISED};
 use domus_system::verity;
@@ -22,6 +23,7 @@ use crate::notes::Notes;
 use crate::observe::{Domains, Observer};
 use crate::pull::Last;
 use crate::steps::{differences, strays_line, waiting_line};
+use crate::storage;
 use crate::warn;
 
 /// How often domUs are looked at while somebody waits.
@@ -59,6 +61,8 @@ pub(crate) struct HostStatus {
     pull_failure: Option<String>,
     /// How what runs stands, or what was left for it, where there is something to say.
     standing: Option<String>,
+    /// How its local disks are, if it shall have any.
+    storage: Option<Note>,
     /// What of `/etc` could not be done.
     problems: Vec<String>,
     /// What was to be run in dom0 and failed.
@@ -140,6 +144,7 @@ impl HostStatus {
             next: live::booted_next(context).ok().flatten(),
             pull_failure: Last::read(context).error,
             standing: health::standing_line(context),
+            storage: storage::status(context),
             problems: context.problems.clone(),
             failures: failed.map(ToString::to_string).collect(),
             failed_units: failed_units(context),
@@ -183,6 +188,9 @@ impl HostStatus {
         let mut say = |line: String| text += &format!("{host}: {line}\n");
         if self.root == Some(Integrity::Corrupted) {
             say(DAMAGED.to_owned());
+        }
+        if let Some(storage) = &self.storage {
+            say(storage.line());
         }
         if let Some(booted) = &self.booted {
             say(format!("{} was booted", short(booted)));

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use domus_model::fleet::{Backing, Disk, VolumePool};
+use domus_model::units::Size;
 use domus_system::block::{self, Content};
 use domus_system::program::Program;
 
@@ -19,6 +20,25 @@ use crate::paths::Paths;
 
 /// Longest label of an ext4, in bytes (ext4(5)).
 const LABEL: usize = 16;
+
+/// The logical volume `name` of the host itself in the volume group `group`: made if there is none,
+/// with an ext4 then.
+///
+/// # Errors
+/// It cannot be made or found.
+pub(crate) fn of_host(group: &str, name: &str, size: Size) -> Result<PathBuf> {
+    let label = name.trim_start_matches('_').parse()?;
+    let backing = Backing::Volume {
+        name: name.to_owned(),
+        size,
+    };
+    let disk = Disk {
+        name: label,
+        backing,
+        mount: None,
+    };
+    lvm::prepare(group, name, size, &disk)
+}
 
 /// A volume that a guest may have.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -82,6 +82,18 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
             rule(Impact::Service, "nftables is reloaded; connections go on")
                 .runs(&[Deed::ReadFirewall])
         }
+        ["storage", "erase"] => rule(
+            Impact::HostReboot,
+            "disks are prepared when the host boots: what it names is erased then",
+        ),
+        ["storage", "var" | "tmp" | "swap"] => rule(
+            Impact::HostReboot,
+            "it is made when the host boots, once: what is there keeps its size",
+        ),
+        ["storage", "disks" | "mirror" | "volume-group"] => rule(
+            Impact::HostReboot,
+            "disks are prepared and mounted when the host boots",
+        ),
         ["storage", "domUs", ..] => rule(Impact::Live, "volumes stay where they are"),
         _ => rule(Impact::HostReboot, ""),
     }

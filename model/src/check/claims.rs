@@ -169,6 +169,11 @@ impl Claims {
                 self.claim(Kind::Mac, bits(mac.value), &mac.place);
             }
         }
+        for disk in host.settings.storage.iter().flat_map(|it| &it.disks) {
+            let device = format!("/dev/disk/by-id/{}", disk.value);
+            let device = identity(&docs.directory, &device);
+            self.claim(Kind::Device, digest(&device), &disk.place);
+        }
         for (name, network) in &host.settings.networks {
             // A network that leaves the host is one for all that call it so.
             let leaves = !network.ports.is_empty();
@@ -290,7 +295,7 @@ fn conflict(kind: Kind, first: &Place, place: &Place) -> Diagnostic {
             Kind::Mac => "hosts or domUs take one MAC address from here",
             Kind::MachineUuid | Kind::Serial | Kind::Key => "hosts take one identity from here",
             Kind::DomUUuid => "domUs take one UUID from here",
-            Kind::Device => "domUs take one device from here",
+            Kind::Device => "hosts or domUs take one device from here",
             Kind::Address => "hosts take one address from here",
             Kind::DomU => "two domUs have one name",
         };
@@ -346,6 +351,11 @@ fn conflict(kind: Kind, first: &Place, place: &Place) -> Diagnostic {
             .remark(also)
             .see(first, "")
             .help("leave `uuid` out and Domus derives one from the domU's name"),
+        Kind::Device if [first, place].iter().any(|it| !it.file.contains("/domUs/")) => place
+            .error("one disk is given twice")
+            .remark(also.replace("the machine of ", ""))
+            .see(first, "")
+            .help("what a host has in [storage] is its own alone: name another"),
         Kind::Device => place
             .error("two disks are kept on one device")
             .remark(also)

@@ -38,6 +38,26 @@ pub(super) const fn size(example: &'static str) -> Form<Size> {
     }
 }
 
+/// How much of a disk something has.
+pub(super) const PART: Form<Size> = Form {
+    example: "8GiB",
+    pattern: r"^[0-9]+[KMGT]iB$",
+    parse: |text| {
+        let size: Size = text.parse()?;
+        if size < LEAST_PART {
+            let problem = format!("{size} is too little to be of use");
+            return Err(BadValue::new(
+                problem,
+                format!("write {LEAST_PART} or more"),
+            ));
+        }
+        Ok(size)
+    },
+};
+
+/// The least part of a disk: room for a file system with a journal.
+const LEAST_PART: Size = Size::from_mib(64);
+
 /// A password as crypt(5) has it. What is wrong is not shown: it may be the password itself.
 pub(super) const PASSWORD: Form<String> = Form {
     example: "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7",

@@ -6,9 +6,9 @@ use super::domu::DomUSettings;
 use super::forms::{DEADLINE, MAC, MEMORY, UUID, name, size};
 use super::network::{FirewallDoc, ForwardDoc, NetworkDoc};
 use super::place::At;
+use super::storage::StorageDoc;
 use super::table::{Table, VarsDoc};
-use super::words::{COMMAND, DIRECTORY, RELEASE_VERSION, SERIAL, SSH_KEY, VOLUME_GROUP};
-use crate::fleet::VolumePool;
+use super::words::{COMMAND, RELEASE_VERSION, SERIAL, SSH_KEY};
 use crate::names::Name;
 use crate::secrets::SshKey;
 use crate::units::{Interval, Mac, Size};
@@ -31,7 +31,7 @@ pub(crate) struct HostSettings {
     pub(crate) machine: Option<MachineDoc>,
     pub(crate) dom0: Option<Dom0Doc>,
     pub(crate) health: Option<HealthDoc>,
-    pub(crate) pool: Option<VolumePool>,
+    pub(crate) storage: Option<StorageDoc>,
     pub(crate) networks: Vec<(At<Name>, NetworkDoc)>,
     pub(crate) firewall: Option<FirewallDoc>,
     pub(crate) forwards: Vec<ForwardDoc>,
@@ -63,9 +63,6 @@ pub(crate) struct HealthDoc {
     pub(crate) commands: Vec<At<String>>,
 }
 
-/// Where volumes are if the host says nothing: on its config partition.
-const DEFAULT_DIRECTORY: &str = "/config/volumes";
-
 impl HostDoc {
     pub(super) fn read(document: &Table<'_>) -> Self {
         document.part("domU", "what its domUs have", DomUSettings::read);
@@ -84,14 +81,13 @@ impl HostSettings {
         let networks = "a bridge of this name, to which domUs' cards are joined";
         let forward = "a port of dom0's addresses that leads to a domU";
         let release = "the release that it boots, if not the fleet's";
+        let storage = "where things outlast a reboot";
         Self {
             release: table.read("release", release, &RELEASE_VERSION),
             machine: table.table("machine", machine, MachineDoc::read),
             dom0: table.table("dom0", "what dom0 has of it", Dom0Doc::read),
             health: table.table("health", "when a new generation is kept", HealthDoc::read),
-            pool: table
-                .table("storage", "where things outlast a reboot", read_storage)
-                .flatten(),
+            storage: table.table("storage", storage, StorageDoc::read),
             networks: table.named_tables("networks", networks, &name("lan"), NetworkDoc::read),
             firewall: table.table("firewall", "who reaches dom0", FirewallDoc::read),
             forwards: table.tables("forward", forward, ForwardDoc::read),
@@ -142,36 +138,5 @@ impl HealthDoc {
             deadline: table.read("deadline", deadline, &DEADLINE),
             commands: table.list("commands", commands, &COMMAND),
         }
-    }
-}
-
-fn read_storage(table: &Table<'_>) -> Option<VolumePool> {
-    table
-        .table(
-            "domUs",
-            "where volumes of domUs are: one of the two",
-            read_pool,
-        )
-        .flatten()
-}
-
-fn read_pool(table: &Table<'_>) -> Option<VolumePool> {
-    let directory = "a directory of dom0, in which they are files";
-    let group = "an LVM volume group, in which they are logical volumes";
-    let at = table.alternatives(&["directory", "volume-group"]);
-    let directory = at.read("directory", directory, &DIRECTORY);
-    let group = at.read("volume-group", group, &VOLUME_GROUP);
-    let (has_directory, has_group) = (at.has("directory"), at.has("volume-group"));
-    if has_directory && has_group {
-        let message = "domUs' volumes cannot be in two places".to_owned();
-        let help = "keep either directory or volume-group";
-        table.notes().error(&at.place(), message, help);
-        return None;
-    }
-    match (directory, group) {
-        (Some(At { value, .. }), _) => Some(VolumePool::Directory(value)),
-        (_, Some(At { value, .. })) => Some(VolumePool::VolumeGroup(value)),
-        _ if has_directory || has_group => None,
-        _ => Some(VolumePool::Directory(DEFAULT_DIRECTORY.to_owned())),
     }
 }

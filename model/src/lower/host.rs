@@ -5,14 +5,17 @@ use super::layers::Layers;
 use super::network::{firewall, forward, network};
 use super::{DEADLINE, dom0_memory, domu_memory, host_release, value, values, vars};
 use crate::documents::{
-    DiskDoc, Doc, DomUDoc, HealthDoc, HostDocs, MachineDoc, Shared, VarsDoc, VifDoc,
+    DiskDoc, Doc, DomUDoc, HealthDoc, HostDocs, MachineDoc, Shared, StorageDoc, VarsDoc, VifDoc,
 };
 use crate::etc::derived_mac;
 use crate::fleet::{
-    Backing, Disk, Dom0, DomU, Health, Host, Kind, Machine, Storage, Vif, volume_name,
+    Backing, Disk, Dom0, DomU, Health, Host, Kind, LocalStorage, Machine, Storage, Vif, volume_name,
 };
 use crate::layers::Layer;
 use crate::names::Name;
+
+/// The volume group of a host's disks if the host says nothing.
+const DEFAULT_GROUP: &str = "domus";
 
 /// The host of these documents; `None` if one of them lacks what it must have.
 pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> Option<Host> {
@@ -53,9 +56,7 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> 
                 .collect(),
         },
         health: health(settings.health.as_ref()),
-        storage: Storage {
-            domus: settings.pool.clone()?,
-        },
+        storage: storage(settings.storage.as_ref()?)?,
         networks: networks.collect::<Option<_>>()?,
         firewall: firewall(settings.firewall.as_ref()),
         forwards: forwards.collect::<Option<_>>()?,
@@ -73,6 +74,22 @@ fn machine(doc: &MachineDoc) -> Option<Machine> {
         mac: value(&doc.mac),
         memory: value(&doc.memory)?,
         key: value(&doc.key),
+    })
+}
+
+fn storage(doc: &StorageDoc) -> Option<Storage> {
+    let local = || LocalStorage {
+        disks: values(&doc.disks),
+        mirror: value(&doc.mirror).unwrap_or(false),
+        var: value(&doc.var),
+        tmp: value(&doc.tmp),
+        swap: value(&doc.swap),
+        volume_group: value(&doc.group).unwrap_or_else(|| DEFAULT_GROUP.to_owned()),
+        erase: values(&doc.erase),
+    };
+    Some(Storage {
+        domus: doc.pool.clone()?,
+        local: (!doc.disks.is_empty()).then(local),
     })
 }
 

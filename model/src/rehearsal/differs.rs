@@ -89,6 +89,10 @@ pub fn differs(host: &Host, set_up: &SetUp<'_>) -> Vec<Difference> {
     if let VolumePool::VolumeGroup(group) = &host.storage.domus {
         add("disk", format!("volume group {group}"), &blank);
     }
+    for disk in host.storage.local.iter().flat_map(|local| &local.disks) {
+        let nothing = "nothing of that name: what it would hold is in RAM";
+        add("disk", format!("{disk} of [storage]"), nothing);
+    }
     for (name, domu) in &host.domus {
         for disk in &domu.disks {
             if let Backing::Device { path } = &disk.backing {
@@ -123,7 +127,7 @@ mod tests {
     const HOST: &str = "version = 1\n[machine]\nserial = \"8QXK\"\nmemory = \"64GiB\"\n\
         [networks.lan]\nports = [\"eno1\", \"enp3s0\"]\n\
         [networks.dmz]\nports = [\"eno1\"]\nvlan = 20\n\
-        [storage]\ndomUs = { volume-group = \"vg0\" }\n";
+        [storage]\ndisks = [\"ata-A\"]\ndomUs = { volume-group = \"vg0\" }\n";
 
     fn host() -> Host {
         let mut files = Files::new();

@@ -174,3 +174,19 @@ fn what_is_changed_meanwhile_is_followed() {
     assert_eq!(read("ssh/config"), None);
     assert_eq!(read("same").as_deref(), Some("of the commit"));
 }
+
+#[test]
+fn what_was_removed_shows_again_and_what_was_written_stays() {
+    let tree = Tree::new();
+    tree.write("upper/lib/dpkg/status", "written");
+    tree.whiteout("upper/lib/gone");
+    tree.opaque("upper/lib/replaced/below");
+    tree.write("upper/lib/replaced/below/new", "written");
+    restore_removed(&tree.at("upper")).expect("restored");
+    assert!(tree.at("upper/lib/gone").symlink_metadata().is_err());
+    assert!(!is_opaque(&tree.at("upper/lib/replaced/below")));
+    for path in ["lib/dpkg/status", "lib/replaced/below/new"] {
+        let text = fs::read_to_string(tree.at("upper").join(path)).expect("a file");
+        assert_eq!(text, "written", "{path}");
+    }
+}

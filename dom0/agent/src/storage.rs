@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! The local disks of this host: prepared where they are blank, mounted, and how they are.
+
+mod disks;
+mod mounts;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use domus_model::storage::{Note, SWAP, Standing, TMP, VAR};
+use domus_system::atomic;
+use domus_system::storage::mirror;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::lock::Lock;
+use crate::notes::one_line;
+use crate::volume;
+use crate::warn;
+
+use disks::Disks;
+
+/// Its key in the record of the boot.
+const KEY: &str = "storage";
+/// Where local file systems are mounted.
+const MOUNTED: &str = "/run/domus/storage";
+
+/// Prepares and mounts what the document says, as far as that can be. Nothing if it says nothing.
+///
+/// # Errors
+/// What came of it cannot be kept in the record of the boot.
+pub(crate) fn run(context: &Context) -> Result<Option<Note>> {
+    let Some(local) = &context.host.storage.local else {
+        return Ok(None);
+    };
+    let _lock = Lock::of(
+        &context.paths.ram().join("storage.lock"),
+        "that prepares disks",
+    )?;
+    let mut note = Note {
+        standing: Standing::Ok,
+        reasons: Vec::new(),
+        holds: Vec::new(),
+        remarks: Vec::new(),
+    };
+    if let Some(device) = Disks::new(context, local).prepare(&mut note) {
+        match domus_system::storage::ensure_group(&local.volume_group, &device) {
+            Ok(()) => volumes(context, &mut note),
+            Err(error) => note.worse(Standing::Refused, one_line(&error)),
+        }
+    }
+    if local.var.is_some() && !holds(&note, "/var") {
+        note.remarks.push("/var is in RAM".to_owned());
+    }
+    keep(context, &note)?;
+    Ok(Some(note))
+}
+
+/// For people.
+pub(crate) fn render(note: Option<&Note>) -> String {
+    match note {
+        Some(note) => format!("domus: {}\n", note.line()),
+        None => "domus: host.toml names no disks in [storage]\n".to_owned(),
+    }
+}
+
+/// What is kept on the disks: each by itself.
+fn volumes(context: &Context, note: &mut Note) {
+    let Some(local) = &context.host.storage.local else {
+        return;
+    };
+    let group = &local.volume_group;
+    type Use = fn(&Context, &Path) -> Result<()>;
+    let all: [(_, _, _, Use); 3] = [
+        ("/var", VAR, local.var, mounts::var),
+        ("/tmp", TMP, local.tmp, mounts::tmp),
+        ("swap", SWAP, local.swap, mounts::swap),
+    ];
+    for (what, name, size, mount) in all {
+        let Some(size) = size else { continue };
+        let done = volume::of_host(group, name, size).and_then(|device| mount(context, &device));
+        match done {
+            Ok(()) => note.holds.push(what.to_owned()),
+            Err(error) => {
+                let reason = format!("{what} is not on disk: {}", one_line(&error));
+                note.worse(Standing::Degraded, reason);
+            }
+        }
+    }
+    note.holds.push(format!("volume group {group}"));
+}
+
+fn holds(note: &Note, what: &str) -> bool {
+    note.holds.iter().any(|held| held == what)
+}
+
+/// Adds what was done to the record of the boot.
+fn keep(context: &Context, note: &Note) -> Result<()> {
+    let path = context.paths.boot_record();
+    let doing = || format!("writing {}", path.display());
+    let text = fs::read(&path).with_context(doing)?;
+    let mut record: Value = serde_json::from_slice(&text).with_context(doing)?;
+    record[KEY] = serde_json::to_value(note)?;
+    let text = serde_json::to_string_pretty(&record)?;
+    atomic::write(&path, text.as_bytes(), 0o644)
+}
+
+/// How the disks are now, if there shall be any.
+pub(crate) fn status(context: &Context) -> Option<Note> {
+    let booted = context.record.get(KEY).map(Note::deserialize);
+    let mut note = match booted {
+        Some(Ok(note)) => note,
+        // A commit that was taken since the boot may be the first to name disks.
+        None => {
+            context.host.storage.local.as_ref()?;
+            Note {
+                standing: Standing::Waiting,
+                reasons: vec!["disks are prepared when the host boots".to_owned()],
+                holds: Vec::new(),
+                remarks: Vec::new(),
+            }
+        }
+        Some(Err(error)) => {
+            warn(&anyhow::Error::from(error).context("reading what was done to local disks"));
+            return None;
+        }
+    };
+    if let Some(state) = mirror::state() {
+        match (state.missing, state.doing) {
+            (0, Some(doing)) => note.remarks.push(format!("the mirror: {doing}")),
+            (0, None) => {}
+            (_, Some(doing)) => {
+                note.worse(
+                    Standing::Degraded,
+                    format!("the mirror is not whole yet: {doing}"),
+                );
+            }
+            // What is missing may be said already.
+            (_, None) if note.standing < Standing::Degraded => {
+                note.worse(Standing::Degraded, disks::HALF);
+            }
+            (_, None) => {}
+        }
+    }
+    if holds(&note, "/var")
+        && let Err(error) = mounts::has_room(&context.paths.at(MOUNTED).join("var"))
+    {
+        note.worse(Standing::Degraded, format!("/var: {}", one_line(&error)));
+    }
+    Some(note)
+}
