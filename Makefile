@@ -6,7 +6,7 @@ DIST     := target/dist
 PREFIX   ?= /usr/local
 DEMO     := target/demo
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-PACKAGES := cpio e2fsprogs fdisk gcc git iproute2 libc6-dev libssl-dev libvirt-dev make mmdebstrap nftables \
+PACKAGES := cpio curl e2fsprogs fdisk gcc git iproute2 libc6-dev libssl-dev libvirt-dev make mmdebstrap nftables \
             openssh-client openssl ovmf pkg-config python3 qemu-system-x86 strace uidmap xfsprogs
 
 export DOMUS_BIN = $(abspath $(DIST)/bin/domus)

@@ -89,7 +89,7 @@ impl Staged {
             "{} is not there: `domus iso build` makes it, of a commit whose release it is",
             iso.display()
         );
-        let verified = domus_iso::verify(&iso)?;
+        let verified = domus_system::iso::verify(&iso)?;
         let manifest = verified.manifest;
         let debian = &fleet.debian;
         let mirror = wanted.mirror.as_deref().or(debian.mirror.as_deref());

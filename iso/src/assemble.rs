@@ -18,14 +18,15 @@ use domus_model::boot::ReleaseIdentity;
 use domus_model::contents::EtcList;
 use domus_model::fleet::Fleet;
 use domus_model::lock::Sha256;
-use domus_model::manifest::{FileEntry, Payload, ReleaseManifest};
+use domus_model::manifest::{FileEntry, MANIFEST, MENU, Payload, ReleaseManifest};
 use domus_model::verity::Verity;
 use domus_system::atomic::Pending;
 use domus_system::digest;
+use domus_system::iso::{self, seal};
 
 use crate::grub::{For, Places};
 use crate::unified::{self, Signing};
-use crate::{MANIFEST, contents, esp, grub, inside, seal, verify, xorriso};
+use crate::{contents, esp, grub, inside, xorriso};
 
 const ISO: &str = "domus.iso";
 const BIOS_IMAGE: &str = "BOOT/BIOS.IMG";
@@ -176,7 +177,10 @@ impl Parts<'_> {
             ] {
                 parts.insert(name.to_owned(), digest::of_file(&staging.join(name))?);
             }
-            self.press(payload_of(parts), &staging, &out.join(ISO))
+            let mut payload = payload_of(parts);
+            let menu = grub::menu_digest(&payload);
+            payload.parts.insert(MENU.to_owned(), menu);
+            self.press(payload, &staging, &out.join(ISO))
         })?;
         fs::remove_dir_all(&staging).context("removing the staging directory")
     }
@@ -236,7 +240,7 @@ impl Parts<'_> {
                     .with_context(|| format!("moving {name}"))?;
             }
         }
-        let menu = boot.join("GRUB.CFG");
+        let menu = staging.join(MENU);
         fs::write(&menu, grub::menu(&id, &payload, &Places::files()))?;
         let chosen = contents::SELECTION.of(self.tree)?;
         let packages = pack::packages(self.tree, &chosen)?;
@@ -258,7 +262,7 @@ impl Parts<'_> {
             let _ = fs::remove_file(iso);
             xorriso::write(self.tools, &manifest.id, staging, iso)?;
             let files = &mut manifest.files;
-            files.insert(BIOS_IMAGE.into(), verify::entry(iso, BIOS_IMAGE)?);
+            files.insert(BIOS_IMAGE.into(), iso::entry(iso, BIOS_IMAGE)?);
             if let Some(inside) = &inside {
                 let place = |name| {
                     Ok::<_, anyhow::Error>(format!(
@@ -270,14 +274,14 @@ impl Parts<'_> {
                 let places = Places { kernel, initramfs };
                 let text = grub::menu(&manifest.id, &manifest.payload, &places);
                 fs::write(&menu, text)?;
-                files.insert("BOOT/GRUB.CFG".into(), pack::entry(&menu)?);
+                files.insert(MENU.into(), pack::entry(&menu)?);
             }
         }
         if let Some(inside) = &inside {
             fs::remove_dir_all(inside).context("removing the directory beside the ISO")?;
         }
         seal::seal(iso)?;
-        verify::verify(iso)
+        iso::verify(iso)
             .context("reading the new ISO back")
             .map(drop)
     }
@@ -300,7 +304,7 @@ fn list(staging: &Path) -> Result<BTreeMap<String, FileEntry>> {
 impl Built {
     fn open(kept: &Path, etc: EtcList) -> Result<Self> {
         let kept = kept.join(ISO);
-        let manifest = verify::manifest(&kept)?;
+        let manifest = iso::manifest(&kept)?;
         Ok(Self {
             digest: Sha256::from_hex(&manifest.id)?,
             manifest,

@@ -13,10 +13,11 @@ use include_dir::{Dir, include_dir};
 static ROOTFS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../dom0/rootfs");
 
 /// What dom0 needs: Xen, libvirt's Xen driver, storage and network tools, a firewall and the names of protocols that
-/// rules of operators use, a way in; git, mdadm, nano and xfsprogs for whoever rescues it. No QEMU.
+/// rules of operators use, a way in; curl for releases; git, mdadm, nano and xfsprogs for whoever rescues it. No QEMU.
 const PACKAGES: &[&str] = &[
     "busybox-static",
     "ca-certificates",
+    "curl",
     "dbus",
     "e2fsprogs",
     "git",

@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use domus_build::toolroot::ToolRoot;
 use domus_model::manifest::Payload;
+use domus_system::digest;
 
 const COMMON: &[&str] = &[
     "configfile",
@@ -35,10 +36,15 @@ const EFI: &[&str] = &["all_video", "efi_gop", "fat"];
 /// Bytes of the menu, of which the longest takes a third.
 const MENU_BYTES: usize = 2048;
 
-/// Kernel arguments of dom0. The console goes to Xen, and so to the serial port.
+/// What the script of a medium adds to them: nothing on a CD, or on a stick with this ISO alone.
+const SLOT: &str = "$domus_slot $domus_try";
+
+/// Kernel arguments of dom0. The console goes to Xen, and so to the serial port. A kernel that panics
+/// starts the machine again: nobody stands beside it.
 pub(crate) fn kernel_arguments(id: &str) -> String {
     format!(
-        "domus.release={id} console=tty0 console=hvc0 loglevel=6 systemd.condition_needs_update=no"
+        "domus.release={id} console=tty0 console=hvc0 loglevel=6 panic=10 \
+         systemd.condition_needs_update=no"
     )
 }
 
@@ -66,6 +72,11 @@ impl Places {
             initramfs: "/BOOT/INITRD.IMG".into(),
         }
     }
+}
+
+/// The digest of the menu of a release whose id is not known yet, for it follows from this too.
+pub(crate) fn menu_digest(payload: &Payload) -> String {
+    digest::of_bytes(entry("", payload, &Places::files()).trim_end_matches('\n'))
 }
 
 /// The menu. It always has the same length, whatever the places are: they depend on it.
@@ -102,12 +113,12 @@ fn entry(id: &str, payload: &Payload, places: &Places) -> String {
          set timeout=2\n\
          {lock}menuentry '{title}' {free}{{\n  \
            multiboot2 /BOOT/XEN.GZ {xen_arguments}\n  \
-           module2 {kernel_file} {kernel}\n  \
+           module2 {kernel_file} {kernel} {SLOT}\n  \
            module2 --nounzip {initramfs}\n\
          }}\n\
          menuentry '{title}: rescue shell' {free}{{\n  \
            multiboot2 /BOOT/XEN.GZ {xen_arguments}\n  \
-           module2 {kernel_file} {kernel} domus.rescue=now\n  \
+           module2 {kernel_file} {kernel} domus.rescue=now {SLOT}\n  \
            module2 --nounzip {initramfs}\n\
          }}\n"
     )

@@ -11,15 +11,8 @@ mod inside;
 pub mod media;
 mod partitions;
 pub mod rehearse;
-pub mod seal;
-mod source;
 mod unified;
-mod verify;
 mod xorriso;
 
 pub use assemble::{Built, build};
 pub use unified::Signing;
-pub use verify::{Verified, verify};
-
-/// Where the manifest stands on an ISO.
-pub const MANIFEST: &str = "DOMUS/MANIFEST";

@@ -9,6 +9,7 @@ use crate::layers::Layer;
 use crate::marker::Identity;
 use crate::names::{ImageRef, Name};
 use crate::rendered::RenderedFile;
+use crate::slots::{Booted, LeftRelease};
 use crate::trial::Trial;
 use crate::verity::Integrity;
 
@@ -94,6 +95,12 @@ pub struct BootRecord {
     /// The device that the release was found on; none in a domU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub medium: Option<String>,
+    /// The slot that GRUB booted it from, if its medium has slots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<Booted>,
+    /// Why the release in the other slot was left, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_release: Option<LeftRelease>,
     /// Who verified the release; none in a domU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verified: Option<Verified>,

@@ -37,6 +37,7 @@ pub mod secrets;
 pub mod secure_boot;
 pub mod selector;
 pub mod show;
+pub mod slots;
 pub mod status;
 pub mod storage;
 pub mod table;

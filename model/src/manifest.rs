@@ -45,7 +45,12 @@ pub struct ImageManifest {
     pub packages: BTreeMap<String, String>,
 }
 
-/// Manifest of a release: `/DOMUS/MANIFEST` on its ISO.
+/// Where the manifest stands on an ISO.
+pub const MANIFEST: &str = "DOMUS/MANIFEST";
+/// GRUB's menu on an ISO. Among [`Payload::parts`] is the digest of what it is without the id.
+pub const MENU: &str = "BOOT/GRUB.CFG";
+
+/// Manifest of a release: [`MANIFEST`] on its ISO.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseManifest {
@@ -75,7 +80,7 @@ pub struct Payload {
     pub suite: String,
     /// Xen's kernel command line.
     pub xen_arguments: String,
-    /// Digests of hypervisor, kernel, initramfs and root.
+    /// Digests of hypervisor, kernel, initramfs, root and menu.
     pub parts: BTreeMap<String, String>,
     /// What proves the root image, block by block; the initramfs carries it too.
     pub root: Verity,

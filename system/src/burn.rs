@@ -7,11 +7,11 @@
 //! back comes from the disk.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::fs::{OFlags, ioctl_blksszget};
 use sha2::{Digest, Sha256};
 
@@ -79,11 +79,19 @@ impl Target {
     /// interrupted. The disk is of no use then, and the error says so.
     pub fn burn(&self, image: &Path, heard: Heard<'_>) -> Result<String> {
         let reading = || format!("reading {}", image.display());
-        let image = File::open(image).with_context(reading)?;
+        let mut image = File::open(image).with_context(reading)?;
         let length = image.metadata().with_context(reading)?.len();
         ensure!(length > 0, "{}: it is empty", reading());
-        self.write(&image, length, heard)
-            .and_then(|()| self.compare(&image, length, heard))
+        self.take(&mut image, length, heard)
+    }
+
+    /// As [`Target::burn`], of `length` bytes that `from` gives once.
+    ///
+    /// # Errors
+    /// As [`Target::burn`]; or `from` fails, or ends too early.
+    pub fn take(&self, from: &mut dyn Read, length: u64, heard: Heard<'_>) -> Result<String> {
+        self.write(from, length, heard)
+            .and_then(|written| self.compare(&written, length, heard))
             .with_context(|| {
                 format!(
                     "{} is not usable now, nothing boots from it: write it again, or another",
@@ -92,8 +100,14 @@ impl Target {
             })
     }
 
-    fn write(&self, image: &File, length: u64, heard: Heard<'_>) -> Result<()> {
-        let mut buffer = Buffer::new();
+    /// The size of the disk, in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Writes it, and returns the digest of each piece.
+    fn write(&self, from: &mut dyn Read, length: u64, heard: Heard<'_>) -> Result<Vec<Digested>> {
+        let (mut buffer, mut first) = (Buffer::new(), Buffer::new());
         let head = MIB.min(self.size);
         self.put(buffer.zeros(head), 0)?;
         self.put(
@@ -101,19 +115,22 @@ impl Target {
             (self.size - head) / self.block * self.block,
         )?;
         self.sync()?;
-        let mut done = 0;
-        // The head is counted first and written last.
-        for (position, bytes) in pieces(MIB, length).chain(pieces(0, length.min(MIB))) {
-            self.ensure_wanted(done, length)?;
-            let piece = buffer.read(image, position, bytes)?;
+        let mut digests = Vec::new();
+        // The head comes first and is written last.
+        let head = first.fill(from, length.min(MIB))?;
+        digests.push(digest(head.0));
+        for (position, bytes) in pieces(MIB, length) {
+            self.ensure_wanted(position, length)?;
+            let piece = buffer.fill(from, bytes)?;
+            digests.push(digest(piece.0));
             self.put(piece.padded(self.block), position)?;
-            done += bytes;
-            heard(Phase::Write, done, length);
-            if position + bytes == length {
-                self.sync()?;
-            }
+            heard(Phase::Write, position + bytes - head.0.len() as u64, length);
         }
-        self.sync()
+        self.sync()?;
+        self.put(head.padded(self.block), 0)?;
+        self.sync()?;
+        heard(Phase::Write, length, length);
+        Ok(digests)
     }
 
     fn put(&self, bytes: &[u8], position: u64) -> Result<()> {
@@ -127,32 +144,29 @@ impl Target {
         self.file.sync_all().with_context(doing)
     }
 
-    fn compare(&self, image: &File, length: u64, heard: Heard<'_>) -> Result<String> {
+    fn compare(&self, written: &[Digested], length: u64, heard: Heard<'_>) -> Result<String> {
         let doing = || format!("reading {} back", self.path.display());
         let disk = OpenOptions::new()
             .read(true)
             .custom_flags(OFlags::DIRECT.bits().cast_signed())
             .open(&self.path)
             .with_context(doing)?;
-        let (mut wanted, mut found) = (Buffer::new(), Buffer::new());
+        let mut buffer = Buffer::new();
         let mut hash = Sha256::new();
-        let mut done = 0;
-        for (position, bytes) in pieces(0, length) {
-            self.ensure_wanted(done, length)?;
-            let wanted = wanted.read(image, position, bytes)?;
+        let all = pieces(0, length.min(MIB)).chain(pieces(MIB, length));
+        for ((position, bytes), written) in all.zip(written) {
+            self.ensure_wanted(position, length)?;
             let whole = bytes.next_multiple_of(self.block);
-            let found = found.read(&disk, position, whole).with_context(doing)?;
-            let found = &found.0[..wanted.0.len()];
-            if let Some(at) = wanted.0.iter().zip(found).position(|(a, b)| a != b) {
-                bail!(
-                    "{}: byte {} is not what was written",
-                    doing(),
-                    position + at as u64
-                );
-            }
+            let found = buffer.read(&disk, position, whole).with_context(doing)?;
+            let found = &found.0[..usize::try_from(bytes)?];
+            ensure!(
+                digest(found) == *written,
+                "{}: what is between bytes {position} and {} is not what was written",
+                doing(),
+                position + bytes
+            );
             hash.update(found);
-            done += bytes;
-            heard(Phase::Compare, done, length);
+            heard(Phase::Compare, position + bytes, length);
         }
         Ok(digest::hex(&hash.finalize()))
     }
@@ -166,6 +180,13 @@ impl Target {
         );
         Ok(())
     }
+}
+
+/// SHA-256 of a piece.
+type Digested = [u8; 32];
+
+fn digest(bytes: &[u8]) -> Digested {
+    Sha256::digest(bytes).into()
 }
 
 /// Places and lengths of the pieces between two places.
@@ -210,11 +231,25 @@ impl Buffer {
     }
 
     fn read(&mut self, file: &File, position: u64, length: u64) -> Result<Piece<'_>> {
+        let read = |bytes: &mut [u8]| file.read_exact_at(bytes, position);
+        self.with(length, read)
+            .with_context(|| format!("reading {length} bytes at {position}"))
+    }
+
+    fn fill(&mut self, from: &mut dyn Read, length: u64) -> Result<Piece<'_>> {
+        self.with(length, |bytes| from.read_exact(bytes))
+            .with_context(|| format!("reading {length} bytes of what is written"))
+    }
+
+    fn with(
+        &mut self,
+        length: u64,
+        read: impl FnOnce(&mut [u8]) -> std::io::Result<()>,
+    ) -> Result<Piece<'_>> {
         let length = usize::try_from(length)?;
         let room = self.room();
         let (bytes, rest) = room.split_at_mut(length);
-        file.read_exact_at(bytes, position)
-            .with_context(|| format!("reading {length} bytes at {position}"))?;
+        read(bytes)?;
         rest.fill(0);
         let room = &*room;
         Ok(Piece(&room[..length], room))

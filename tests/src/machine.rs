@@ -34,18 +34,25 @@ impl Release {
     /// # Panics
     /// They cannot be written.
     pub fn of(fleet: &Fleet, dir: &Path) -> Self {
-        let iso = fleet.iso();
-        let image = Image::open(&iso);
+        Self::at(&fleet.iso(), &fleet.release_id(), dir)
+    }
+
+    /// That of the ISO at `iso`, with this id.
+    ///
+    /// # Panics
+    /// As [`Self::of`].
+    pub fn at(iso: &Path, id: &str, dir: &Path) -> Self {
+        let image = Image::open(iso);
         let copy = |from: &str, name: &str| {
             let to = dir.join(name);
             fs::write(&to, image.read(from)).expect("a copy");
             to
         };
         Self {
-            id: fleet.release_id(),
+            id: id.to_owned(),
             kernel: copy("BOOT/VMLINUZ", "vmlinuz"),
             initrd: copy("BOOT/INITRD.IMG", "initrd.img"),
-            iso,
+            iso: iso.to_owned(),
         }
     }
 }

@@ -155,6 +155,28 @@ pub(crate) enum Command {
         /// Do not apply it, whatever the fleet says.
         #[arg(long)]
         no_apply: bool,
+        /// Boot the release in the other slot next, one that was healthy here.
+        #[arg(long, conflicts_with_all = ["generation", "no_apply"])]
+        release: bool,
+    },
+    /// Put another release into the slot that does not run, and try it at the next boot
+    ///
+    /// It has to be of this fleet and, unless this host runs unsigned, named by domus.lock of the
+    /// commit that runs. Nothing boots it before all of it was written, read back and proved. If it
+    /// does not get healthy the host goes back by itself, and does not take it again.
+    Upgrade {
+        /// The ISO: a file, or an http(s) address.
+        #[arg(value_name = "ISO|URL")]
+        from: String,
+        /// Reboot then.
+        #[arg(long)]
+        reboot: bool,
+        /// Even if this host left it before.
+        #[arg(long)]
+        again: bool,
+        /// Print what was done as one JSON object.
+        #[arg(long)]
+        json: bool,
     },
     /// Show which layer gave a file in /etc, who wrote it, and whether it was changed since the boot
     Explain {

@@ -11,6 +11,7 @@ use domus_model::changes::Side;
 use domus_model::files::Files;
 use domus_model::fleet::{DomU, Fleet, Host};
 use domus_model::names::Name;
+use domus_model::slots::Booted;
 use domus_model::verity::Integrity;
 use domus_repo::Repo;
 use domus_system::documents::{self, HostSlice};
@@ -53,6 +54,8 @@ pub(crate) struct Context {
     pub(crate) release: Option<String>,
     /// Who verified that release when it booted.
     pub(crate) verified: Verified,
+    /// The slot that GRUB booted it from, if its medium has slots.
+    pub(crate) slot: Option<Booted>,
     /// Whether the boot read its root as it was built; none where nothing proves it.
     pub(crate) root: Option<Integrity>,
     /// What of `/etc` could not be done.
@@ -81,6 +84,7 @@ struct Boot {
     #[serde(default)]
     verified: Verified,
     root: Option<Integrity>,
+    slot: Option<Booted>,
 }
 
 impl Context {
@@ -126,6 +130,7 @@ impl Context {
             identity: boot.release,
             verified: boot.verified,
             root: boot.root,
+            slot: boot.slot,
             warnings: Vec::new(),
             problems: taken
                 .as_ref()

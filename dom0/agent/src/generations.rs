@@ -8,6 +8,7 @@ use domus_repo::{Generation, Repo};
 use serde::Serialize;
 
 use crate::context::Context;
+use crate::slots::Slots;
 
 /// The generations of this host.
 #[derive(Debug, Serialize)]
@@ -19,6 +20,10 @@ pub(crate) struct Generations {
     applied: String,
     /// All of them; `running` is what is booted next.
     generations: Vec<Generation>,
+    /// Which slot of its medium it runs from; none if that has none.
+    slots: Option<Slots>,
+    /// The release that runs.
+    release: Option<String>,
 }
 
 impl Generations {
@@ -32,6 +37,8 @@ impl Generations {
             booted: context.booted.clone(),
             applied: context.commit.clone(),
             generations: Repo::open(&context.paths.repo())?.generations()?,
+            slots: Slots::find(context),
+            release: context.release.clone(),
         })
     }
 
@@ -70,7 +77,15 @@ impl Generations {
             titles.remove(1);
             rows.iter_mut().for_each(|row| drop(row.remove(1)));
         }
-        table(&titles, &rows)
+        let mut text = table(&titles, &rows);
+        if let (Some(slots), Some(release)) = (&self.slots, &self.release) {
+            text += &format!("release {release}   {}\n", slots.word());
+            slots
+                .lines()
+                .iter()
+                .for_each(|line| text += &format!("{line}\n"));
+        }
+        text
     }
 }
 

@@ -27,6 +27,7 @@ use crate::notes::one_line;
 use crate::observe::Observer;
 use crate::paths::Paths;
 use crate::pull;
+use crate::slots;
 use crate::status::{self, held_reason};
 use crate::steps::Wish;
 use crate::warn;
@@ -72,11 +73,14 @@ impl Health {
     /// Looks once.
     pub(crate) fn find(context: &Context) -> Self {
         let trial = on_trial(context).unwrap_or_default();
+        let release_on_trial = slots::on_trial(context);
         let mut checks = vec![
             Check::new("/config can be written", writable(&context.paths)),
             Check::new("its domUs are up", domus_up(context)),
         ];
-        if let Some(check) = remote(context, trial.as_deref()) {
+        // A release may change whatever dom0 needs to reach it.
+        let good = trial.as_deref().filter(|_| !release_on_trial);
+        if let Some(check) = remote(context, good) {
             checks.push(check);
         }
         for command in &context.host.health.commands {
@@ -86,7 +90,7 @@ impl Health {
             host: context.host.name.clone(),
             commit: context.commit.clone(),
             healthy: checks.iter().all(|check| check.healthy),
-            on_trial: trial.is_some(),
+            on_trial: trial.is_some() || release_on_trial,
             checks,
         }
     }
@@ -241,6 +245,10 @@ pub(crate) fn judge(context: &Context) -> Result<Verdict> {
             return Ok(Verdict::Kept(health));
         }
         if begin.elapsed() >= limit {
+            // A commit that is on trial as well is judged with the other release.
+            if slots::on_trial(context) {
+                return slots::leave(context, &health.reasons()).map(Verdict::Left);
+            }
             return match on_trial(context)? {
                 None => {
                     judged(context)?;
@@ -261,6 +269,7 @@ fn judged(context: &Context) -> Result<()> {
 /// Keeps what runs: from now on the host goes back to it. What was never booted is not known to
 /// boot; it is judged once more when it was.
 fn keep(context: &Context) -> Result<()> {
+    slots::keep(context)?;
     let statement = &context.statement.id;
     if *statement == context.booted_by && context.paths.repo().is_dir() {
         let (_lock, repo) = context.repository()?;
@@ -303,8 +312,7 @@ fn leave(context: &Context, good: &str, health: &Health) -> Result<String> {
             if let Err(error) = other {
                 warn(&error.context("going back without a reboot"));
             }
-            let reboot = ["--no-block", "reboot"];
-            Program::new("systemctl").args(reboot).run()?;
+            slots::reboot()?;
             "by a reboot"
         }
     };

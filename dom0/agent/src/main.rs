@@ -20,12 +20,14 @@ mod notes;
 mod observe;
 mod paths;
 mod pull;
+mod slots;
 mod start;
 mod status;
 mod steps;
 mod stop;
 mod storage;
 mod taken;
+mod upgrade;
 mod verified;
 mod volume;
 
@@ -134,22 +136,12 @@ fn run(args: &Args) -> Result<ExitCode> {
                 timeout: seconds(*timeout),
                 force: *force,
             };
-            let whom = match (all, strays) {
-                (_, true) => Whom::Everybody,
-                (true, false) => Whom::All,
-                (false, false) => Whom::Named(names),
-            };
-            stop::stop(&context, whom, patience)?;
+            stop::stop(&context, Whom::of(names, *all, *strays), patience)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Status { json, wait } => {
             let status = HostStatus::find(&context, wait.map(seconds))?;
-            print(&if *json {
-                status.json()?
-            } else {
-                status.render()
-            })?;
-            Ok(ExitCode::SUCCESS)
+            show(*json, || status.json(), || status.render())
         }
         Command::Pull {
             timer,
@@ -158,27 +150,35 @@ fn run(args: &Args) -> Result<ExitCode> {
         } => pull(&context, *timer, *no_apply, *json),
         Command::Explain { path, json } => {
             let explained = Explained::find(&context, path)?;
-            print(&if *json {
-                explained.json()?
-            } else {
-                explained.render()
-            })?;
-            Ok(ExitCode::SUCCESS)
+            show(*json, || explained.json(), || explained.render())
         }
         Command::Storage { json } => storage(&context, *json),
         Command::Health { judge, json } => health(&context, *judge, *json),
         Command::Generations { json } => {
             let generations = Generations::find(&context)?;
-            print(&if *json {
-                generations.json()?
-            } else {
-                generations.render()
-            })?;
+            show(*json, || generations.json(), || generations.render())
+        }
+        Command::Rollback { release: true, .. } => {
+            print(&slots::roll_back(&context)?)?;
             Ok(ExitCode::SUCCESS)
+        }
+        Command::Upgrade {
+            from,
+            reboot,
+            again,
+            json,
+        } => {
+            let upgraded = upgrade::upgrade(&context, from, *again)?;
+            let code = show(*json, || upgraded.json(), || upgraded.render())?;
+            if *reboot {
+                slots::reboot()?;
+            }
+            Ok(code)
         }
         Command::Rollback {
             generation,
             no_apply,
+            ..
         } => {
             print(&generations::roll_back(&context, generation.as_deref())?)?;
             match by_policy(&context, *no_apply)? {
@@ -201,6 +201,16 @@ fn storage(context: &Context, json: bool) -> Result<ExitCode> {
     })?;
     let is_good = note.is_none_or(|note| note.standing == Standing::Ok);
     Ok(if is_good { 0 } else { FAILURE }.into())
+}
+
+/// Prints something that is no failure.
+fn show(
+    json: bool,
+    as_json: impl FnOnce() -> Result<String>,
+    render: impl FnOnce() -> String,
+) -> Result<ExitCode> {
+    print(&if json { as_json()? } else { render() })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Shows how the host is, or judges what it runs.

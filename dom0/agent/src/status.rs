@@ -22,6 +22,7 @@ use crate::live;
 use crate::notes::Notes;
 use crate::observe::{Domains, Observer};
 use crate::pull::Last;
+use crate::slots::Slots;
 use crate::steps::{differences, strays_line, waiting_line};
 use crate::storage;
 use crate::warn;
@@ -49,6 +50,8 @@ pub(crate) struct HostStatus {
     root: Option<Integrity>,
     /// Whether a time server set the clock since the boot.
     clock_synchronised: bool,
+    /// Which slot of its medium it runs from; none if that has none.
+    slots: Option<Slots>,
     domus: Vec<DomuStatus>,
     strays: Vec<String>,
     /// The release that the commit wants of this host, if it is another.
@@ -135,6 +138,7 @@ impl HostStatus {
             verified: context.verified,
             root: root(context),
             clock_synchronised: context.paths.at(CLOCK_SYNCHRONISED).exists(),
+            slots: Slots::find(context),
             domus,
             strays,
             wanted_release: context.other_release(),
@@ -175,7 +179,7 @@ impl HostStatus {
         let strays = strays_line(&self.strays);
         let mut text = format!(
             "{host}   release {release}   commit {commit}   {statement}{follows}\n\
-             boot {}   root {}   clock {}\n\n\
+             boot {}   root {}   clock {}{}\n\n\
              {domus}{strays}{}",
             self.verified.word(),
             self.root.map_or("unverified", Integrity::word),
@@ -183,6 +187,9 @@ impl HostStatus {
                 true => "synchronised",
                 false => "not synchronised",
             },
+            self.slots
+                .as_ref()
+                .map_or(String::new(), |it| format!("   {}", it.word())),
             waiting_line(&self.waiting)
         );
         let mut say = |line: String| text += &format!("{host}: {line}\n");
@@ -196,7 +203,13 @@ impl HostStatus {
             say(format!("{} was booted", short(booted)));
         }
         if let Some(other) = &self.wanted_release {
-            say(format!("release {other} is wanted; boot its medium"));
+            say(match &self.slots {
+                Some(_) => format!("wants release {other}, runs {release}: `domus-dom0 upgrade`"),
+                None => format!("release {other} is wanted; boot its medium"),
+            });
+        }
+        for line in self.slots.iter().flat_map(Slots::lines) {
+            say(line);
         }
         if let Some(standing) = &self.standing {
             say(standing.clone());

@@ -47,6 +47,17 @@ pub(crate) enum Whom<'a> {
     Everybody,
 }
 
+impl<'a> Whom<'a> {
+    /// Those of the command line.
+    pub(crate) fn of(names: &'a [Name], all: bool, strays: bool) -> Self {
+        match (all, strays) {
+            (_, true) => Self::Everybody,
+            (true, false) => Self::All,
+            (false, false) => Self::Named(names),
+        }
+    }
+}
+
 /// Stops domUs and leaves them so.
 ///
 /// # Errors

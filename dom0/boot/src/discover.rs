@@ -12,11 +12,13 @@ use anyhow::{Result, bail};
 use domus_model::discovery::{self, Bound, DiskName, Finding, Seen};
 use domus_model::marker::{Identity, MARKER_LIMIT, MARKER_PATH, Marker};
 use domus_model::names::Name;
+use domus_model::slots::{Booted, Slot};
 use domus_repo::{Export, Judge, Repo, Statement};
 use domus_system::block::{self, Content, Device, FileSystem};
 use domus_system::kmod::Modules;
 use domus_system::machine;
 use domus_system::mount::{Mount, Mounted};
+use domus_system::slots::Medium;
 
 use crate::console;
 
@@ -42,13 +44,15 @@ pub(crate) struct Candidate {
 }
 
 /// Waits for the device whose ISO 9660 volume set carries the release's id: a disc or stick, or a
-/// slot of a medium that holds the configuration as well.
-pub(crate) fn medium(id: &str, modules: &mut Modules) -> Result<PathBuf> {
+/// slot of a medium that holds the configuration as well. GRUB says which slot, if it took one.
+pub(crate) fn medium(id: &str, slot: Option<Booted>, modules: &mut Modules) -> Result<PathBuf> {
     let begin = Instant::now();
     loop {
         modules.load_for_devices();
         for device in block::devices()? {
-            if matches!(block::probe(&device.path), Ok(Content::Iso9660(set)) if set == id) {
+            let is_it =
+                matches!(block::probe(&device.path), Ok(Content::Iso9660(set)) if set == id);
+            if is_it && slot.is_none_or(|slot| is_slot(&device.path, slot.slot)) {
                 return Ok(device.path);
             }
         }
@@ -70,6 +74,11 @@ pub(crate) fn medium(id: &str, modules: &mut Modules) -> Result<PathBuf> {
         }
         sleep(LOOK);
     }
+}
+
+fn is_slot(device: &Path, slot: Slot) -> bool {
+    let medium = Medium::of(device).ok().flatten();
+    medium.is_some_and(|medium| medium.slot == slot)
 }
 
 /// What looking at every partition gave.

@@ -8,19 +8,18 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context;
-use domus_model::units::Interval;
 use domus_system::mount;
 use rustix::mount::mount_move;
 use rustix::process::{chdir, chroot};
 
 use crate::init::Boot;
-use crate::trial;
+use crate::trial::Guard;
 
 const INIT: &str = "/sbin/init";
 
 /// Makes `root` the root and runs its `/sbin/init` as process 1, with a guard beside it if what it
-/// starts is on trial so long. Returns only if that fails.
-pub(crate) fn to_systemd(root: &Path, trial: Option<Interval>) -> Boot {
+/// starts is on trial. Returns only if that fails.
+pub(crate) fn to_systemd(root: &Path, guard: Option<Guard>) -> Boot {
     let init = root.join("usr").join(INIT.trim_start_matches('/'));
     init.symlink_metadata()
         .with_context(|| format!("the image has no {INIT}"))?;
@@ -34,8 +33,8 @@ pub(crate) fn to_systemd(root: &Path, trial: Option<Interval>) -> Boot {
     mount_move(".", "/").context("moving the new root to /")?;
     chroot(".").context("changing the root")?;
     chdir("/").context("entering the new root")?;
-    if let Some(deadline) = trial {
-        trial::start_guard(deadline)?;
+    if let Some(guard) = guard {
+        guard.start()?;
     }
     let failed = Command::new(INIT).exec();
     Err(failed).with_context(|| format!("running {INIT}"))

@@ -27,7 +27,8 @@ use crate::discover::{self, Candidate, Wanted};
 use crate::init::Boot;
 use crate::orders::{HostOrders, OnFailure};
 use crate::rescue::{PAUSE, Request, Rescue};
-use crate::{console, handover, record, repair, trial};
+use crate::trial::Guard;
+use crate::{console, handover, record, repair, slots, trial};
 
 const RELEASE: &str = "/domus/release.json";
 /// What proves the release's root image.
@@ -117,16 +118,34 @@ fn boot(
     let deadline = deadline.inspect_err(|error| leave(record, error))?;
     written?;
     console::say("starting systemd");
-    handover::to_systemd(Path::new(ROOT), record.trial.is_some().then_some(deadline))
+    let release = release_on_trial(record);
+    let is_guarded = record.trial.is_some() || release.is_some();
+    let guard = is_guarded.then_some(Guard { deadline, release });
+    handover::to_systemd(Path::new(ROOT), guard)
+}
+
+/// Medium and id of the release, if that is on trial.
+fn release_on_trial(record: &BootRecord) -> Option<(String, String)> {
+    record.slot?.attempt?;
+    Some((record.medium.clone()?, record.release_id.clone()?))
 }
 
 /// Starts the machine again without what is on trial, if that is what cannot be booted: nobody
 /// has to look at it. Returns if it is not.
 fn leave(record: &BootRecord, error: &anyhow::Error) {
-    let Some(trial) = &record.trial else { return };
-    console::show(&format!("{error:#}\n"));
+    let root = Path::new(ROOT);
     let why = format!("it cannot be booted: {error:#}");
-    match trial::fail(Path::new(ROOT), trial, &why) {
+    let noted = match (&record.slot, &record.trial) {
+        // GRUB counted this boot. A verdict needs more than a disk that was not there.
+        (Some(booted), _) if booted.attempt.is_some() => match release_on_trial(record) {
+            Some((medium, id)) if record.config.is_some() => slots::leave(root, &medium, &id, &why),
+            _ => Ok(()),
+        },
+        (_, Some(trial)) => trial::fail(root, trial, &why),
+        (_, None) => return,
+    };
+    console::show(&format!("{error:#}\n"));
+    match noted {
         Ok(()) => restart(LOOK_AT_IT),
         // The shell comes after that.
         Err(error) => console::say(format!("{error:#}")),
@@ -153,6 +172,7 @@ fn begin(
     let release = release()?;
     record.release = Some(release.clone());
     record.release_id = Some(id.into());
+    record.slot = orders.slot;
     record.machine = Some(machine::identity());
     let signed = if release.unsigned {
         "   UNSIGNED: runs commits that nobody signed"
@@ -165,7 +185,7 @@ fn begin(
         release.version, release.fleet
     ));
     record.verified = Some(verified(&release, modules));
-    let medium = discover::medium(id, modules)?;
+    let medium = discover::medium(id, orders.slot, modules)?;
     record.medium = Some(medium.display().to_string());
     mount_root(&medium, modules, record)?;
     record::note(record, "medium");
@@ -292,6 +312,7 @@ fn take(candidate: &Candidate, judge: &Judge, record: &mut BootRecord) -> Result
     let commit = chosen.statement.commit.id;
     console::say(format!("commit {commit}, {}", chosen.note));
     trial.settle(&repo, &chosen.note.id, record);
+    slots::settle(Path::new(ROOT), record);
     record.problems.extend(chosen.refused);
     record
         .problems

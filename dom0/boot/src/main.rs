@@ -18,6 +18,7 @@ mod record;
 mod repair;
 mod report;
 mod rescue;
+mod slots;
 mod trial;
 
 use std::process::ExitCode;
@@ -46,10 +47,14 @@ fn main() -> ExitCode {
         ["retry"] => rescue::ask(&rescue::Request::Retry),
         ["use", device] => rescue::ask(&rescue::Request::Use((*device).into())),
         ["report"] => report::send(),
-        // Started by itself, with so many seconds.
-        ["guard", seconds] if seconds.parse::<u64>().is_ok() => {
+        // Started by itself, with so many seconds; and with medium and id of a release on trial.
+        ["guard", seconds, release @ ..] if seconds.parse::<u64>().is_ok() => {
             let seconds = seconds.parse().unwrap_or_default();
-            trial::guard(Duration::from_secs(seconds))
+            let release = match release {
+                [medium, id] => Some((*medium, *id)),
+                _ => None,
+            };
+            trial::guard(Duration::from_secs(seconds), release)
         }
         ["-h" | "--help" | "help"] => {
             println!("{USAGE}");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use domus_model::discovery::DiskName;
+use domus_model::slots::{Booted, Slot};
 use domus_system::machine::kernel_argument;
 
 /// How long a host looks for a config partition if nothing else is said.
@@ -24,6 +25,8 @@ pub(crate) enum Role {
 pub(crate) struct HostOrders {
     /// The id of the release.
     pub(crate) release: String,
+    /// The slot that GRUB took it from, if its medium has slots.
+    pub(crate) slot: Option<Booted>,
     /// Which partition decides, if several fit.
     pub(crate) config: Option<DiskName>,
     /// How long to look for one.
@@ -88,12 +91,25 @@ impl HostOrders {
         };
         Ok(Self {
             release,
+            slot: slot(line)?,
             config: config.transpose()?,
             patience,
             rescue_first,
             on_failure,
         })
     }
+}
+
+fn slot(line: &str) -> Result<Option<Booted>> {
+    let Some(slot) = kernel_argument(line, "domus.slot") else {
+        return Ok(None);
+    };
+    let read = Slot::read(&slot);
+    let slot = read.with_context(|| format!("the kernel command line: domus.slot={slot}"))?;
+    let attempt = kernel_argument(line, "domus.try").map(|text| text.parse());
+    let doing = "the kernel command line: domus.try= takes a number";
+    let attempt = attempt.transpose().context(doing)?;
+    Ok(Some(Booted { slot, attempt }))
 }
 
 #[cfg(test)]
@@ -107,6 +123,7 @@ mod tests {
         let host = Role::parse("domus.release=ab console=hvc0").expect("a host");
         let expected = HostOrders {
             release: "ab".into(),
+            slot: None,
             config: None,
             patience: PATIENCE,
             rescue_first: false,
@@ -133,6 +150,9 @@ mod tests {
             "wait=soon",
             "wait=-1",
             "rescue=maybe",
+            "slot=c",
+            "slot=",
+            "slot=a domus.try=x",
             "rescue=",
         ] {
             let line = format!("domus.release=ab domus.{bad}");
@@ -140,5 +160,11 @@ mod tests {
             assert!(error.starts_with("the kernel command line: "), "{error}");
         }
         assert!(Role::parse("quiet").is_err());
+        let slot = slot("domus.slot=b domus.try=2").expect("a slot");
+        let booted = Booted {
+            slot: Slot::B,
+            attempt: Some(2),
+        };
+        assert_eq!(slot, Some(booted));
     }
 }

@@ -13,6 +13,8 @@ pub(crate) fn new() -> BootRecord {
         release: None,
         release_id: None,
         medium: None,
+        slot: None,
+        left_release: None,
         verified: None,
         root: None,
         name: None,

@@ -19,7 +19,7 @@ use domus_system::atomic;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::system::{RebootCommand, reboot};
 
-use crate::console;
+use crate::{console, slots};
 
 /// How often the guard looks whether somebody has judged.
 const LOOK: Duration = Duration::from_secs(1);
@@ -112,21 +112,37 @@ fn write(place: &Path, trial: &Trial) -> Result<()> {
     atomic::write(place, &serde_json::to_vec(trial)?, 0o644)
 }
 
-/// Starts this program once more, as a guard that outlives the initramfs.
-pub(crate) fn start_guard(deadline: Interval) -> Result<()> {
-    let seconds = (deadline.duration() + GRACE).as_secs();
-    Command::new("/proc/self/exe")
-        .arg0("domus-guard")
-        .args(["guard", &seconds.to_string()])
-        .stdin(Stdio::null())
-        .spawn()
-        .map(drop)
-        .context("starting the guard of the trial")
+/// Who stands beside systemd while something is on trial.
+pub(crate) struct Guard {
+    /// How long it has.
+    pub(crate) deadline: Interval,
+    /// Medium and id of the release, if that is on trial.
+    pub(crate) release: Option<(String, String)>,
+}
+
+impl Guard {
+    /// Starts this program once more, as a guard that outlives the initramfs.
+    pub(crate) fn start(self) -> Result<()> {
+        let seconds = (self.deadline.duration() + GRACE).as_secs();
+        let release = self
+            .release
+            .into_iter()
+            .flat_map(|(medium, id)| [medium, id]);
+        Command::new("/proc/self/exe")
+            .arg0("domus-guard")
+            .args(["guard", &seconds.to_string()])
+            .args(release)
+            .stdin(Stdio::null())
+            .spawn()
+            .map(drop)
+            .context("starting the guard of the trial")
+    }
 }
 
 /// Waits until somebody has judged what is on trial. Who should have may never have been started:
-/// then it has failed, and the machine starts again.
-pub(crate) fn guard(limit: Duration) -> Result<()> {
+/// then it has failed, and the machine starts again. Where a release is on trial it is that: a
+/// commit is tried again without it.
+pub(crate) fn guard(limit: Duration, release: Option<(&str, &str)>) -> Result<()> {
     let begin = Instant::now();
     while begin.elapsed() < limit {
         if Path::new(JUDGED).exists() {
@@ -138,10 +154,14 @@ pub(crate) fn guard(limit: Duration) -> Result<()> {
     let why = format!("nobody found it healthy within {seconds} s of its boot");
     console::open_others();
     console::say(format!("{why}: this machine starts again"));
-    let noted = read(Path::new(TRIAL)).and_then(|trial| match trial {
-        Some(trial) => fail(Path::new("/"), &trial, &why),
-        None => Ok(()),
-    });
+    let root = Path::new("/");
+    let noted = match release {
+        Some((medium, id)) => slots::leave(root, medium, id, &why),
+        None => read(Path::new(TRIAL)).and_then(|trial| match trial {
+            Some(trial) => fail(root, &trial, &why),
+            None => Ok(()),
+        }),
+    };
     if let Err(error) = noted {
         // The boots are counted all the same.
         console::say(format!("{error:#}"));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! GRUB on a medium, for a BIOS and for UEFI. Both read one menu, on the EFI system partition of
+//! GRUB on a medium, for a BIOS and for UEFI. Both run one script, on the EFI system partition of
 //! the very disk that they were started from; it starts the release in a slot of that disk.
 
 use std::ffi::OsStr;
@@ -9,23 +9,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use domus_build::toolroot::ToolRoot;
+use domus_model::slots::{Choice, Slot};
 
 use crate::esp::PROGRAM;
 use crate::fat::Fat;
 use crate::grub::{self, For};
 
 use super::layout::BIOS;
-use super::{ESP_SECTORS, LABEL, text_file};
+use super::{ESP_SECTORS, LABEL, file};
 
-/// GRUB's menu. `$root` is where the firmware found GRUB, or the boot disk's second partition.
-const MENU: &str = "\
-# Domus: the release in the first slot of this disk
-regexp --set=1:disk '^([^,]+),' \"$root\"
-set root=\"$disk,gpt3\"
-configfile /BOOT/GRUB.CFG
-";
-/// Modules that the menu needs beside those of an ISO.
-const MODULES: [&str; 2] = ["fat", "regexp"];
+/// What GRUB runs: it chooses a slot, and counts.
+const SCRIPT: &str = include_str!("slots.cfg");
+/// Modules that it needs beside those of an ISO.
+const MODULES: [&str; 3] = ["fat", "loadenv", "regexp"];
+/// Where it says which slot to boot; FAT has the name in `domus_model::slots` too.
+const BLOCK: &str = "/GRUB/DOMUS.ENV";
 
 /// Sectors have so many bytes, for a BIOS.
 const SECTOR: u64 = 512;
@@ -50,7 +48,7 @@ pub(super) fn bios(tools: &ToolRoot, image: &Path, scratch: &Path) -> Result<()>
     grub::make(
         tools,
         For::BiosPartition,
-        &[options, modules].concat(),
+        &[&options[..], &modules].concat(),
         &core,
     )?;
     let mut boot = fs::read(tools.path("usr/lib/grub/i386-pc/boot.img")).with_context(doing)?;
@@ -77,12 +75,12 @@ fn chain(boot: &mut [u8], core: &mut [u8]) -> Result<()> {
     Ok(())
 }
 
-/// Makes the EFI system partition as a file: GRUB, its menu, the label.
+/// Makes the EFI system partition as a file: GRUB, its script and what that keeps, the label.
 pub(super) fn esp(tools: &ToolRoot, label: &str, scratch: &Path) -> Result<PathBuf> {
     let efi = scratch.join("BOOTX64.EFI");
     let options = ["-p", "/GRUB"].map(OsStr::new);
     let modules = MODULES.map(OsStr::new);
-    grub::make(tools, For::Uefi, &[options, modules].concat(), &efi)?;
+    grub::make(tools, For::Uefi, &[&options[..], &modules].concat(), &efi)?;
     let path = scratch.join("esp.img");
     let sectors = ESP_SECTORS.to_string();
     let fat = Fat::make(tools, &path, &["-T", &sectors, "-h", "64", "-s", "32"])?;
@@ -90,8 +88,10 @@ pub(super) fn esp(tools: &ToolRoot, label: &str, scratch: &Path) -> Result<PathB
         fat.directory(directory)?;
     }
     fat.copy(&efi, PROGRAM)?;
-    fat.copy(&text_file(scratch, "grub.cfg", MENU)?, "/GRUB/grub.cfg")?;
-    fat.copy(&text_file(scratch, "label", label)?, LABEL)?;
+    let block = Choice::only(Slot::A).render();
+    fat.copy(&file(scratch, "block", block)?, BLOCK)?;
+    fat.copy(&file(scratch, "grub.cfg", SCRIPT)?, "/GRUB/grub.cfg")?;
+    fat.copy(&file(scratch, "label", label)?, LABEL)?;
     Ok(path)
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Where things are on a medium. Pure.
 
+use domus_model::slots::{self, SLOT_A, Slot};
+
 use crate::config;
 use crate::partitions::{Kind, MIB, Partition, TAIL};
 
@@ -11,8 +13,7 @@ const BIOS_SIZE: u64 = MIB;
 pub(super) const ESP: u64 = BIOS + BIOS_SIZE;
 /// In bytes; with room for what firmware is to verify by itself.
 pub(super) const ESP_SIZE: u64 = 64 * MIB;
-/// The first slot begins here, in bytes: the ISO of a release, as it is.
-pub(crate) const SLOT_A: u64 = ESP + ESP_SIZE;
+const _: () = assert!(SLOT_A == ESP + ESP_SIZE);
 /// A slot has so many bytes at least: releases grow.
 const SLOT_LEAST: u64 = 256 * MIB;
 /// Slots are multiples of so many bytes.
@@ -59,9 +60,9 @@ impl Layout {
         let slot_b = SLOT_A + self.slot;
         [
             partition("domus-bios", Kind::BiosBoot, BIOS, BIOS_SIZE),
-            partition("domus-esp", Kind::Efi, ESP, ESP_SIZE),
-            partition("domus-a", Kind::Linux, SLOT_A, self.slot),
-            partition("domus-b", Kind::Linux, slot_b, self.slot),
+            partition(slots::ESP, Kind::Efi, ESP, ESP_SIZE),
+            partition(Slot::A.partition(), Kind::Linux, SLOT_A, self.slot),
+            partition(Slot::B.partition(), Kind::Linux, slot_b, self.slot),
             partition(config::LABEL, Kind::Linux, start, size),
         ]
     }

@@ -14,14 +14,15 @@ use domus_build::progress::{Progress, step};
 use domus_build::toolroot::ToolRoot;
 use domus_model::manifest::ReleaseManifest;
 use domus_model::media::Label;
+use domus_model::slots::SLOT_A;
 use domus_system::atomic::Pending;
+use domus_system::iso::verify;
 use uuid::Uuid;
 
 use crate::config::{Configuration, Content};
 use crate::fat::Fat;
-use crate::{partitions, verify};
+use crate::partitions;
 
-pub(crate) use layout::SLOT_A;
 use layout::{ESP, ESP_SIZE, Layout};
 
 /// Where the label stands on the EFI system partition.
@@ -136,8 +137,8 @@ fn place(from: &Path, image: &Path, offset: u64) -> Result<()> {
     Ok(())
 }
 
-/// Writes a text to a file in `scratch`, for programs that copy files.
-fn text_file(scratch: &Path, name: &str, text: &str) -> Result<std::path::PathBuf> {
+/// Writes something to a file in `scratch`, for programs that copy files.
+fn file(scratch: &Path, name: &str, text: impl AsRef<[u8]>) -> Result<std::path::PathBuf> {
     let path = scratch.join(name);
     fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
     Ok(path)

@@ -20,7 +20,7 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
-    let verified = domus_iso::verify(&args.file)?;
+    let verified = domus_system::iso::verify(&args.file)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&verified.manifest)?);
     } else {

@@ -7,10 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use domus_build::cache::Cache;
 use domus_build::toolroot::ToolRoot;
-use domus_iso::{Verified, media};
+use domus_iso::media;
 use domus_model::lock::Sha256;
 use domus_model::media::{Label, Medium};
 use domus_system::interrupt;
+use domus_system::iso::{self, Verified};
 
 use super::title;
 use crate::erase::{self, Consent};
@@ -59,7 +60,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         "{} is not there: `domus iso build` makes it",
         iso.display()
     );
-    let verified = domus_iso::verify(&iso)?;
+    let verified = iso::verify(&iso)?;
     if let Some(opened) = &opened {
         let (own, other) = (&opened.fleet.name, &verified.manifest.payload.fleet);
         ensure!(

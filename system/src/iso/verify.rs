@@ -5,12 +5,12 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use domus_model::manifest::{FileEntry, ReleaseManifest};
-use domus_system::digest;
+use domus_model::manifest::{FileEntry, MANIFEST, MENU, ReleaseManifest};
 use iso9660::{DirectoryEntry, ISO9660, ISODirectory};
 
-use crate::source::Source;
-use crate::{MANIFEST, seal};
+use super::seal;
+use super::source::Source;
+use crate::digest;
 
 /// A manifest is far smaller than this, in bytes.
 const MANIFEST_LIMIT: u64 = 4 << 20;
@@ -47,6 +47,7 @@ pub fn verify(path: &Path) -> Result<Verified> {
             "{MANIFEST}: its id does not follow from its content"
         ));
     }
+    wrong.extend(unlike_id(path, &manifest)?);
     if wrong.is_empty() && !seal::holds(path)? {
         wrong.push(format!(
             "every file listed in {MANIFEST} is whole; what differs is {MANIFEST} itself or the \
@@ -69,25 +70,22 @@ pub fn verify(path: &Path) -> Result<Verified> {
 }
 
 /// The manifest of the ISO at `path`.
-pub(crate) fn manifest(path: &Path) -> Result<ReleaseManifest> {
+///
+/// # Errors
+/// It has none that can be read.
+pub fn manifest(path: &Path) -> Result<ReleaseManifest> {
     let doing = || format!("reading {MANIFEST} of {}", path.display());
     let iso = open(path)?;
     let file = find(iso.root.clone(), MANIFEST).with_context(doing)?;
-    ensure!(
-        u64::from(file.size()) <= MANIFEST_LIMIT,
-        "{}: it is too large",
-        doing()
-    );
-    let mut bytes = Vec::new();
-    file.read()
-        .take(MANIFEST_LIMIT)
-        .read_to_end(&mut bytes)
-        .with_context(doing)?;
+    let bytes = content(&file).with_context(doing)?;
     serde_json::from_slice(&bytes).with_context(|| format!("{}: the file is damaged", doing()))
 }
 
 /// Size and digest of the file `name` on the ISO at `path`.
-pub(crate) fn entry(path: &Path, name: &str) -> Result<FileEntry> {
+///
+/// # Errors
+/// There is no such file, or it cannot be read.
+pub fn entry(path: &Path, name: &str) -> Result<FileEntry> {
     let iso = open(path)?;
     let file = find(iso.root.clone(), name)?;
     let sha256 = digest::of_reader(&mut std::io::BufReader::with_capacity(1 << 20, file.read()))
@@ -96,6 +94,38 @@ pub(crate) fn entry(path: &Path, name: &str) -> Result<FileEntry> {
         size: u64::from(file.size()),
         sha256,
     })
+}
+
+/// What of the files does not follow from the release's id: only that is what somebody signed.
+fn unlike_id(path: &Path, manifest: &ReleaseManifest) -> Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    for (name, digest) in &manifest.payload.parts {
+        let found = match manifest.files.get(name) {
+            // Its menu names the id, and places on the ISO where it is signed for the firmware.
+            Some(_) if name == MENU && manifest.payload.secure_boot.is_some() => continue,
+            Some(_) if name == MENU => {
+                let menu = content(&find(open(path)?.root, MENU)?).context("reading the menu")?;
+                let menu = String::from_utf8_lossy(&menu).replace(&manifest.id, "");
+                digest::of_bytes(menu.trim_end_matches('\n'))
+            }
+            Some(file) => file.sha256.clone(),
+            // It is inside the signed image.
+            None => continue,
+        };
+        if found != *digest {
+            wrong.push(format!(
+                "{name}: it is not what the release's id stands for"
+            ));
+        }
+    }
+    Ok(wrong)
+}
+
+fn content(file: &iso9660::ISOFile<Source>) -> Result<Vec<u8>> {
+    ensure!(u64::from(file.size()) <= MANIFEST_LIMIT, "it is too large");
+    let mut bytes = Vec::new();
+    file.read().take(MANIFEST_LIMIT).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn open(path: &Path) -> Result<ISO9660<Source>> {

@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::media::SLOT_A;
+use domus_model::slots::SLOT_A;
 
 /// Where ECMA-119 has the first volume descriptor, and how it begins.
 const DESCRIPTOR: (u64, &[u8]) = (0x8001, b"CD001");
@@ -16,7 +16,7 @@ const GPT: (u64, &[u8]) = (512, b"EFI PART");
 
 /// An ISO in a file.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(super) struct Source {
     file: File,
     /// Where it begins, in bytes.
     begin: u64,
@@ -27,7 +27,7 @@ impl Source {
     ///
     /// # Errors
     /// It cannot be opened.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let has = |(place, magic): (u64, &[u8])| {
             let mut found = vec![0; magic.len()];
@@ -43,7 +43,7 @@ impl Source {
     }
 
     /// Whether it is the first slot of a medium.
-    pub(crate) fn is_medium(&self) -> bool {
+    pub(super) fn is_medium(&self) -> bool {
         self.begin > 0
     }
 }

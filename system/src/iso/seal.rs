@@ -10,11 +10,11 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::source::Source;
+use super::source::Source;
 
 /// Where the field begins: descriptor in sector 16, byte 883 of it. In bytes.
-const FIELD: u64 = 16 * 2048 + 883;
-const LENGTH: usize = 512;
+pub(super) const FIELD: usize = 16 * 2048 + 883;
+pub(super) const LENGTH: usize = 512;
 const PREFIX: &str = "domus-seal sha256 ";
 
 /// Seals the ISO at `path`.
@@ -30,7 +30,8 @@ pub fn seal(path: &Path) -> Result<()> {
         .write(true)
         .open(path)
         .with_context(doing)?;
-    file.seek(SeekFrom::Start(FIELD)).with_context(doing)?;
+    file.seek(SeekFrom::Start(FIELD as u64))
+        .with_context(doing)?;
     file.write_all(&field)
         .and_then(|()| file.sync_all())
         .with_context(doing)
@@ -45,15 +46,10 @@ pub fn holds(path: &Path) -> Result<bool> {
     let mut field = vec![0; LENGTH];
     let doing = || format!("reading the seal of {}", path.display());
     let mut file = Source::open(path).with_context(doing)?;
-    file.seek(SeekFrom::Start(FIELD)).with_context(doing)?;
+    file.seek(SeekFrom::Start(FIELD as u64))
+        .with_context(doing)?;
     file.read_exact(&mut field).with_context(doing)?;
-    let text = String::from_utf8_lossy(&field);
-    let sealed = text
-        .trim_end()
-        .strip_prefix(PREFIX)
-        .and_then(|text| text.split_once(" bytes "));
-    let sealed = sealed.and_then(|(hex, length)| Some((hex, length.parse::<u64>().ok()?)));
-    match sealed {
+    match read(&field) {
         Some((hex, length)) => Ok(hex == digest(path, length)?),
         None => {
             bail!(
@@ -62,6 +58,16 @@ pub fn holds(path: &Path) -> Result<bool> {
             )
         }
     }
+}
+
+/// The digest and the length that a field says, if it is one.
+pub(super) fn read(field: &[u8]) -> Option<(String, u64)> {
+    let text = String::from_utf8_lossy(field);
+    let (hex, length) = text
+        .trim_end()
+        .strip_prefix(PREFIX)?
+        .split_once(" bytes ")?;
+    Some((hex.to_owned(), length.parse().ok()?))
 }
 
 /// SHA-256 of the first `length` bytes of the file (fewer, if it is shorter) with the field blank.
@@ -77,7 +83,10 @@ fn digest(path: &Path, length: u64) -> Result<String> {
             break;
         }
         let end = position + n as u64;
-        let (from, to) = (FIELD.max(position), (FIELD + LENGTH as u64).min(end));
+        let (from, to) = (
+            (FIELD as u64).max(position),
+            ((FIELD + LENGTH) as u64).min(end),
+        );
         if from < to {
             let place = |at: u64| usize::try_from(at - position).unwrap_or(n);
             buffer[place(from)..place(to)].fill(b' ');
