@@ -92,11 +92,30 @@ pub fn build(
     })?;
     let identity = serde_json::to_string(release)?;
     let xen_arguments = grub::xen_arguments(fleet.release.dom0_memory);
+    let payload_of = |parts, root| Payload {
+        fleet: release.fleet.clone(),
+        release: release.version.clone(),
+        unsigned: release.unsigned,
+        suite: fleet.debian.suite.clone(),
+        xen_arguments: xen_arguments.clone(),
+        parts,
+        root,
+        secure_boot: release.secure_boot.clone(),
+    };
+    // The menu does not depend on what is not known yet.
+    let unproven = Verity {
+        root_hash: String::new(),
+        salt: String::new(),
+        blocks: 0,
+    };
+    let menu = grub::menu_digest(&payload_of(BTreeMap::new(), unproven));
     let iso_key = Key::new([
         ("root", root_key.as_str()),
         ("boot", &boot.digest),
         ("identity", &identity),
-        ("xen", &xen_arguments),
+        ("menu", &menu),
+        ("grub", &grub::options()),
+        ("initramfs", &contents::initramfs()),
         ("dates", EPOCH),
     ]);
     let kept = cache.step("iso", &iso_key, |out| {
@@ -111,16 +130,7 @@ pub fn build(
             tools: &tools,
             signing,
         };
-        let payload_of = |parts| Payload {
-            fleet: release.fleet.clone(),
-            release: release.version.clone(),
-            unsigned: release.unsigned,
-            suite: fleet.debian.suite.clone(),
-            xen_arguments: xen_arguments.clone(),
-            parts,
-            root: verity.clone(),
-            secure_boot: release.secure_boot.clone(),
-        };
+        let payload_of = |parts| payload_of(parts, verity.clone());
         parts.write(&identity, &payload_of, out, progress)
     })?;
     let tree = RootTar::open(&debian.path)?;

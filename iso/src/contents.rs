@@ -142,6 +142,11 @@ pub const MODULES: Wanted<'static> = Wanted {
     ],
 };
 
+/// What the initramfs takes of a tree.
+pub(crate) fn initramfs() -> String {
+    format!("{MODULES:?} {FIRMWARE:?}")
+}
+
 /// Units that have no place in dom0: they would start and stop guests, or change disks, behind the
 /// agent's back, write mails about mirrors, or load and mount what nothing here uses.
 const MASKED: &[&str] = &[

@@ -79,6 +79,16 @@ pub(crate) fn menu_digest(payload: &Payload) -> String {
     digest::of_bytes(entry("", payload, &Places::files()).trim_end_matches('\n'))
 }
 
+/// What GRUB's images are made of, besides GRUB.
+pub(crate) fn options() -> String {
+    format!("{COMMON:?} {BIOS:?} {EFI:?} {}", script("UUID"))
+}
+
+/// What an image does first: it looks for the ISO with this UUID.
+fn script(uuid: &str) -> String {
+    format!("search --no-floppy --fs-uuid --set=root {uuid}\nconfigfile /BOOT/GRUB.CFG\n")
+}
+
 /// The menu. It always has the same length, whatever the places are: they depend on it.
 pub(crate) fn menu(id: &str, payload: &Payload, places: &Places) -> String {
     let mut text = entry(id, payload, places);
@@ -139,9 +149,7 @@ pub(crate) enum For {
 pub(crate) fn image(tools: &ToolRoot, what: For, uuid: &str, to: &Path) -> Result<()> {
     let scratch = tempfile::tempdir().context("making a temporary directory")?;
     let early = scratch.path().join("early.cfg");
-    let script =
-        format!("search --no-floppy --fs-uuid --set=root {uuid}\nconfigfile /BOOT/GRUB.CFG\n");
-    fs::write(&early, script).context("writing GRUB's first script")?;
+    fs::write(&early, script(uuid)).context("writing GRUB's first script")?;
     let options = ["-p", "/BOOT", "-c"].map(OsStr::new);
     make(
         tools,
