@@ -105,7 +105,8 @@ impl Console {
         said
     }
 
-    fn read(&mut self) {
+    /// Takes what came, or waits a moment for it.
+    pub fn read(&mut self) {
         let mut buffer = [0; 4096];
         // Nothing within the time limit is no news; a machine that is gone shows at the caller's.
         match self.stream.read(&mut buffer) {

@@ -258,13 +258,15 @@ fn a_preparation_that_was_cut_off_is_begun_anew() {
     let mut last = claim(&data);
     for number in 0..cuts {
         // Somewhere in the seconds after the claim is written anew.
-        let machine = hosts.start(&format!("cut-{number}"), &disks, false);
+        let mut machine = hosts.start(&format!("cut-{number}"), &disks, false);
         let begin = Instant::now();
         while claim(&data) == last {
             assert!(begin.elapsed() < PREPARED, "nothing is prepared");
-            std::thread::sleep(Duration::from_millis(20));
+            // A console that nobody reads holds the machine up.
+            machine.console.read();
         }
-        let more = u64::from(std::process::id().wrapping_mul(number + 7) % 4000);
+        // Instants that look random, and are the same each time.
+        let more = (u64::from(number) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) % 4000;
         std::thread::sleep(Duration::from_millis(more));
         drop(machine);
         last = claim(&data);
