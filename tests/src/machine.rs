@@ -181,7 +181,8 @@ impl Machine {
             .args([
                 "-display", "none", "-vga", "std", "-machine", "pc", "-accel", "tcg",
             ])
-            .args(["-smp", "2", "-m", "512", "-uuid", uuid])
+            // Of two CPUs the emulator lets one run what the other is just patching (int3).
+            .args(["-smp", "1", "-m", "512", "-uuid", uuid])
             .args(["-rtc", &format!("base={clock}")])
             .arg("-kernel")
             .arg(&release.kernel)
