@@ -105,6 +105,14 @@ impl Console {
         said
     }
 
+    /// Takes what comes in this time. A console that nobody reads holds its machine up.
+    pub fn read_for(&mut self, time: Duration) {
+        let begin = Instant::now();
+        while begin.elapsed() < time {
+            self.read();
+        }
+    }
+
     /// Takes what came, or waits a moment for it.
     pub fn read(&mut self) {
         let mut buffer = [0; 4096];

@@ -8,7 +8,6 @@ use domus_tests::ran::Ran;
 use domus_tests::stage::{Stage, uuid};
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::thread::sleep;
 use std::time::Duration;
 
 /// How many cuts there are if `DOMUS_CUTS` says nothing: a sample.
@@ -19,7 +18,8 @@ const MORE: u64 = 27_000;
 /// Commits that the host may take.
 const COMMITS: usize = 40;
 /// Takes what comes next on the branch, again and again; now and then goes back.
-const WORK: &str = "for id in $(git -C /config/server.git rev-list --reverse all); do \
+const WORK: &str = "rm -f /config/server.git/refs/heads/live.lock; \
+    for id in $(git -C /config/server.git rev-list --reverse all); do \
     git -C /config/server.git update-ref refs/heads/live $id; \
     domus-dom0 pull --no-apply; \
     case $id in *0|*1|*2) domus-dom0 rollback --no-apply;; esac; done; echo al''l-taken";
@@ -76,7 +76,7 @@ fn whenever_the_power_fails_the_next_boot_has_a_whole_commit() {
         if cut == cuts {
             // What the power cut left of the server is the server's matter.
             console.ok(
-                "cd /config/server.git && rm -f refs/heads/live* && git update-ref refs/heads/live all",
+                "cd /config/server.git && rm -f refs/heads/live.lock && git update-ref refs/heads/live all",
             );
             // Whatever was left behind holds nobody up.
             let (code, said) = console.run("domus-dom0 pull --no-apply");
@@ -92,7 +92,7 @@ fn whenever_the_power_fails_the_next_boot_has_a_whole_commit() {
         // Instants that look random, and are the same each time.
         let instant = LEAST + (cut + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) % MORE;
         eprintln!("cut {cut}: after {instant} ms, of {line}");
-        sleep(Duration::from_millis(instant));
+        console.read_for(Duration::from_millis(instant));
     }
     assert!(
         cuts < 4 || booted.len() > 1,

@@ -267,7 +267,7 @@ fn a_preparation_that_was_cut_off_is_begun_anew() {
         }
         // Instants that look random, and are the same each time.
         let more = (u64::from(number) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) % 4000;
-        std::thread::sleep(Duration::from_millis(more));
+        machine.console.read_for(Duration::from_millis(more));
         drop(machine);
         last = claim(&data);
         assert!(last.starts_with("domus storage 1\n"), "{last}");
