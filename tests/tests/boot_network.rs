@@ -81,10 +81,10 @@ fn link(console: &mut Console, name: &str) -> Value {
     json(console, &format!("ip -json -details link show {name}"))[0].clone()
 }
 
-/// Asserts that `command` succeeds within a minute.
+/// Asserts that `command` succeeds within a minute or two.
 #[track_caller]
 fn becomes(console: &mut Console, command: &str) {
-    let wait = format!("for i in $(seq 25); do {command} && break; sleep 1; done; {command}");
+    let wait = format!("for i in $(seq 60); do {command} && break; sleep 1; done; {command}");
     let (code, said) = console.run(&wait);
     assert_eq!(code, 0, "{command}: {said}");
 }
