@@ -291,5 +291,5 @@ fn a_release_is_tried_kept_and_left() {
         assert_eq!(code, 3, "{said}");
     }
     console.send("domus-dom0 upgrade /dev/sr0 --again");
-    console.wait_for("writing 1 of ", UPGRADE);
+    console.wait_for("writing 40 of ", UPGRADE);
 }
