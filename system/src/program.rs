@@ -156,15 +156,6 @@ impl Program {
         Ok(output)
     }
 
-    /// The same of a program that exits with `nothing` where it has nothing to say.
-    ///
-    /// # Errors
-    /// As [`Program::output`].
-    pub fn output_unless(self, nothing: i32) -> Result<Option<Output>> {
-        let (code, output) = self.answer(&[nothing])?;
-        Ok((code != nothing).then_some(output))
-    }
-
     /// The same of a program some of whose exit codes are no failures: which it was, 0 or one of
     /// `known`.
     ///

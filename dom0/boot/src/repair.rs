@@ -31,7 +31,7 @@ pub(crate) fn superblock(root: &Path, device: &Path) -> Result<String> {
         .arg(root)
         .args(["/usr/sbin/e2fsck", "-p", "-b", &block, "-B", &size])
         .arg(device)
-        .output_unless(CORRECTED)
+        .answer(&[CORRECTED])
         .with_context(|| {
             format!(
                 "domus: {}, which fits this machine; \
