@@ -15,12 +15,13 @@ const CUTS: u64 = 4;
 /// How long a host works before one, in milliseconds: the least, and how much more at most.
 const LEAST: u64 = 3_000;
 const MORE: u64 = 27_000;
-/// Commits that the host may take.
-const COMMITS: usize = 40;
-/// Takes what comes next on the branch, again and again; now and then goes back. The server's own
-/// git does not care for the power: its branch is made anew.
+/// Commits that the host may take, for each cut: more than it can before one.
+const COMMITS: u64 = 10;
+/// Takes what comes after what runs, again and again; now and then goes back. The server's own git
+/// does not care for the power: its branch is made anew.
 const WORK: &str = "rm -f /config/server.git/refs/heads/live*; \
-    for id in $(git -C /config/server.git rev-list --reverse all); do \
+    from=$(git -C /config/repo.git rev-parse refs/domus/running); \
+    for id in $(git -C /config/server.git rev-list --reverse $from..all); do \
     git -C /config/server.git update-ref refs/heads/live $id; \
     domus-dom0 pull --no-apply; \
     case $id in *0|*1|*2) domus-dom0 rollback --no-apply;; esac; done; echo al''l-taken";
@@ -38,7 +39,7 @@ fn whenever_the_power_fails_the_next_boot_has_a_whole_commit() {
     fleet.commit();
     let first = stage.head();
     let mut commits = BTreeSet::from([first.clone()]);
-    for number in 0..COMMITS {
+    for number in 0..COMMITS * cuts {
         fleet.write("global/etc/domus-number", &format!("{number}\n"));
         commits.insert(fleet.commit());
     }
