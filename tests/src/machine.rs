@@ -14,9 +14,12 @@ use std::time::{Duration, Instant};
 
 /// Until a boot has decided, which includes 10 s of waiting for disks that may come late.
 pub const DECISION: Duration = Duration::from_secs(120);
-/// Arguments of the kernel that give a root shell on the serial port in place of a login, and no
-/// more than that.
-pub const SHELL: &str = "systemd.debug_shell=ttyS0 systemd.unit=basic.target \
+/// Arguments of the kernel that give a root shell on the serial port and start nothing else:
+/// beside a boot that goes on, a command takes ten times as long.
+pub const SHELL: &str = "systemd.debug_shell=ttyS0 systemd.unit=debug-shell.service \
+    systemd.show_status=no loglevel=3";
+/// The same shell, beside a boot up to where services would start.
+pub const BASIC: &str = "systemd.debug_shell=ttyS0 systemd.unit=basic.target \
     systemd.show_status=no loglevel=3";
 
 /// A release to be started: its ISO, and the kernel and initramfs that are on it.

@@ -13,8 +13,8 @@ use std::time::Duration;
 /// How many cuts there are if `DOMUS_CUTS` says nothing: a sample.
 const CUTS: u64 = 4;
 /// How long a host works before one, in milliseconds: the least, and how much more at most.
-const LEAST: u64 = 3_000;
-const MORE: u64 = 27_000;
+const LEAST: u64 = 2_000;
+const MORE: u64 = 10_000;
 /// Commits that the host may take, for each cut: more than it can before one.
 const COMMITS: u64 = 10;
 /// Takes what comes after what runs, again and again; now and then goes back. The server's own git

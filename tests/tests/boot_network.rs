@@ -4,7 +4,7 @@
 
 use domus_tests::console::Console;
 use domus_tests::fleet::{ALPHA, Fleet};
-use domus_tests::machine::{Bus, DECISION, Machine, Parts, SHELL};
+use domus_tests::machine::{BASIC, Bus, DECISION, Machine, Parts};
 use domus_tests::stage::{Stage, systemd};
 use serde_json::Value;
 
@@ -96,7 +96,7 @@ fn bonds_vlans_and_nat_carry_packets() {
     let parts = Parts {
         disks: vec![(Bus::Virtio, disk)],
         cards: &CARDS,
-        arguments: SHELL,
+        arguments: BASIC,
         ..Parts::new(&stage.release, ALPHA, &[])
     };
     let mut machine = Machine::start(&parts, (stage.dir(), "network"));

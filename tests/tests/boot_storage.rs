@@ -4,7 +4,7 @@
 
 use domus_tests::disks::{MIB, blank, digests};
 use domus_tests::fleet::ALPHA;
-use domus_tests::machine::{DECISION, Machine, Parts, SHELL};
+use domus_tests::machine::{BASIC, DECISION, Machine, Parts};
 use domus_tests::ran::Ran;
 use domus_tests::stage::{Stage, systemd, uuid};
 use std::fs::{self, File};
@@ -12,6 +12,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// Of the boot beside the shell, what has nothing to do with disks is left out.
+const ARGUMENTS: &str = "systemd.mask=nftables.service systemd.mask=systemd-timesyncd.service";
 /// MiB of a disk that is prepared.
 const DISK: u64 = 1024;
 /// Until disks are prepared, which includes 10 s of waiting for those that are not there.
@@ -55,8 +57,9 @@ impl Hosts {
 
     fn start(&self, name: &str, disks: &[&Path], read_only: bool) -> Machine {
         let disks: Vec<PathBuf> = disks.iter().map(|disk| (*disk).to_owned()).collect();
+        let arguments = format!("{BASIC} {ARGUMENTS}");
         let parts = Parts {
-            arguments: SHELL,
+            arguments: &arguments,
             read_only,
             ..Parts::new(&self.stage.release, ALPHA, &disks)
         };

@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The same by UEFI from a USB stick, with the domUs' volumes in a volume group: first one that
-//! is not there, which fails the domUs and not the host; then one that is.
+//! A medium of `domus media build` as the stick of a machine: by BIOS until Xen runs, which is
+//! GRUB's part of it, then by UEFI. The domUs' volumes are in a volume group: first one that is not
+//! there, which fails the domUs and not the host; then one that is.
 
 use domus_tests::boots::{self, Boot};
 use domus_tests::fleet::Fleet;
+use domus_tests::grub;
 use domus_tests::host;
 use domus_tests::rehearsal::{Rehearsal, domu};
 use domus_tests::ssh::Ssh;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(480);
 const HOST: &str = "pservers/alpha/host.toml";
 
 #[test]
-fn a_host_boots_from_usb_and_keeps_volumes_in_lvm() {
+fn one_stick_is_one_host_that_keeps_volumes_in_lvm() {
     boots::emulated("uefi", boots_from_usb);
 }
 
@@ -30,10 +33,18 @@ fn boots_from_usb(boot: &Boot) {
     );
     fleet.write("global/etc/domus-both", "global\n");
     fleet.witness("db", "/var/lib/db");
-    fleet.commit();
+    let commit = fleet.commit();
     fleet.build();
-    let arguments = ["--uefi", "--blank-disk", "512MiB"];
+    let stick = boot.path().join("stick.img").display().to_string();
+    let build = ["media", "build", "alpha", "-o", &stick];
+    fleet.domus(&build).exits(0);
+    let xen = ["(XEN) Xen version ", "domus.release=", "domus.slot=a"];
+    grub::says(Path::new(&stick), (boot.path(), "bios"), grub::BIOS, &xen);
+
+    let arguments = ["--iso", &stick, "--uefi", "--blank-disk", "512MiB"];
     let rehearsal = Rehearsal::start(&fleet, boot.path(), &arguments, LIMIT);
+    assert_eq!(rehearsal.report["commit"], commit.as_str());
+    assert_eq!(rehearsal.report["config_partition"], "/dev/sda5");
     without_the_volume_group_they_fail(&rehearsal);
     let ssh = rehearsal.ssh(&fleet);
     the_host_itself_is_fine(&ssh);
@@ -79,7 +90,7 @@ fn the_host_itself_is_fine(ssh: &Ssh) {
 }
 
 fn with_the_volume_group_they_come_up_in_order(ssh: &Ssh) {
-    ssh.ok("pvcreate -q /dev/vdb && vgcreate -q vg0 /dev/vdb");
+    ssh.ok("pvcreate -q /dev/vda && vgcreate -q vg0 /dev/vda");
     let plan = ssh.run("domus-dom0 plan").exits(2).stdout;
     assert!(plan.contains("  start   db\n  then    web\n"), "{plan}");
     ssh.ok("domus-dom0 apply");

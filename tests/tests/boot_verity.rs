@@ -12,7 +12,7 @@ use std::fs;
 use std::path::PathBuf;
 
 /// A root shell on the serial port, and errors of the kernel.
-const SHELL: &str = "systemd.debug_shell=ttyS0 systemd.unit=basic.target \
+const SHELL: &str = "systemd.debug_shell=ttyS0 systemd.unit=debug-shell.service \
     systemd.show_status=no loglevel=4";
 /// Reads every module; one that is damaged is named.
 const READ: &str = "find /usr/lib/modules -name '*.ko.xz' -exec cat {} + 2>&1 >/dev/null";
