@@ -27,6 +27,9 @@ fuzz_target!(|data: &[u8]| {
     let dir = tempfile::tempdir().expect("a directory");
     let git = Repository::init_bare(dir.path().join("repo.git")).expect("init");
     git2::opts::strict_object_creation(false);
+    // From `out/pservers/alpha/etc`: a directory that is there.
+    let outside = dir.path().join("outside");
+    fs::create_dir(&outside).expect("a directory");
     let blob = git.blob(b"../../../../outside").expect("blob");
     let inner = tree(&git, &[(b"100644 file", blob)]);
     let heads = data.split(|byte| *byte == 0).filter(|head| !head.is_empty());
@@ -58,5 +61,6 @@ fuzz_target!(|data: &[u8]| {
     }
     let names = fs::read_dir(dir.path()).expect("listed");
     let names = names.map(|entry| entry.expect("an entry").file_name());
-    assert!(names.into_iter().all(|name| name == "repo.git" || name == "out"));
+    assert!(names.into_iter().all(|name| name == "repo.git" || name == "out" || name == "outside"));
+    assert_eq!(fs::read_dir(&outside).expect("listed").count(), 0);
 });

@@ -174,7 +174,9 @@ impl<'a> Export<'a> {
                     doing(),
                     Files::DEEPEST
                 );
-                fs::create_dir_all(target).with_context(doing)?;
+                // One that exists may be a link to a directory that the same tree planted: git
+                // takes trees that name something twice.
+                fs::create_dir(target).with_context(doing)?;
                 let tree = self.repo.find_tree(id).with_context(doing)?;
                 for entry in &tree {
                     let name = entry.name().ok().filter(|name| is_plain(name));
@@ -287,6 +289,46 @@ mod tests {
                 .to_string()
                 .contains("no pservers/gamma/")
         );
+    }
+
+    #[test]
+    fn what_a_tree_names_twice_is_not_written_through_a_link() {
+        let (dir, repo, _) = fleet(FILES);
+        let outside = tempfile::tempdir().expect("dir");
+        let git = &repo.git;
+        let link = outside.path().to_str().expect("a path");
+        let link = git.blob(link.as_bytes()).expect("blob");
+        let file = git.blob(b"planted").expect("blob");
+        let tree = |entries: &[(&str, git2::Oid)]| {
+            let mut raw = Vec::new();
+            for (head, id) in entries {
+                raw.extend_from_slice(head.as_bytes());
+                raw.push(0);
+                raw.extend_from_slice(id.as_bytes());
+            }
+            let odb = git.odb().expect("objects");
+            odb.write(ObjectType::Tree, &raw).expect("written")
+        };
+        let inner = tree(&[("100644 file", file)]);
+        let host = tree(&[
+            ("120000 etc", link),
+            ("40000 etc", inner),
+            ("100644 host.toml", file),
+        ]);
+        let hosts = tree(&[("40000 alpha", host)]);
+        let root = tree(&[("40000 pservers", hosts)]);
+        let root = git.find_tree(root).expect("a tree");
+        let who = git2::Signature::now("x", "x@example.net").expect("who");
+        let commit = git.commit(None, &who, &who, "x", &root, &[]);
+        let commit = commit.expect("commit").to_string();
+
+        let mut export = Export::new(&repo, &commit).expect("export");
+        let to = dir.path().join("out");
+        let refused = export.slice(&"alpha".parse().expect("name"), &to);
+        let error = format!("{:#}", refused.expect_err("named twice"));
+        assert!(error.contains("File exists"), "{error}");
+        let left = fs::read_dir(outside.path()).expect("a directory");
+        assert_eq!(left.count(), 0, "nothing is written outside");
     }
 
     #[test]

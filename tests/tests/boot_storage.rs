@@ -12,11 +12,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A shell, beside what has to do with disks. [`BASIC`] has the same and more, and takes twice as
-/// long.
-const DISKS: &str = "systemd.debug_shell=ttyS0 systemd.unit=local-fs.target \
-    systemd.wants=systemd-udevd.service systemd.wants=systemd-udev-trigger.service \
-    systemd.show_status=no loglevel=3";
+/// Of the boot beside the shell, what has nothing to do with disks is left out.
+const ARGUMENTS: &str = "systemd.mask=nftables.service systemd.mask=systemd-timesyncd.service";
 /// MiB of a disk that is prepared.
 const DISK: u64 = 1024;
 /// Until disks are prepared, which includes 10 s of waiting for those that are not there.
@@ -58,10 +55,11 @@ impl Hosts {
         blank(&self.stage.dir().join(format!("{name}.img")), DISK)
     }
 
-    fn start(&self, name: &str, disks: &[&Path], read_only: bool, arguments: &str) -> Machine {
+    fn start(&self, name: &str, disks: &[&Path], read_only: bool) -> Machine {
         let disks: Vec<PathBuf> = disks.iter().map(|disk| (*disk).to_owned()).collect();
+        let arguments = format!("{BASIC} {ARGUMENTS}");
         let parts = Parts {
-            arguments,
+            arguments: &arguments,
             read_only,
             ..Parts::new(&self.stage.release, ALPHA, &disks)
         };
@@ -72,11 +70,7 @@ impl Hosts {
     /// then, whatever became of the disks.
     #[track_caller]
     fn boot(&self, name: &str, disks: &[&Path], read_only: bool) -> (Machine, String) {
-        Self::prepared(self.start(name, disks, read_only, DISKS))
-    }
-
-    #[track_caller]
-    fn prepared(mut machine: Machine) -> (Machine, String) {
+        let mut machine = self.start(name, disks, read_only);
         let console = &mut machine.console;
         console.wait_for("domus: starting systemd", DECISION);
         console.wait_for("domus: storage ", PREPARED);
@@ -129,8 +123,7 @@ fn a_blank_disk_is_prepared_once_and_used() {
     }
     cut(machine);
 
-    // What writes to /var early waits for it.
-    let (mut machine, said) = Hosts::prepared(hosts.start("second", &disks, false, BASIC));
+    let (mut machine, said) = hosts.boot("second", &disks, false);
     assert_eq!(said, "ok: /var, /tmp, swap, volume group vg0");
     let console = &mut machine.console;
     for command in [
@@ -268,7 +261,7 @@ fn a_preparation_that_was_cut_off_is_begun_anew() {
     let mut last = claim(&data);
     for number in 0..cuts {
         // Somewhere in the seconds after the claim is written anew.
-        let mut machine = hosts.start(&format!("cut-{number}"), &disks, false, DISKS);
+        let mut machine = hosts.start(&format!("cut-{number}"), &disks, false);
         let begin = Instant::now();
         while claim(&data) == last {
             assert!(begin.elapsed() < PREPARED, "nothing is prepared");
