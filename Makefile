@@ -16,7 +16,7 @@ export DOMUS_BIN = $(abspath $(DIST)/bin/domus)
 help:
 	@echo 'make demo      build a fleet from the template, its image and ISO, and boot it in QEMU'
 	@echo 'make test      every check and test, real boots included (as root: loop devices)'
-	@echo 'make soak      the same and all media, with 20,000 cases a property and 60 power cuts'
+	@echo 'make soak      the same, all media and a mirror, with 20,000 cases a property and 60 power cuts'
 	@echo 'make bench     the benchmarks; results go to docs/benchmarks.md by hand'
 	@echo 'make fuzz      each parser for $$FUZZ_SECONDS (60), with a nightly compiler and cargo-fuzz'
 	@echo 'make build     the programs, in $(DIST)'
