@@ -176,7 +176,9 @@ impl<'a> Export<'a> {
                 );
                 // One that exists may be a link to a directory that the same tree planted: git
                 // takes trees that name something twice.
-                fs::create_dir(target).with_context(doing)?;
+                fs::create_dir(target)
+                    .map_err(named_twice)
+                    .with_context(doing)?;
                 let tree = self.repo.find_tree(id).with_context(doing)?;
                 for entry in &tree {
                     let name = entry.name().ok().filter(|name| is_plain(name));
@@ -212,7 +214,7 @@ impl<'a> Export<'a> {
         // a link that the same commit planted.
         if mode == LINK {
             let link = std::str::from_utf8(blob.content()).context("link target is no text")?;
-            return Ok(symlink(link, target)?);
+            return symlink(link, target).map_err(named_twice);
         }
         let mode = if mode == PROGRAM { 0o755 } else { 0o644 };
         let mut options = fs::OpenOptions::new();
@@ -220,9 +222,23 @@ impl<'a> Export<'a> {
             .write(true)
             .create_new(true)
             .mode(mode)
-            .open(target)?;
+            .open(target)
+            .map_err(named_twice)?;
         Ok(file.write_all(blob.content())?)
     }
+}
+
+/// What to do about a name that is there already: an export begins with an empty directory.
+fn named_twice(error: std::io::Error) -> anyhow::Error {
+    let is_there = error.kind() == std::io::ErrorKind::AlreadyExists;
+    let error = anyhow::Error::new(error);
+    if !is_there {
+        return error;
+    }
+    error.context(
+        "this commit names it twice, in a tree as git itself does not write them or in a list of \
+         groups: `git fsck` says which; commit it once",
+    )
 }
 
 fn is_plain(name: &str) -> bool {
@@ -327,6 +343,7 @@ mod tests {
         let refused = export.slice(&"alpha".parse().expect("name"), &to);
         let error = format!("{:#}", refused.expect_err("named twice"));
         assert!(error.contains("File exists"), "{error}");
+        assert!(error.contains("names it twice"), "{error}");
         let left = fs::read_dir(outside.path()).expect("a directory");
         assert_eq!(left.count(), 0, "nothing is written outside");
     }

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! A medium of `domus media build`, booted as the only disk of a machine: by UEFI until its domU
+//! is up, by BIOS until Xen runs, which is GRUB's part of it.
+
+use domus_tests::boots::{self, Boot};
+use domus_tests::fleet::Fleet;
+use domus_tests::grub;
+use serde_json::Value;
+use std::path::Path;
+
+#[test]
+fn one_stick_is_one_host() {
+    boots::emulated("stick", boots_from_stick);
+}
+
+fn boots_from_stick(boot: &Boot) {
+    let fleet = Fleet::new(boot.path());
+    // One domU shows that its image and its volume are on the stick.
+    fleet.git(&["rm", "-rq", "pservers/alpha/domUs/web.toml", "vservers/web"]);
+    let commit = fleet.commit();
+    fleet.build();
+    let stick = boot.path().join("stick.img").display().to_string();
+    fleet
+        .domus(&["media", "build", "alpha", "-o", &stick])
+        .exits(0);
+    let xen = ["(XEN) Xen version ", "domus.release=", "domus.slot=a"];
+    grub::says(Path::new(&stick), (boot.path(), "bios"), grub::BIOS, &xen);
+
+    let output = boot.path().display().to_string();
+    let args = ["rehearse", "alpha", "--iso", &stick, "--uefi", "--json"];
+    let how = [
+        "--accelerator",
+        "tcg",
+        "--timeout",
+        "900",
+        "--output",
+        &output,
+    ];
+    let report = fleet.domus(&[&args[..], &how].concat()).exits(0).json();
+    assert_eq!(
+        (&report["ok"], &report["firmware"]),
+        (&true.into(), &"uefi".into())
+    );
+    assert_eq!(report["commit"], commit.as_str());
+    assert_eq!(report["config_partition"], "/dev/sda5");
+    let states = report["domus"].as_array().expect("domUs");
+    let states: Vec<&Value> = states.iter().map(|domu| &domu["state"]).collect();
+    assert_eq!(states, ["up"]);
+}
