@@ -248,3 +248,11 @@ fn a_server_refuses_a_push_that_does_not_prove() {
     done(dir.path(), &["push", "-q", &url, "HEAD~1:refs/heads/old"]);
     done(dir.path(), &["push", "-q", &url, ":refs/heads/old"]);
 }
+
+/// libgit2 with TLS reads all certificates of the machine at each start.
+#[test]
+fn starts_without_tls() {
+    let program = std::fs::read(domus_tests::shipped()).expect("the program");
+    let name = b"libssl.so";
+    assert!(!program.windows(name.len()).any(|part| part == name));
+}
