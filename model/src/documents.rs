@@ -24,6 +24,7 @@ mod storage;
 mod syntax;
 mod table;
 mod trust;
+mod vocabulary;
 mod words;
 
 pub(crate) use domu::{DiskDoc, DomUDoc, DomUSettings, VifDoc};
@@ -44,6 +45,7 @@ pub use slice::groups_of;
 pub(crate) use storage::StorageDoc;
 pub(crate) use table::VarsDoc;
 pub(crate) use trust::read_trust;
+pub use vocabulary::Vocabulary;
 
 /// How many virtual CPUs there may be: what Xen allows a guest of any kind (HVM_MAX_VCPUS).
 pub(crate) const VCPUS: std::ops::RangeInclusive<u32> = 1..=128;

@@ -3,6 +3,7 @@
 //! those that layers lay over `/etc`.
 
 use crate::contents::{EtcList, LISTS};
+use crate::documents::Vocabulary;
 use crate::lock::LOCK;
 use crate::media::MEDIA;
 use crate::trust;
@@ -233,7 +234,9 @@ impl Files {
                     && is_document(file)
             }
             [Some("images"), Some(file), None, ..] => is_document(file),
-            [Some(LISTS), Some(_), None, ..] => EtcList::name_of(path).is_some(),
+            [Some(LISTS), Some(_), None, ..] => {
+                EtcList::name_of(path).is_some() || Vocabulary::release_of(path).is_some()
+            }
             _ => Self::lists(path) && (path.ends_with(TEMPLATE) || path.ends_with(SECRET)),
         }
     }
@@ -346,6 +349,7 @@ mod tests {
             "vservers/web/etc/deep/down/x.conf.tmpl",
             "images/web.toml",
             "locked/web@7.etc",
+            "locked/1.schema",
             "global/hosts",
             "global/etc.toml",
             "global/etc/.x.tmpl",

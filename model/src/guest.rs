@@ -81,8 +81,8 @@ impl GuestConfig {
     ) -> Result<Vec<Layer>, Vec<Diagnostic>> {
         let mut notes = Vec::new();
         let name = self.name.as_str();
-        let global = LayerDoc::read("global", "global", shared, &mut notes);
-        let own = LayerDoc::read(name, format!("vservers/{name}"), own, &mut notes);
+        let global = LayerDoc::read("global", "global", shared, None, &mut notes);
+        let own = LayerDoc::read(name, format!("vservers/{name}"), own, None, &mut notes);
         let machine = Machine {
             fleet: &self.fleet,
             kind: "domU",

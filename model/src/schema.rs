@@ -2,6 +2,8 @@
 //! JSON Schemas of the documents, for editors. They are what the readers of documents say of
 //! themselves, so that neither knows a key that the other does not.
 
+pub use crate::documents::Vocabulary;
+
 use crate::documents::{Key, Keys, Shape, describe};
 use crate::lock::LOCK;
 use crate::media::MEDIA;

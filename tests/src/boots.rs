@@ -5,12 +5,14 @@ use crate::workspace;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// The directory `target/boots/NAME`. It is emptied first; when the test has passed, disks and
 /// fleets in it are removed and logs stay.
 #[derive(Debug)]
 pub struct Boot {
     dir: PathBuf,
+    begin: Instant,
 }
 
 impl Boot {
@@ -24,12 +26,18 @@ impl Boot {
             fs::remove_dir_all(&dir).expect("the directory of an earlier boot goes");
         }
         fs::create_dir_all(&dir).expect("a directory");
-        Self { dir }
+        let begin = Instant::now();
+        Self { dir, begin }
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.dir
+    }
+
+    /// Says in the output of the test what it does from now on, and after how many seconds.
+    pub fn step(&self, what: &str) {
+        eprintln!("{:6.1} s  {what}", self.begin.elapsed().as_secs_f64());
     }
 
     fn read(&self, file: &str) -> Vec<u8> {

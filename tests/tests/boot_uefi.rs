@@ -122,7 +122,7 @@ fn applying_again_formats_nothing(ssh: &Ssh) {
     assert_eq!(host::traces(ssh), traces);
     assert_eq!(identities(), before, "formatted again");
 
-    ssh.ok("domus-dom0 stop db --timeout 90");
+    ssh.ok("domus-dom0 stop db --timeout 240");
     assert_eq!(host::witness(ssh, "/dev/vg0/db.data"), "db global\n");
     ssh.ok("domus-dom0 start db");
     host::wait_until_up(ssh, &["db", "web"]);

@@ -5,6 +5,7 @@ use super::etc::EtcDoc;
 use super::parse;
 use super::place::At;
 use super::table::Layer;
+use super::vocabulary::OlderRelease;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::files::{Documents, Leaf, SECRET, TEMPLATE};
 use crate::secrets::Recipients;
@@ -29,23 +30,29 @@ pub(crate) struct LayerDoc {
 }
 
 impl LayerDoc {
-    /// Reads the layer in `directory`, and notes what cannot be read.
-    pub(crate) fn read(
-        name: impl Into<String>,
-        directory: impl Into<String>,
-        files: &Documents,
-        notes: &mut Vec<Diagnostic>,
-    ) -> Self {
-        let directory = directory.into();
-        let below = format!("{directory}/etc/");
-        let mut layer = Self {
+    /// A layer with nothing in it.
+    pub(super) fn empty(name: impl Into<String>, directory: impl Into<String>) -> Self {
+        Self {
             name: name.into(),
+            directory: directory.into(),
             leaves: BTreeMap::new(),
             templates: BTreeMap::new(),
             recipients: BTreeMap::new(),
             doc: EtcDoc::default(),
-            directory,
-        };
+        }
+    }
+
+    /// Reads the layer in `directory`, and notes what cannot be read: by anybody, or by the `older`
+    /// release that takes it.
+    pub(crate) fn read(
+        name: impl Into<String>,
+        directory: impl Into<String>,
+        files: &Documents,
+        older: Option<&OlderRelease>,
+        notes: &mut Vec<Diagnostic>,
+    ) -> Self {
+        let mut layer = Self::empty(name, directory);
+        let below = format!("{}/etc/", layer.directory);
         for (path, leaf) in files.leaves(&below) {
             let inside = &path[below.len()..];
             if inside.ends_with(TEMPLATE)
@@ -63,6 +70,9 @@ impl LayerDoc {
             let toml = parse::parse(file, content, notes);
             let doc = toml.and_then(|toml| {
                 let own = Layer::of(file, &toml);
+                if let Some(older) = older {
+                    older.prove("etc", own, &layer.name, notes);
+                }
                 parse::read(own, &[], notes, EtcDoc::read)
             });
             layer.doc = doc.unwrap_or_default();

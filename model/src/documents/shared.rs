@@ -4,12 +4,14 @@
 use super::parse::{self, Doc};
 use super::syntax::Toml;
 use super::table::Layer;
-use super::{FleetDoc, HostsDoc, LayerDoc, LockDoc, RecipeDoc, VarsDoc, read_trust};
+use super::vocabulary::OlderRelease;
+use super::{FleetDoc, HostsDoc, LayerDoc, LockDoc, RecipeDoc, VarsDoc, Vocabulary, read_trust};
 use super::{lock, media};
 use crate::contents::EtcList;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::files::Documents;
 use crate::lock::LOCK;
+use crate::lower;
 use crate::media::MEDIA;
 use crate::names::Name;
 use crate::trust::{self, Chain, Trust};
@@ -36,6 +38,8 @@ pub(crate) struct Shared<'t> {
     pub(crate) lock: Option<LockDoc>,
     /// What images and releases have in `/etc`, by their names.
     pub(crate) lists: BTreeMap<String, EtcList>,
+    /// Releases that cannot read all that this Domus can, by version.
+    older: BTreeMap<String, Arc<OlderRelease>>,
 }
 
 /// `trust.toml`, and how it came to be.
@@ -78,18 +82,14 @@ impl<'t> Shared<'t> {
             fleet: None,
             toml: None,
             hosts: None,
-            global: LayerDoc::read("global", "global", files, notes),
+            global: LayerDoc::empty("global", "global"),
             groups: BTreeMap::new(),
             images: BTreeMap::new(),
             trust: None,
             lock: None,
             lists: BTreeMap::new(),
+            older: older_releases(files, notes),
         };
-        for group in files.directories("groups/") {
-            let (name, directory) = (format!("@{group}"), format!("groups/{group}"));
-            let layer = LayerDoc::read(name, directory, files, notes);
-            shared.groups.insert(group.to_owned(), layer);
-        }
         for (path, content) in files.iter() {
             let file = Arc::clone(path);
             if &**path == "domus.toml" {
@@ -134,7 +134,38 @@ impl<'t> Shared<'t> {
                 shared.images.insert(stem.to_owned(), doc);
             }
         }
+        shared.read_layers(files, notes);
         shared
+    }
+
+    /// Reads what all hosts and those of a group have in `/etc`.
+    fn read_layers(&mut self, files: &Documents, notes: &mut Vec<Diagnostic>) {
+        let older = self.older(None);
+        self.global = LayerDoc::read("global", "global", files, older.as_deref(), notes);
+        for group in files.directories("groups/") {
+            let (name, directory) = (format!("@{group}"), format!("groups/{group}"));
+            let layer = LayerDoc::read(name, directory, files, older.as_deref(), notes);
+            self.groups.insert(group.to_owned(), layer);
+        }
+    }
+
+    /// The release of that version, else the fleet's, if it cannot read all that this Domus can.
+    pub(super) fn older(&self, version: Option<&str>) -> Option<Arc<OlderRelease>> {
+        let own = || self.fleet().map(lower::release_version);
+        let version = version.map(str::to_owned).or_else(own)?;
+        self.older.get(&version).cloned()
+    }
+
+    /// Notes what this release cannot read of the fleet's own document.
+    pub(super) fn prove_read_by(
+        &self,
+        older: &OlderRelease,
+        whom: &str,
+        notes: &mut Vec<Diagnostic>,
+    ) {
+        if let (Some(doc), Some(toml)) = (&self.fleet, &self.toml) {
+            older.prove("domus", Layer::of(&doc.path, toml), whom, notes);
+        }
     }
 
     /// What the fleet's document says, if it could be read.
@@ -169,6 +200,36 @@ impl<'t> Shared<'t> {
         layers.extend(defaults.and_then(|defaults| defaults.below(part)));
         layers
     }
+}
+
+/// The releases among those with a vocabulary that cannot read all that this Domus can.
+fn older_releases(
+    files: &Documents,
+    notes: &mut Vec<Diagnostic>,
+) -> BTreeMap<String, Arc<OlderRelease>> {
+    let mut older = BTreeMap::new();
+    let mut now = None;
+    for (path, content) in files.iter() {
+        let Some(version) = Vocabulary::release_of(path) else {
+            continue;
+        };
+        let now = now.get_or_insert_with(|| Arc::new(Vocabulary::of_this_domus()));
+        match content.map(Vocabulary::parse) {
+            Ok(Some(reads)) => {
+                let release = OlderRelease::new(version, reads, now).map(Arc::new);
+                older.extend(release.map(|release| (version.to_owned(), release)));
+            }
+            _ => {
+                let place = Place::whole(Arc::clone(path));
+                let message = format!("what release {version} can read is not known");
+                let note = place.warning(message);
+                notes.push(note.help(
+                    "`domus iso build` writes this file; one of a newer Domus is read by that",
+                ));
+            }
+        }
+    }
+    older
 }
 
 /// The list in the file at `path`.

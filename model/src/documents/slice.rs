@@ -5,6 +5,7 @@
 use super::parse::{self, Doc};
 use super::syntax::Toml;
 use super::table::Layer;
+use super::vocabulary::OlderRelease;
 use super::{DomUDoc, HostDoc, LayerDoc, Shared};
 use crate::diagnostic::{Diagnostic, Place};
 use crate::files::{Documents, parts};
@@ -56,16 +57,22 @@ impl HostDocs {
         notes: &mut Vec<Diagnostic>,
     ) -> Self {
         let own = format!("pservers/{directory}");
+        let host = parse_host(files, notes);
+        let layer = host.as_ref().and_then(Parsed::layer);
+        let groups = groups(layer);
+        let older = older_release(shared, layer, &groups);
+        let older = older.as_deref();
         let mut docs = Self {
             directory: directory.to_owned(),
             host: None,
             domus: BTreeMap::new(),
-            layer: LayerDoc::read(directory, own, files, notes),
+            layer: LayerDoc::read(directory, &own, files, older, notes),
             vservers: BTreeMap::new(),
         };
-        let host = parse_host(files, notes);
-        let layer = host.as_ref().and_then(Parsed::layer);
-        let groups = groups(layer);
+        if let (Some(older), Some(host)) = (older, layer) {
+            shared.prove_read_by(older, &own, notes);
+            older.prove("host", host, &own, notes);
+        }
         if let Some(parsed) = &host {
             let below = shared.below(&groups, "host");
             let body = layer.and_then(|own| parse::read(own, &below, notes, HostDoc::read));
@@ -79,11 +86,14 @@ impl HostDocs {
         for (stem, file, content) in domus(files, notes) {
             let parsed = Parsed::of(file, content, notes);
             let name = parse::name_of("domU's file", stem, &parsed.file, notes);
-            let own = parsed.layer();
-            let body = own.and_then(|own| parse::read(own, &below, notes, DomUDoc::read));
+            let own_layer = parsed.layer();
+            if let (Some(older), Some(domu)) = (older, own_layer) {
+                older.prove("domU", domu, &own, notes);
+            }
+            let body = own_layer.and_then(|own| parse::read(own, &below, notes, DomUDoc::read));
             let path = parsed.file;
             if let Some(files) = vservers.get(stem) {
-                let layer = LayerDoc::read(stem, format!("vservers/{stem}"), files, notes);
+                let layer = LayerDoc::read(stem, format!("vservers/{stem}"), files, older, notes);
                 docs.vservers.insert(stem.to_owned(), layer);
             }
             docs.domus.insert(stem.to_owned(), Doc { path, name, body });
@@ -134,6 +144,18 @@ impl HostDocs {
         }
         origins
     }
+}
+
+/// The release of a host, if it cannot read all that this Domus can.
+fn older_release(
+    shared: &Shared<'_>,
+    host: Option<Layer<'_>>,
+    groups: &[Name],
+) -> Option<Arc<OlderRelease>> {
+    let below = shared.below(groups, "host");
+    let mut layers = host.iter().chain(&below);
+    let release = layers.find_map(|layer| layer.entries.get("release"));
+    shared.older(release.and_then(|release| release.as_str()))
 }
 
 /// What lies below the domUs of a host.
