@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use domus_model::contents::EtcList;
 use domus_model::diagnostic::Diagnostic;
 use domus_model::lock::{LOCK, Lock, Sha256};
+use domus_model::schema::Vocabulary;
 use domus_system::atomic;
 
 /// The lock, which nobody else changes meanwhile.
@@ -46,6 +47,17 @@ impl WorkLock {
             lock,
             _held: held,
         })
+    }
+
+    /// Writes it, what the release of this version, which was built, has in `/etc`, and what it can
+    /// read of documents: what this Domus can, whose agent is in it.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub(crate) fn write_release(self, version: &str, etc: &EtcList) -> Result<()> {
+        let vocabulary = Vocabulary::of_this_domus().render();
+        update(&self.root.join(Vocabulary::path(version)), &vocabulary)?;
+        self.write(version, etc)
     }
 
     /// Writes it, and what `name`, which was built, has in `/etc`.

@@ -2,6 +2,7 @@
 //! Building images and the ISO as an operator meets it: what is built, what is refused, and what
 //! is left when a build is stopped.
 
+use domus_model::schema::Vocabulary;
 use domus_system::digest;
 use domus_tests::fleet::{self, Fleet};
 use domus_tests::iso9660::Image;
@@ -174,6 +175,8 @@ fn an_iso_is_built_once_and_its_manifest_is_true() {
 
     let lock = || fs::read_to_string(fleet.dir.join("domus.lock")).expect("a lock");
     assert!(lock().contains(&format!("[releases]\n\"1\" = \"sha256:{id}\"")));
+    let reads = fs::read_to_string(fleet.dir.join("locked/1.schema")).expect("a file");
+    assert_eq!(reads, Vocabulary::of_this_domus().render());
     let locked = lock().replace(id, &"0".repeat(64));
     fs::write(fleet.dir.join("domus.lock"), &locked).expect("written");
     let refused = fleet.domus(ISO).exits(3);

@@ -105,7 +105,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::from(3));
     }
     let unchanged = built.deliver(&to).context(building)?;
-    work.write(version, &built.etc)?;
+    work.write_release(&version, &built.etc)?;
     let size = to.metadata().map_or(0, |meta| meta.len());
     if args.json {
         let report = Report {
