@@ -237,7 +237,15 @@ pub(crate) enum Verdict {
 pub(crate) fn judge(context: &Context) -> Result<Verdict> {
     let limit = context.host.health.deadline.duration();
     let begin = Instant::now();
+    let mut observer = Observer::new(context);
     loop {
+        let look = Instant::now();
+        // All else need not be looked at before domUs are there: git and libvirt would take the time
+        // that these need to start.
+        if begin.elapsed() < limit && !status::are_settled(context, &mut observer) {
+            sleep(LOOK);
+            continue;
+        }
         let context = &context.again()?;
         let health = Health::find(context);
         if health.is_healthy() {
@@ -257,7 +265,9 @@ pub(crate) fn judge(context: &Context) -> Result<Verdict> {
                 Some(good) => leave(context, &good, &health).map(Verdict::Left),
             };
         }
-        sleep(LOOK);
+        // The host has something else to do than to be looked at.
+        let left = limit.saturating_sub(begin.elapsed());
+        sleep((look.elapsed() * 4).max(LOOK).min(left));
     }
 }
 

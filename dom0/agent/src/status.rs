@@ -87,18 +87,20 @@ impl HostStatus {
     pub(crate) fn find(context: &Context, wait: Option<Duration>) -> Result<Self> {
         let mut observer = Observer::new(context);
         let begin = Instant::now();
-        loop {
-            let running = observer.running();
-            let domus = running.map(|running| domus(context, &mut observer, &running));
-            if wait.is_none_or(|wait| begin.elapsed() >= wait)
-                || domus
-                    .as_ref()
-                    .is_ok_and(|domus| domus.iter().all(is_settled))
-            {
-                return Self::new(context, &mut observer, domus?);
-            }
+        // XenStore is asked while it is waited: libvirt costs many times more, and would slow down
+        // what is being waited for.
+        let waits = || wait.is_some_and(|wait| begin.elapsed() < wait);
+        while waits() && !are_settled(context, &mut observer) {
             sleep(LOOK);
         }
+        let running = loop {
+            match observer.running() {
+                Err(_) if waits() => sleep(LOOK),
+                running => break running?,
+            }
+        };
+        let domus = domus(context, &mut observer, &running);
+        Self::new(context, &mut observer, domus)
     }
 
     fn new(context: &Context, observer: &mut Observer, domus: Vec<DomuStatus>) -> Result<Self> {
@@ -298,8 +300,17 @@ pub(crate) fn held_reason(name: &Name) -> String {
     format!("stopped by hand; `domus-dom0 start {name}` starts it")
 }
 
-/// Whether nothing will change without somebody's doing. One that is merely stopped is about to
-/// be started.
+/// Whether nothing will change without somebody's doing, as far as XenStore says that; without it
+/// libvirt is asked.
+pub(crate) fn are_settled(context: &Context, observer: &mut Observer) -> bool {
+    let running = observer.named().or_else(|_| observer.running());
+    running.is_ok_and(|running| {
+        let domus = domus(context, observer, &running);
+        domus.iter().all(is_settled)
+    })
+}
+
+/// One that is merely stopped is about to be started.
 fn is_settled(domu: &DomuStatus) -> bool {
     match domu.state {
         State::Up | State::Failed => true,
