@@ -51,7 +51,7 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
     match path {
         ["name"] => rule(Impact::HostReboot, "its name is its identity"),
         ["release"] => rule(Impact::HostReboot, "it boots another release"),
-        ["machine", "memory"] => rule(Impact::Live, "only what check counts with"),
+        ["machine", "memory" | "cpus"] => rule(Impact::Live, "only what check counts with"),
         ["machine", "key"] => rule(Impact::Live, "only whom secrets are encrypted for"),
         ["machine", ..] => rule(
             Impact::HostReboot,
