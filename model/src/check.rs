@@ -5,6 +5,7 @@
 
 mod addresses;
 pub(crate) mod claims;
+mod cpus;
 mod devices;
 mod disks;
 mod firewall;
@@ -56,6 +57,7 @@ pub(crate) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<D
     release::prove(shared, docs, notes);
     hosts::prove_host(shared, docs, notes);
     memory::prove(shared, docs, notes);
+    cpus::prove(docs, notes);
     disks::prove(docs, notes);
     storage::prove(docs, notes);
     order::prove(docs, notes);

@@ -50,6 +50,9 @@ pub use vocabulary::Vocabulary;
 /// How many virtual CPUs there may be: what Xen allows a guest of any kind (HVM_MAX_VCPUS).
 pub(crate) const VCPUS: std::ops::RangeInclusive<u32> = 1..=128;
 
+/// How many logical CPUs a host may have: what Xen can be built for (`NR_CPUS` in xen/arch/Kconfig).
+pub(crate) const CPUS: std::ops::RangeInclusive<u32> = 1..=16383;
+
 /// Whether a document takes these as a domU's `memory`, `uuid` or the `device` of a disk: for those
 /// who write documents.
 pub(crate) mod takes {

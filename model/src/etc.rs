@@ -137,7 +137,39 @@ pub(crate) fn may_generate(path: &str) -> bool {
 mod tests {
     use super::*;
     use crate::files::Files;
+    use crate::fleet::{Follow, Policy};
     use crate::load::load;
+    use crate::rendered::Contents;
+
+    #[test]
+    fn hosts_that_were_switched_on_together_do_not_look_together() {
+        for every in ["10s", "11s", "5m", "7d"] {
+            let [timer, _] = pull_timer(&Config {
+                remote: "file:///x".to_owned(),
+                follow: Follow::Targets,
+                every: every.parse().expect("an interval"),
+                host_key: None,
+                apply: Policy::Live,
+            });
+            let Contents::Text(text) = timer.contents else {
+                panic!("the timer is a file");
+            };
+            let seconds = |key: &str| -> u64 {
+                let mut lines = text.lines().filter_map(|line| line.split_once('='));
+                let (_, value) = lines.find(|line| line.0 == key).expect("a setting");
+                let value = value.strip_suffix('s').unwrap_or(value);
+                value.parse().expect("seconds")
+            };
+            // After boot as well as from then on, each time by another number of seconds.
+            assert_eq!(seconds("OnActiveSec"), seconds("OnUnitInactiveSec"));
+            assert!(!text.contains("FixedRandomDelay"), "{text}");
+            let jitter = seconds("RandomizedDelaySec");
+            assert!(jitter * 3 >= seconds("OnUnitInactiveSec"), "{text}");
+            assert!(jitter * 2 <= seconds("OnUnitInactiveSec"), "{text}");
+            // systemd must not bring together again what lies apart.
+            assert!(seconds("AccuracySec") < jitter, "{text}");
+        }
+    }
 
     #[test]
     fn all_that_is_generated_is_known() {

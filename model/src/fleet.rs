@@ -200,6 +200,8 @@ pub struct Machine {
     pub mac: Option<Mac>,
     /// The memory that dom0 and domUs share.
     pub memory: Size,
+    /// The logical CPUs that it has, if that is known.
+    pub cpus: Option<u32>,
     /// Its SSH host key, for which its secrets are encrypted.
     pub key: Option<SshKey>,
 }

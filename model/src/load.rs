@@ -2,7 +2,7 @@
 //! From the documents of a repository to a `Fleet`, or to all that is wrong with them.
 
 pub use crate::check::Moved;
-use crate::check::claims::Claims;
+use crate::check::claims::{Claims, rival};
 pub use crate::documents::groups_of;
 
 use crate::check::{Load, Roaming, prove_host, prove_moved, prove_shared, prove_spare};
@@ -286,9 +286,10 @@ impl<'f> Proof<'f> {
         self.roaming.has_guests()
     }
 
-    /// All that is claimed by the hosts that were added.
+    /// All claims that nobody else may have beside the hosts that were added.
     pub fn claimed(&self) -> impl Iterator<Item = ClaimId> {
-        self.claims.ids(0..self.claims.len())
+        let own = self.claims.ids(0..self.claims.len());
+        own.flat_map(|claim| [Some(claim), rival(claim)].into_iter().flatten())
     }
 
     /// The hosts that were added and have no problem: none of their own, and nothing that another

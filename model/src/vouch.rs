@@ -28,6 +28,14 @@ impl ClaimId {
         Self { high, low, kind }
     }
 
+    pub(crate) fn kind(self) -> u8 {
+        self.kind
+    }
+
+    pub(crate) fn with_kind(self, kind: u8) -> Self {
+        Self { kind, ..self }
+    }
+
     /// As bytes.
     pub fn to_bytes(self) -> [u8; Self::LENGTH] {
         let mut bytes = [self.kind; Self::LENGTH];
@@ -92,7 +100,7 @@ impl Vouched {
         let mut claims: Vec<(ClaimId, usize)> = claims.collect();
         claims.sort_unstable();
         let twice = claims
-            .chunk_by(|a, b| a.0 == b.0)
+            .chunk_by(|a, b| a.0 == b.0 || claims::rival(a.0) == Some(b.0))
             .filter(|one| one.len() > 1);
         let disputed: BTreeSet<usize> = twice.flatten().map(|(_, number)| *number).collect();
         let mut of_hosts: HashMap<&str, Vec<Load>> = HashMap::new();
@@ -146,6 +154,25 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_is_called_like_a_domu_is_not_vouched_for() {
+        let files = files(&[
+            ("alpha", "serial = \"A\""),
+            ("beta", "serial = \"B\""),
+            ("of-beta", "serial = \"C\""),
+        ]);
+        let frame = Frame::read(&files.shared);
+        let mut proof = Proof::new(&frame);
+        for (host, documents) in &files.hosts {
+            proof.add(host, documents, &files.vservers);
+        }
+        let vouched = proof.vouch().hosts.into_iter();
+        assert_eq!(
+            vouched.map(|it| it.directory).collect::<Vec<_>>(),
+            ["alpha"]
+        );
+    }
+
+    #[test]
     fn only_clean_hosts_that_share_nothing_are_vouched_for() {
         let files = files(&[
             ("alpha", "serial = \"A\""),
@@ -168,7 +195,7 @@ mod tests {
             .map(|host| (host.directory.as_str(), host.domus))
             .collect();
         assert_eq!(hosts, [("alpha", 1)]);
-        assert_eq!(vouched.claims.len(), 2);
+        assert_eq!(vouched.claims.len(), 3);
         assert!(vouched.claims.contains(&(ClaimId::of_domu("of-alpha"), 0)));
     }
 }

@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Scenarios: what changes in a fleet, and what that means for a host. Each file in `changes/`
-//! says what is done to `changes/base`, and below `---` what the plan says.
+//! says what is done to `changes/base`, and below `---` what the plan says. What stands above a line
+//! `then` is done before, and is not in the plan.
 //! `UPDATE_EXPECTED=1 cargo test -p domus-model` writes the latter anew; read it.
 
+mod plans;
 mod repository;
 
 use domus_model::changes::{Changes, Given, Now, Observed, Side, Step, changes, live};
-use domus_model::files::{BlobId, Documents, Files, Leaf, LeafKind};
-use domus_model::fleet::Host;
-use domus_model::load::{Frame, Proof};
+use domus_model::files::{BlobId, Files, Leaf, LeafKind};
+use domus_model::load::Frame;
 use domus_model::names::Name;
+use plans::{elsewhere, host};
 use repository::{identify, manifest_dir, read, sorted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 /// What a scenario says.
 struct Scenario {
+    before: Files,
     files: Files,
     host: String,
     observed: Observed,
@@ -24,6 +27,7 @@ struct Scenario {
 /// Does what the lines of a scenario say.
 fn perform(base: &Files, text: &str) -> Scenario {
     let mut scenario = Scenario {
+        before: base.clone(),
         files: base.clone(),
         host: "alpha".to_owned(),
         observed: Observed::default(),
@@ -32,7 +36,7 @@ fn perform(base: &Files, text: &str) -> Scenario {
         .lines()
         .filter(|line| !line.starts_with('#') && !line.is_empty());
     for line in lines {
-        let (verb, rest) = line.split_once(' ').expect("a verb and more");
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let names = || rest.split(' ').filter(|name| *name != "-");
         match verb {
             "edit" => {
@@ -50,6 +54,7 @@ fn perform(base: &Files, text: &str) -> Scenario {
                 let (path, content) = rest.split_once(": ").expect("a path");
                 put(&mut scenario.files, path, &plain(content));
             }
+            "then" => scenario.before = scenario.files.clone(),
             "delete" => delete(&mut scenario.files, rest),
             "plan" => rest.clone_into(&mut scenario.host),
             "running" => {
@@ -126,24 +131,6 @@ fn delete(files: &mut Files, path: &str) {
     files.hosts.retain(|_, documents| !documents.is_empty());
 }
 
-fn host(files: &Files, frame: &Frame<'_>, name: &str) -> Option<Host> {
-    let documents: &Documents = files.hosts.get(name)?;
-    let mut proof = Proof::new(frame);
-    let host = proof.host(name, documents, &files.vservers);
-    let problems = || domus_model::load::check(files).diagnostics;
-    Some(host.unwrap_or_else(|| panic!("{name} has errors: {:#?}", problems())))
-}
-
-/// The hosts of all domUs that are not on `host`.
-fn elsewhere(files: &Files, host: &str) -> BTreeMap<Name, Name> {
-    let others = files.hosts.iter().filter(|(name, _)| *name != host);
-    let domus =
-        others.flat_map(|(name, documents)| documents.domus().map(move |domu| (domu, name)));
-    domus
-        .map(|(domu, host)| (domu.parse().expect("a name"), host.parse().expect("a name")))
-        .collect()
-}
-
 fn compare(from: &Files, to: &Files, name: &str, observed: &Observed) -> Changes {
     let frames = [Frame::read(&from.shared), Frame::read(&to.shared)];
     let fleets = frames
@@ -176,13 +163,14 @@ fn scenarios_are_as_expected() {
         let (script, expected) = text.split_once("---\n").unwrap_or((&text, ""));
         let scenario = perform(&base, script);
         let name = &scenario.host;
-        let said = compare(&base, &scenario.files, name, &scenario.observed).render();
+        let before = &scenario.before;
+        let said = compare(before, &scenario.files, name, &scenario.observed).render();
         let unchanged = Observed {
             given: BTreeMap::new(),
             kept: BTreeSet::new(),
             ..scenario.observed
         };
-        for same in [&base, &scenario.files] {
+        for same in [before, &scenario.files] {
             assert!(
                 compare(same, same, name, &unchanged).is_empty(),
                 "{}",

@@ -258,10 +258,11 @@ impl Stack<'_> {
         // The directories of layers come after that of what is generated.
         let own = self.directories.iter().skip(1).zip(self.source.layers);
         for (directory, layer) in own.rev() {
-            if let Some(found) = look(directory, path) {
+            let found = look(directory, path).filter(|_| !hides(directory, path));
+            if let Some(found) = found {
                 return Some(found).filter(|(_, meta)| !is_whiteout(meta));
             }
-            if layer.removes(path) {
+            if layer.removes(path) || hides(directory, path) {
                 return None;
             }
         }
@@ -269,6 +270,15 @@ impl Stack<'_> {
         let found = generated.and_then(|generated| look(generated, path));
         found.or_else(|| look(self.source.image, path))
     }
+}
+
+/// Whether the layer in `directory` has a file or link where `path` needs a directory.
+fn hides(directory: &Path, path: &str) -> bool {
+    let mut ends = path.match_indices('/').map(|(at, _)| at);
+    ends.any(|end| {
+        let above = directory.join(&path[..end]);
+        above.symlink_metadata().is_ok_and(|meta| !meta.is_dir())
+    })
 }
 
 fn look(directory: &Path, path: &str) -> Option<(PathBuf, Metadata)> {

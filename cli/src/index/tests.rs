@@ -75,7 +75,7 @@ const GLOBALS: [&str; 2] = ["{{ domus.name }}", "{{ x }}"];
 
 fn edits() -> impl Strategy<Value = Edit> {
     let host = 0..4_u8;
-    let domu = 0..3_u8;
+    let domu = 0..4_u8;
     prop_oneof![
         4 => (host.clone(), prop::sample::select(&HOSTS[..])).prop_map(|(h, t)| Edit::Host(h, t)),
         1 => host.clone().prop_map(Edit::RemoveHost),
@@ -117,10 +117,18 @@ fn git(root: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
+/// What a domU is called: the last one as a host may be.
+fn named(domu: u8) -> String {
+    match domu {
+        3 => "h1".to_owned(),
+        domu => format!("d{domu}"),
+    }
+}
+
 impl Edit {
     fn apply(&self, root: &Path) {
         let host = |host: u8| root.join(format!("pservers/h{host}"));
-        let domu = |at: u8, domu: u8| host(at).join(format!("domUs/d{domu}.toml"));
+        let domu = |at: u8, number: u8| host(at).join(format!("domUs/{}.toml", named(number)));
         match self {
             Self::Host(at, text) => {
                 let text = text.replace("NAME", &at.to_string());
@@ -138,10 +146,15 @@ impl Edit {
                 drop(fs::rename(domu(*from, *number), domu(*to, *number)));
             }
             Self::Vserver(number, text) => {
-                write(&root.join(format!("vservers/d{number}/etc/x.tmpl")), text);
+                write(
+                    &root.join(format!("vservers/{}/etc/x.tmpl", named(*number))),
+                    text,
+                );
             }
             Self::RemoveVserver(number) => {
-                drop(fs::remove_dir_all(root.join(format!("vservers/d{number}"))));
+                drop(fs::remove_dir_all(
+                    root.join(format!("vservers/{}", named(*number))),
+                ));
             }
             Self::Fleet(text) => {
                 let groups = if text.contains("groups") {
@@ -231,6 +244,37 @@ fn hosts_that_are_as_they_were_are_not_read() {
         tree.prove()
             .is_err_and(|error| error.to_string().contains("h0"))
     );
+}
+
+#[test]
+fn a_name_that_a_host_and_a_domu_have_is_found_whichever_comes_last() {
+    let host = Edit::Host(1, HOSTS[0]);
+    let domu = Edit::DomU(0, 3, DOMUS[0]);
+    let orders = [(&host, &domu), (&domu, &host)];
+    for (first, last) in orders {
+        let dir = tempfile::tempdir().expect("a directory");
+        let root = dir.path();
+        begin(root);
+        first.apply(root);
+        Edit::Vserver(3, GLOBALS[0]).apply(root);
+        commit(root);
+        let without_domu = "this directory belongs to no domU";
+        let expected = match first {
+            Edit::Host(..) => vec![without_domu],
+            _ => vec![],
+        };
+        let said = |root| -> Vec<String> {
+            let notes = check(root).1.into_iter();
+            notes.map(|note| note.message).collect()
+        };
+        assert_eq!(said(root), expected);
+        last.apply(root);
+        commit(root);
+        assert_eq!(said(root), ["a host and a domU are called h1"]);
+        Edit::RemoveDomU(0, 3).apply(root);
+        commit(root);
+        assert_eq!(said(root), [without_domu]);
+    }
 }
 
 proptest! {

@@ -61,8 +61,7 @@ pub(super) fn of_host_file(path: &str, fate: Fate) -> Rule {
 fn is_of(path: &str, entry: &str) -> bool {
     path.strip_prefix(entry).is_some_and(|rest| {
         rest.is_empty()
-            || entry.ends_with('/')
-            || entry.ends_with('.')
+            || entry.ends_with(['/', '.', '_'])
             || (entry.ends_with(".conf") && rest.starts_with(".d/"))
     })
 }
@@ -203,6 +202,11 @@ mod tests {
             ),
             (
                 "ssh/sshd_config.d/x.conf",
+                Impact::Service,
+                "try-reload-or-restart ssh.service",
+            ),
+            (
+                "ssh/ssh_host_ed25519_key",
                 Impact::Service,
                 "try-reload-or-restart ssh.service",
             ),

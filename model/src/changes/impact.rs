@@ -51,7 +51,7 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
     match path {
         ["name"] => rule(Impact::HostReboot, "its name is its identity"),
         ["release"] => rule(Impact::HostReboot, "it boots another release"),
-        ["machine", "memory"] => rule(Impact::Live, "only what check counts with"),
+        ["machine", "memory" | "cpus"] => rule(Impact::Live, "only what check counts with"),
         ["machine", "key"] => rule(Impact::Live, "only whom secrets are encrypted for"),
         ["machine", ..] => rule(
             Impact::HostReboot,
@@ -127,6 +127,7 @@ pub(super) fn of_fleet(path: &[&str], difference: &Difference) -> Option<Rule> {
             .runs(&[Deed::ReadUnits, Deed::Stop(timer())]),
         ["config", "every"] => rule(Impact::Service, "the timer is restarted")
             .runs(&[Deed::ReadUnits, Deed::Restart(timer())]),
+        ["config", "apply"] => rule(Impact::Live, "it counts for this commit already"),
         ["config", ..] => rule(Impact::Live, "it counts when hosts look next"),
         // What is built of them is named by each domU; who may open secrets is in the secrets;
         // what names stand for matters where somebody runs it.

@@ -13,40 +13,103 @@ use std::collections::{BTreeMap, BTreeSet};
 enum Seen<'l> {
     /// What a layer gives.
     Given {
-        layer: &'l Layer,
         file: &'l File,
-        attributes: Option<&'l Attributes>,
+        /// Its owner and mode, as far as layers say: its own, or those of what it covers.
+        attributes: Attributes,
+        /// The file in the repository that says so.
+        said_by: String,
     },
-    /// Nothing: a layer removes what lower ones have.
-    Removed(&'l Layer),
+    /// Nothing of what lower layers have; the file in the repository that sees to it.
+    Removed(String),
 }
 
 /// What is seen in `/etc`, as far as these layers have a say.
 fn view(layers: &[Layer]) -> BTreeMap<&str, Seen<'_>> {
     let mut seen: BTreeMap<&str, Seen<'_>> = BTreeMap::new();
     for layer in layers {
+        // What it gives takes owners and modes of what it covers, be that removed by the layer or not.
+        let files = layer.files.iter();
+        let files = files.map(|(path, file)| (path, give(layer, path, file, &seen)));
+        let files: Vec<(&String, Seen<'_>)> = files.collect();
         seen.retain(|path, _| !layer.removes(path));
         let removed = layer.remove.iter();
-        seen.extend(removed.map(|path| (path.as_str(), Seen::Removed(layer))));
-        for (path, file) in &layer.files {
+        seen.extend(removed.map(|path| (path.as_str(), Seen::Removed(document(layer)))));
+        for (path, given) in files {
             for directory in above(path) {
-                // A directory lies where a file was, or is given anew in place of a removed one.
-                if matches!(seen.get(directory), Some(Seen::Given { .. })) {
-                    seen.remove(directory);
+                // A directory lies over a file, which still hides what is below that.
+                if let Some(Seen::Given { file, .. }) = seen.get(directory) {
+                    let hidden = Seen::Removed(file.source.clone());
+                    seen.insert(directory, hidden);
                 }
             }
             let below = format!("{path}/");
             seen.retain(|path, _| !path.starts_with(&below));
-            let given = Seen::Given {
-                layer,
-                file,
-                attributes: layer.attributes.get(path),
-            };
             seen.insert(path, given);
         }
     }
     seen
 }
+
+/// What a layer gives over what is seen below it, of which it takes owner and mode where it says
+/// nothing itself.
+fn give<'l>(
+    layer: &'l Layer,
+    path: &str,
+    file: &'l File,
+    seen: &BTreeMap<&str, Seen<'_>>,
+) -> Seen<'l> {
+    let own = layer.attributes.get(path);
+    let mut attributes = own.cloned().unwrap_or_default();
+    let mut said_by = document(layer);
+    let hides = |path: &str| match seen.get(path) {
+        Some(Seen::Removed(by)) => Some(by),
+        Some(Seen::Given { file, .. }) => Some(&file.source),
+        None => None,
+    };
+    match (&file.body, seen.get(path)) {
+        (Body::Link, _) => {}
+        (Body::Secret, _) => attributes.mode = attributes.mode.or(Some(SECRET)),
+        (_, Some(Seen::Given { file: covered, .. })) if covered.body == Body::Link => {}
+        (
+            _,
+            Some(Seen::Given {
+                attributes: its,
+                said_by: by,
+                ..
+            }),
+        ) => {
+            attributes.owner = attributes.owner.or_else(|| its.owner.clone());
+            attributes.mode = attributes.mode.or(its.mode.map(|mode| mode & 0o666));
+            if own.is_none() && *its != Attributes::default() {
+                by.clone_into(&mut said_by);
+            }
+        }
+        // What the image has there is not seen, so it is not covered either.
+        (_, below) => {
+            let by = match below {
+                Some(_) => hides(path),
+                None => above(path).find_map(hides),
+            };
+            if let Some(by) = by {
+                attributes.mode = attributes.mode.or(Some(NEW));
+                if own.is_none() {
+                    by.clone_into(&mut said_by);
+                }
+            }
+        }
+    }
+    Seen::Given {
+        file,
+        attributes,
+        said_by,
+    }
+}
+
+/// The mode of a secret.
+const SECRET: u32 = 0o600;
+
+/// The mode of a file that covers none, for all but who may run it.
+const NEW: u32 = 0o644;
 
 /// Whether both are the same, whichever layer they come from.
 fn is_same(from: &Seen<'_>, to: &Seen<'_>) -> bool {
@@ -75,8 +138,10 @@ fn has_same_content(from: &File, to: &File) -> bool {
 
 /// Owners and modes of directories, as far as these layers say.
 fn directories(layers: &[Layer]) -> BTreeMap<&str, (&Layer, &Attributes)> {
-    let mut all = BTreeMap::new();
+    let mut all: BTreeMap<&str, (&Layer, &Attributes)> = BTreeMap::new();
     for layer in layers {
+        let is_file = |path: &str| layer.files.contains_key(path);
+        all.retain(|path, _| !layer.removes(path) && !is_file(path) && !above(path).any(is_file));
         let own = layer.attributes.iter();
         let own = own.filter(|(path, _)| !layer.files.contains_key(*path));
         all.extend(own.map(|(path, attributes)| (path.as_str(), (layer, attributes))));
@@ -101,10 +166,23 @@ pub(super) fn steps(
             (None | Some(Seen::Removed(_)), Some(Seen::Given { file, .. })) => {
                 ("added", file.source.clone(), given(file, Fate::Given))
             }
-            (Some(Seen::Given { file: before, .. }), Some(Seen::Given { layer, file, .. }))
-                if has_same_content(before, file) =>
-            {
-                (OWNED, document(layer), Fate::Changed)
+            (
+                Some(Seen::Given {
+                    file: before,
+                    said_by,
+                    ..
+                }),
+                Some(Seen::Given {
+                    attributes,
+                    file,
+                    said_by: by,
+                }),
+            ) if has_same_content(before, file) => {
+                let by = match *attributes == Attributes::default() {
+                    true => said_by,
+                    false => by,
+                };
+                (OWNED, by.clone(), Fate::Changed)
             }
             (Some(Seen::Given { file: before, .. }), Some(Seen::Given { file, .. })) => {
                 let what = match (&before.body, &file.body) {
@@ -113,13 +191,11 @@ pub(super) fn steps(
                 };
                 (what, file.source.clone(), given(file, Fate::Changed))
             }
-            (_, Some(Seen::Removed(layer))) => ("removed", document(layer), Fate::Removed),
+            (_, Some(Seen::Removed(by))) => ("removed", by.clone(), Fate::Removed),
             (Some(Seen::Given { file, .. }), None) => {
                 ("no more given", file.source.clone(), Fate::NoMore)
             }
-            (Some(Seen::Removed(layer)), None) => {
-                ("no more removed", document(layer), Fate::Changed)
-            }
+            (Some(Seen::Removed(by)), None) => ("no more removed", by.clone(), Fate::Changed),
             (None, None) => continue,
         };
         let step = step(subject, path, what, Some(source), rule(path, fate));

@@ -18,6 +18,8 @@ use uuid::Uuid;
 pub(crate) enum Kind {
     /// The name of a domU.
     DomU,
+    /// The name of a host, which no domU may have. Directories see to it that no two hosts do.
+    Host,
     /// The address of a network card.
     Mac,
     /// The UUID of a machine.
@@ -32,6 +34,16 @@ pub(crate) enum Kind {
     Device,
     /// An address on a network.
     Address,
+}
+
+impl Kind {
+    /// What it is claimed among: one name is that of one machine, be it host or domU.
+    fn space(self) -> Self {
+        match self {
+            Self::Host => Self::DomU,
+            other => other,
+        }
+    }
 }
 
 /// One claim: 32 bytes, of which a large fleet has millions.
@@ -112,6 +124,18 @@ pub(crate) fn domu(name: &str) -> ClaimId {
     ClaimId::new(Kind::DomU as u8, digest(name))
 }
 
+/// The other claim that cannot be beside this one: that the name of a host is a domU's, and the
+/// other way round. Both are neighbours where claims are in order.
+pub(crate) fn rival(claim: ClaimId) -> Option<ClaimId> {
+    const HOST: u8 = Kind::Host as u8;
+    const DOMU: u8 = Kind::DomU as u8;
+    match claim.kind() {
+        HOST => Some(claim.with_kind(DOMU)),
+        DOMU => Some(claim.with_kind(HOST)),
+        _ => None,
+    }
+}
+
 impl Claims {
     /// Adds what the documents of one host claim.
     pub(crate) fn add(&mut self, shared: &Shared<'_>, docs: &HostDocs) {
@@ -152,6 +176,9 @@ impl Claims {
     }
 
     fn add_host(&mut self, docs: &HostDocs) {
+        if let Some(doc) = &docs.host {
+            self.claim(Kind::Host, digest(&docs.directory), &doc.place());
+        }
         let Some((_, host)) = docs.body() else {
             return;
         };
@@ -231,16 +258,16 @@ impl Claims {
     /// Puts them in order, as the proofs below need them.
     pub(crate) fn sort(&mut self) {
         self.claims
-            .sort_unstable_by_key(|claim| (claim.kind, claim.key));
+            .sort_unstable_by_key(|claim| (claim.kind.space(), claim.key, claim.kind));
     }
 
     /// Directories in `vservers/` that no domU has.
     pub(crate) fn prove_vservers(&self, directories: &[String], notes: &mut Vec<Diagnostic>) {
         for directory in directories {
-            let key = (Kind::DomU, digest(directory));
+            let key = (Kind::DomU, digest(directory), Kind::DomU);
             let found = self
                 .claims
-                .binary_search_by_key(&key, |it| (it.kind, it.key));
+                .binary_search_by_key(&key, |it| (it.kind.space(), it.key, it.kind));
             if found.is_err() {
                 let place = Place::whole(format!("vservers/{directory}"));
                 let note = place.warning("this directory belongs to no domU");
@@ -251,14 +278,20 @@ impl Claims {
 
     /// What is claimed twice.
     pub(crate) fn conflicts(self, notes: &mut Vec<Diagnostic>) {
-        let same = |a: &Claim, b: &Claim| (a.kind, a.key) == (b.kind, b.key);
+        let same = |a: &Claim, b: &Claim| (a.kind.space(), a.key) == (b.kind.space(), b.key);
         for claims in self.claims.chunk_by(same).filter(|claims| claims.len() > 1) {
-            let mut places: Vec<Place> = claims.iter().map(|claim| self.place(claim)).collect();
+            let (hosts, others): (Vec<&Claim>, Vec<&Claim>) =
+                claims.iter().partition(|claim| claim.kind == Kind::Host);
+            let mut places: Vec<Place> = others.iter().map(|claim| self.place(claim)).collect();
             places.sort();
             // What a host takes from a group or default is one place, claimed by many.
             let first = &places[0];
             for place in &places[1..] {
-                notes.push(conflict(claims[0].kind, first, place));
+                notes.push(conflict(others[0].kind, first, place));
+            }
+            for host in hosts.into_iter().map(|claim| self.place(claim)) {
+                let places = places.iter();
+                notes.extend(places.map(|place| conflict(Kind::Host, &host, place)));
             }
         }
     }
@@ -297,7 +330,7 @@ fn conflict(kind: Kind, first: &Place, place: &Place) -> Diagnostic {
             Kind::DomUUuid => "domUs take one UUID from here",
             Kind::Device => "hosts or domUs take one device from here",
             Kind::Address => "hosts take one address from here",
-            Kind::DomU => "two domUs have one name",
+            Kind::DomU | Kind::Host => "two machines have one name",
         };
         let help = "it belongs to one of them: write it there";
         return place.error(message).help(help);
@@ -315,6 +348,17 @@ fn conflict(kind: Kind, first: &Place, place: &Place) -> Diagnostic {
                 ))
                 .see(first, "")
                 .help("one vservers/NAME belongs to one domU: rename one, or keep one")
+        }
+        Kind::Host => {
+            let name = owner(&place.file);
+            let name = name.split(' ').next().unwrap_or_default();
+            place
+                .error(format!("a host and a domU are called {name}"))
+                .see(first, "the host")
+                .help(
+                    "one name belongs to one machine, or `domus show NAME` could mean either: \
+                     rename the domU, and its vservers/NAME with it",
+                )
         }
         Kind::Mac => place
             .error("two network cards with one MAC address")

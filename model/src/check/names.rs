@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Proof: everything has the documents it needs. (That a domU's name is that of one domU is for
-//! `claims` to prove.)
+//! Proof: everything has the documents it needs. (That a name is that of one host or one
+//! domU is for `claims` to prove.)
 
 use super::instead;
 use crate::diagnostic::{Diagnostic, Place};

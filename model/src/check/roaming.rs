@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Proof: where a domU may run besides its own host, it can: that host is there, has its networks,
-//! leaves it memory enough, and opens its secrets. Hosts are read one after another and forgotten;
+//! leaves it memory enough, has CPUs enough, and opens its secrets. Hosts are read one after another and forgotten;
 //! what others have to know of each is kept.
 
 mod seen;
@@ -21,6 +21,7 @@ struct Guest {
     name: String,
     home: String,
     memory: Size,
+    vcpus: Option<At<u32>>,
     may_run_on: Vec<At<Hosts>>,
     networks: Vec<At<Name>>,
     secrets: Vec<(Place, String, Recipients)>,
@@ -63,6 +64,7 @@ impl Roaming {
                 name: guest.name.to_owned(),
                 home: docs.directory.clone(),
                 memory: lower::domu_memory(settings),
+                vcpus: settings.vcpus.clone(),
                 may_run_on: settings.may_run_on.clone(),
                 networks: networks.collect(),
                 secrets: secrets.collect(),
@@ -106,6 +108,7 @@ impl Guest {
         }
         self.prove_networks(map, said);
         self.prove_memory(map, said);
+        self.prove_cpus(map, said);
         self.prove_secrets(map, said);
     }
 
@@ -183,6 +186,27 @@ impl Guest {
                     self.memory,
                     Size::from_mib(most)
                 ))
+            });
+        }
+    }
+
+    fn prove_cpus(&self, map: &Map<'_>, said: &mut Said) {
+        // Of most domUs no host is too small, and none has to be looked at.
+        let wanted = self.vcpus.as_ref();
+        let Some(At { value, place }) = wanted.filter(|vcpus| vcpus.value > map.fewest) else {
+            return;
+        };
+        let fewer = self.others(map).filter(|seen| seen.cpus < *value);
+        let fewer = names(fewer.map(|seen| seen.name.as_str()));
+        if !fewer.is_empty() {
+            said.note(place, "cpus", &self.name, || {
+                let message = format!(
+                    "{} has {value} vCPUs and may run where there are fewer CPUs: {}",
+                    self.name,
+                    listed(&fewer)
+                );
+                let note = place.error(message).see(self.place(), "");
+                note.help("give it fewer, or take the hosts out of may-run-on")
             });
         }
     }

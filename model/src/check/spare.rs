@@ -9,6 +9,9 @@ use crate::units::Size;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// What a domU needs: its memory in MiB, and its virtual CPUs.
+type Need = (u64, u32);
+
 /// What a host of a group carries, and could carry, in MiB.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
@@ -18,8 +21,10 @@ pub struct Load {
     pub(crate) host: String,
     /// What is left beside dom0 and its own domUs.
     free: u64,
-    /// Its domUs.
-    domus: Vec<u64>,
+    /// Its logical CPUs; as many as there can be where that cannot be said.
+    cpus: u32,
+    /// Its domUs, the largest first.
+    domus: Vec<Need>,
 }
 
 impl Load {
@@ -32,27 +37,36 @@ impl Load {
         let Some(memory) = machine.and_then(|machine| machine.memory.as_ref()) else {
             return Vec::new();
         };
+        let cpus = machine.and_then(|machine| machine.cpus.as_ref());
         let promises = |name: &Name| {
             let mut groups = fleet.groups.iter();
             groups.any(|(group, doc)| group.value == *name && doc.spare.is_some())
         };
         let groups = host.groups.iter().map(|group| &group.value);
         let load = |group: &Name| {
-            let sizes = docs
-                .guests()
-                .map(|it| lower::domu_memory(&it.domu.settings));
-            let mut domus: Vec<u64> = sizes.map(Size::mib).collect();
+            let needs = docs.guests().map(|it| {
+                let settings = &it.domu.settings;
+                let vcpus = settings.vcpus.as_ref().map_or(1, |vcpus| vcpus.value);
+                (lower::domu_memory(settings).mib(), vcpus)
+            });
+            let mut domus: Vec<Need> = needs.collect();
             domus.sort_unstable_by(|a, b| b.cmp(a));
-            let own = domus.iter().sum::<u64>() + lower::dom0_memory(&host.settings, fleet).mib();
+            let own = carried(&domus) + lower::dom0_memory(&host.settings, fleet).mib();
             Self {
                 group: group.clone(),
                 host: docs.directory.clone(),
                 free: memory.value.mib().saturating_sub(own),
+                cpus: cpus.map_or(u32::MAX, |cpus| cpus.value),
                 domus,
             }
         };
         groups.filter(|name| promises(name)).map(load).collect()
     }
+}
+
+/// The memory of these, in MiB.
+fn carried(domus: &[Need]) -> u64 {
+    domus.iter().map(|(size, _)| size).sum()
 }
 
 /// How many ways of losing hosts are tried, one after another.
@@ -72,10 +86,8 @@ pub(crate) fn prove(shared: &Shared<'_>, loads: Vec<Load>, notes: &mut Vec<Diagn
         let mut hosts = of_groups.remove(&name.value).unwrap_or_default();
         // Heaviest first, so that the worst losses are tried first.
         hosts.sort_by_key(|host| {
-            (
-                std::cmp::Reverse(host.domus.iter().sum::<u64>()),
-                host.host.clone(),
-            )
+            let carried = std::cmp::Reverse(carried(&host.domus));
+            (carried, host.host.clone())
         });
         let count = hosts.len();
         if count <= spare.value as usize {
@@ -88,27 +100,9 @@ pub(crate) fn prove(shared: &Shared<'_>, loads: Vec<Load>, notes: &mut Vec<Diagn
             notes.push(spare.place.error(message).help(help));
             continue;
         }
-        if let Some(Misfit { lost, size, most }) = misfit(&hosts, spare.value as usize) {
-            let lost: Vec<&str> = lost
-                .iter()
-                .map(|index| hosts[*index].host.as_str())
-                .collect();
-            let (group, size) = (&name.value, Size::from_mib(size));
-            let message = match lost.join(" and ").as_str() {
-                "" => format!(
-                    "that the domUs of {group} fit without any {} of its hosts cannot be shown",
-                    spare.value
-                ),
-                lost => {
-                    format!("without {lost} the domUs of {group} do not fit on its other hosts")
-                }
-            };
-            let help = format!(
-                "a domU of {size} finds no place, {} is the most that is left on one host: \
-                 add memory or a host, or lower `spare`",
-                Size::from_mib(most)
-            );
-            notes.push(spare.place.error(message).help(help));
+        if let Some(misfit) = misfit(&hosts, spare.value as usize) {
+            let message = misfit.message(name.value.as_str(), &hosts, spare.value);
+            notes.push(spare.place.error(message).help(misfit.help()));
         }
     }
 }
@@ -117,10 +111,54 @@ pub(crate) fn prove(shared: &Shared<'_>, loads: Vec<Load>, notes: &mut Vec<Diagn
 struct Misfit {
     /// The hosts lost; none if the loss is one that stands for all.
     lost: Vec<usize>,
-    /// Memory of the domU, in MiB.
-    size: u64,
-    /// The most that is left on one host, in MiB.
-    most: u64,
+    unplaced: Unplaced,
+}
+
+/// A domU that finds no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Unplaced {
+    need: Need,
+    /// The most memory that is left on one host that has the CPUs for it, in MiB; `None` if none
+    /// has.
+    most: Option<u64>,
+    /// Whether there is a host that has not.
+    has_narrow: bool,
+}
+
+impl Misfit {
+    fn message(&self, group: &str, hosts: &[Load], spare: u32) -> String {
+        let lost = self.lost.iter().map(|index| hosts[*index].host.as_str());
+        match lost.collect::<Vec<_>>().join(" and ").as_str() {
+            "" => format!(
+                "that the domUs of {group} fit without any {spare} of its hosts cannot be shown"
+            ),
+            lost => format!("without {lost} the domUs of {group} do not fit on its other hosts"),
+        }
+    }
+
+    fn help(&self) -> String {
+        let Unplaced {
+            need: (size, vcpus),
+            most,
+            has_narrow,
+        } = self.unplaced;
+        let size = Size::from_mib(size);
+        let most = most.map(Size::from_mib);
+        match (most, has_narrow) {
+            (None, _) => format!(
+                "a domU of {size} with {vcpus} vCPUs finds no place, no host that is left has so \
+                 many CPUs: give it fewer, add a host, or lower `spare`"
+            ),
+            (Some(most), true) => format!(
+                "a domU of {size} with {vcpus} vCPUs finds no place, {most} is the most that is \
+                 left on one host with so many CPUs: give it fewer, add a host, or lower `spare`"
+            ),
+            (Some(most), false) => format!(
+                "a domU of {size} finds no place, {most} is the most that is left on one host: \
+                 add memory or a host, or lower `spare`"
+            ),
+        }
+    }
 }
 
 /// A loss of `spare` of `hosts` after which their domUs do not fit on the others.
@@ -131,8 +169,8 @@ fn misfit(hosts: &[Load], spare: usize) -> Option<Misfit> {
     if combinations(hosts.len(), spare) <= MOST_TRIED {
         let mut lost: Vec<usize> = (0..spare).collect();
         loop {
-            if let Some((size, most)) = unplaced(hosts, &lost) {
-                return Some(Misfit { lost, size, most });
+            if let Some(unplaced) = unplaced(hosts, &lost) {
+                return Some(Misfit { lost, unplaced });
             }
             if !advance(&mut lost, hosts.len()) {
                 return None;
@@ -141,24 +179,25 @@ fn misfit(hosts: &[Load], spare: usize) -> Option<Misfit> {
     }
     // Hosts are sorted by what they carry: the first carry most.
     let heaviest: Vec<usize> = (0..spare).collect();
-    if let Some((size, most)) = unplaced(hosts, &heaviest) {
+    if let Some(unplaced) = unplaced(hosts, &heaviest) {
         let lost = heaviest;
-        return Some(Misfit { lost, size, most });
+        return Some(Misfit { lost, unplaced });
     }
     let worst = worse_than_any(hosts, spare);
-    unplaced(&worst, &[0]).map(|(size, most)| {
+    unplaced(&worst, &[0]).map(|unplaced| {
         let lost = Vec::new();
-        Misfit { lost, size, most }
+        Misfit { lost, unplaced }
     })
 }
 
 /// A group that stands for every loss: its first host has domUs at least as many and as large as
-/// any `spare` hosts, its others are those with the least room.
+/// any `spare` hosts, its others are those with the least room. What has not the CPUs for each of
+/// the domUs counts as lost, too.
 fn worse_than_any(hosts: &[Load], spare: usize) -> Vec<Load> {
     let longest = hosts.iter().map(|host| host.domus.len()).max().unwrap_or(0);
     // At each rank the largest domUs that any hosts have at that rank.
     let at_rank = |rank: usize| {
-        let mut sizes: Vec<u64> = hosts
+        let mut sizes: Vec<Need> = hosts
             .iter()
             .filter_map(|it| it.domus.get(rank).copied())
             .collect();
@@ -166,11 +205,16 @@ fn worse_than_any(hosts: &[Load], spare: usize) -> Vec<Load> {
         sizes.truncate(spare);
         sizes
     };
-    let mut domus: Vec<u64> = (0..longest).flat_map(at_rank).collect();
+    let mut domus: Vec<Need> = (0..longest).flat_map(at_rank).collect();
     domus.sort_unstable_by(|a, b| b.cmp(a));
+    let all = hosts.iter().flat_map(|host| &host.domus);
+    let widest = all.map(|(_, vcpus)| *vcpus).max().unwrap_or(0);
     let mut rest: Vec<Load> = hosts.to_vec();
     rest.sort_by_key(|host| host.free);
-    rest.truncate(hosts.len() - spare);
+    let (mut rest, narrow): (Vec<Load>, Vec<Load>) =
+        rest.into_iter().partition(|host| host.cpus >= widest);
+    rest.truncate(rest.len().saturating_sub(spare));
+    rest.extend(narrow.into_iter().map(|host| Load { free: 0, ..host }));
     let first = Load {
         free: 0,
         domus,
@@ -180,29 +224,31 @@ fn worse_than_any(hosts: &[Load], spare: usize) -> Vec<Load> {
 }
 
 /// The first domU of the hosts `lost` that finds no place on the others when the largest are
-/// placed first, each where it fits most tightly; and the most room that is left on one host.
-fn unplaced(hosts: &[Load], lost: &[usize]) -> Option<(u64, u64)> {
-    let mut room: BTreeMap<u64, usize> = BTreeMap::new();
-    for (_, host) in hosts
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| !lost.contains(index))
-    {
-        *room.entry(host.free).or_default() += 1;
+/// placed first, each where it fits most tightly.
+fn unplaced(hosts: &[Load], lost: &[usize]) -> Option<Unplaced> {
+    let mut room: BTreeMap<(u64, u32), usize> = BTreeMap::new();
+    let others = hosts.iter().enumerate();
+    for (_, host) in others.filter(|(index, _)| !lost.contains(index)) {
+        *room.entry((host.free, host.cpus)).or_default() += 1;
     }
     let homeless = lost.iter().flat_map(|index| &hosts[*index].domus);
-    let mut homeless: Vec<u64> = homeless.copied().collect();
+    let mut homeless: Vec<Need> = homeless.copied().collect();
     homeless.sort_unstable_by(|a, b| b.cmp(a));
-    for size in homeless {
-        let Some((&free, count)) = room.range_mut(size..).next() else {
-            let most = room.last_key_value().map_or(0, |(free, _)| *free);
-            return Some((size, most));
+    for (size, vcpus) in homeless {
+        let mut fitting = room.range_mut((size, 0)..);
+        let Some((&(free, cpus), count)) = fitting.find(|((_, cpus), _)| *cpus >= vcpus) else {
+            let (wide, narrow): (Vec<_>, Vec<_>) = room.keys().partition(|key| key.1 >= vcpus);
+            return Some(Unplaced {
+                need: (size, vcpus),
+                most: wide.last().map(|(free, _)| *free),
+                has_narrow: !narrow.is_empty(),
+            });
         };
         *count -= 1;
         if *count == 0 {
-            room.remove(&free);
+            room.remove(&(free, cpus));
         }
-        *room.entry(free - size).or_default() += 1;
+        *room.entry((free - size, cpus)).or_default() += 1;
     }
     None
 }
@@ -238,7 +284,8 @@ mod tests {
             group: "web".parse().expect("a name"),
             host: format!("h{index}"),
             free: *free,
-            domus: domus.to_vec(),
+            cpus: 4,
+            domus: domus.iter().map(|size| (*size, 1)).collect(),
         };
         hosts.iter().enumerate().map(load).collect()
     }
@@ -248,7 +295,12 @@ mod tests {
         // Only the loss of the last one does not fit.
         let hosts = loads(&[(10, &[2, 2, 2]), (10, &[5]), (0, &[11])]);
         let misfit = misfit(&hosts, 1).expect("11 finds no place");
-        assert_eq!((misfit.lost, misfit.size, misfit.most), (vec![2], 11, 10));
+        let unplaced = Unplaced {
+            need: (11, 1),
+            most: Some(10),
+            has_narrow: false,
+        };
+        assert_eq!((misfit.lost, misfit.unplaced), (vec![2], unplaced));
         let fits = loads(&[(10, &[2, 2, 2]), (10, &[5]), (0, &[10])]);
         assert!(super::misfit(&fits, 1).is_none());
     }
@@ -265,7 +317,43 @@ mod tests {
         tight = vec![(4, &[4, 4]); 39];
         tight.push((4, &[7]));
         let misfit = super::misfit(&loads(&tight), 8).expect("7 finds no place");
-        assert_eq!((misfit.lost, misfit.size), (Vec::new(), 7));
+        assert_eq!((misfit.lost, misfit.unplaced.need), (Vec::new(), (7, 1)));
+    }
+
+    #[test]
+    fn a_domu_finds_no_place_where_there_are_fewer_cpus() {
+        let mut hosts = loads(&[(10, &[4]), (8, &[2]), (9, &[2])]);
+        hosts[0].domus[0].1 = 8;
+        let unplaced = misfit(&hosts, 1).expect("nobody has 8").unplaced;
+        let nowhere = Unplaced {
+            need: (4, 8),
+            most: None,
+            has_narrow: true,
+        };
+        assert_eq!(unplaced, nowhere);
+        // The tightest has too few, another one room.
+        hosts[2].cpus = 8;
+        assert!(misfit(&hosts, 1).is_none());
+        hosts[2].free = 3;
+        let unplaced = misfit(&hosts, 1).expect("3 are too little").unplaced;
+        assert_eq!((unplaced.most, unplaced.has_narrow), (Some(3), true));
+    }
+
+    #[test]
+    fn of_too_many_losses_those_with_few_cpus_are_of_no_use() {
+        let roomy: Vec<(u64, &[u64])> = vec![(100, &[5, 5]); 40];
+        let mut hosts = loads(&roomy);
+        // The last eight could be lost, and nobody else has 8.
+        hosts[0].domus[0].1 = 8;
+        for host in &mut hosts[32..] {
+            host.cpus = 8;
+        }
+        let misfit = misfit(&hosts, 8).expect("it cannot be shown");
+        assert!(misfit.lost.is_empty() && misfit.unplaced.has_narrow);
+        for host in &mut hosts[10..] {
+            host.cpus = 8;
+        }
+        assert!(super::misfit(&hosts, 8).is_none());
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub(crate) struct MachineDoc {
     pub(crate) serial: Option<At<String>>,
     pub(crate) mac: Option<At<Mac>>,
     pub(crate) memory: Option<At<Size>>,
+    pub(crate) cpus: Option<At<u32>>,
     pub(crate) key: Option<At<SshKey>>,
 }
 
@@ -102,6 +103,7 @@ impl MachineDoc {
             serial: table.read("serial", "serial number of its DMI tables", &SERIAL),
             mac: table.read("mac", "address of one of its network cards", &MAC),
             memory: table.require("memory", "memory that dom0 and domUs share", &size("64GiB")),
+            cpus: table.number("cpus", "logical CPUs that it has", super::CPUS),
             key: table.read(
                 "key",
                 "its SSH host key, for which secrets are encrypted",

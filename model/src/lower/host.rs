@@ -73,6 +73,7 @@ fn machine(doc: &MachineDoc) -> Option<Machine> {
         serial: value(&doc.serial),
         mac: value(&doc.mac),
         memory: value(&doc.memory)?,
+        cpus: value(&doc.cpus),
         key: value(&doc.key),
     })
 }

@@ -2,7 +2,7 @@
 //! SSH signatures, as `ssh-keygen -Y sign` and git make them (OpenSSH, PROTOCOL.sshsig).
 
 use super::SigningKey;
-use ssh_key::{PublicKey, SshSig};
+use ssh_key::{Algorithm, PublicKey, SshSig};
 
 /// What a signature is for: one for git is none for a `trust.toml`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,10 @@ const END: &str = "-----END SSH SIGNATURE-----";
 const LONGEST: usize = 64 << 10;
 /// The most signatures of one document.
 const MOST: usize = 64;
+/// That somebody touched the security key (`SSH_SK_USER_PRESENCE_REQD` in OpenSSH's sk-api.h).
+const USER_PRESENT: u8 = 0x01;
+/// What ends a signature by a security key: flags, and a counter of 32 bits (PROTOCOL.u2f).
+const TRAILER: usize = 5;
 
 impl Signature {
     /// Reads one signature.
@@ -81,6 +85,12 @@ impl Signature {
         let signature = SshSig::from_pem(block).map_err(|_| "has a damaged signature")?;
         let key = SigningKey::new(signature.public_key().clone());
         let key = key.ok_or("is signed by a kind of key that Domus does not take")?;
+        if flags(&signature).is_some_and(|flags| flags & USER_PRESENT == 0) {
+            return Err(
+                "is signed by a security key that nobody touched: take one that was made without \
+                 `-O no-touch-required`",
+            );
+        }
         Ok(Self { key, signature })
     }
 
@@ -95,4 +105,15 @@ impl Signature {
         key.verify(namespace.word(), message, &self.signature)
             .is_ok()
     }
+}
+
+/// The flags that a security key signed; `None` of other keys.
+fn flags(signature: &SshSig) -> Option<u8> {
+    let is_security_key = matches!(
+        signature.public_key().algorithm(),
+        Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256
+    );
+    let bytes = signature.signature_bytes();
+    let place = bytes.len().checked_sub(TRAILER).filter(|_| is_security_key);
+    place.map(|place| bytes[place])
 }

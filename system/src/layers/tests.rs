@@ -126,6 +126,35 @@ fn two_layers() -> [Layer; 2] {
 }
 
 #[test]
+fn what_a_file_hides_is_not_covered() {
+    let dir = tempfile::tempdir().expect("dir");
+    let (image, tree) = (dir.path().join("image"), dir.path().join("tree"));
+    put(&image, "open/site", "image\n", 0o600);
+    put(&image, "shut/site", "image\n", 0o600);
+    put(&tree, "global/etc/shut", "global\n", 0o644);
+    put(&tree, "alpha/etc/open/site", "alpha\n", 0o644);
+    put(&tree, "alpha/etc/shut/site", "alpha\n", 0o644);
+    let layers = [
+        layer("global", &[("shut", Body::Copy)]),
+        layer(
+            "alpha",
+            &[("open/site", Body::Copy), ("shut/site", Body::Copy)],
+        ),
+    ];
+    let source = Source {
+        image: &image,
+        tree: &tree,
+        generated: &[],
+        layers: &layers,
+        secret: &|_, _| anyhow::bail!("there is none"),
+    };
+    let laid = lay(&source, &dir.path().join("layers")).expect("laid out");
+    let alpha = laid.directories.last().expect("a layer");
+    assert!(owned(&alpha.join("open/site")).ends_with(" 0600"));
+    assert!(owned(&alpha.join("shut/site")).ends_with(" 0644"));
+}
+
+#[test]
 fn layers_are_seen_as_they_say() {
     let dir = tempfile::tempdir().expect("dir");
     let at = |name: &str| dir.path().join(name);

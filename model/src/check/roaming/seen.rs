@@ -25,6 +25,8 @@ pub(super) struct Seen {
     pub(super) most: u64,
     /// What its own domUs leave of that.
     pub(super) left: u64,
+    /// Its logical CPUs; as many as there can be where that cannot be said.
+    pub(super) cpus: u32,
     pub(super) key: Option<SshKey>,
 }
 
@@ -38,6 +40,7 @@ impl Seen {
                 outfit: None,
                 most: u64::MAX,
                 left: u64::MAX,
+                cpus: u32::MAX,
                 key: None,
             };
         };
@@ -55,6 +58,7 @@ impl Seen {
         let most = memory.saturating_sub(lower::dom0_memory(settings, fleet).mib());
         let own = docs.guests();
         let own = own.map(|guest| lower::domu_memory(&guest.domu.settings).mib());
+        let cpus = machine.and_then(|machine| machine.cpus.as_ref());
         let key = machine.and_then(|machine| machine.key.as_ref());
         Self {
             name,
@@ -64,6 +68,7 @@ impl Seen {
             }),
             most,
             left: own.fold(most, u64::saturating_sub),
+            cpus: cpus.map_or(u32::MAX, |cpus| cpus.value),
             key: key.map(|key| key.value.clone()),
         }
     }
@@ -75,6 +80,8 @@ pub(super) struct Map<'r> {
     /// Those with the least memory first.
     groups: BTreeMap<&'r Name, Vec<&'r Seen>>,
     lacking: BTreeMap<(&'r Hosts, &'r Name), Vec<&'r str>>,
+    /// The logical CPUs of the host that has the fewest.
+    pub(super) fewest: u32,
 }
 
 impl<'r> Map<'r> {
@@ -95,6 +102,7 @@ impl<'r> Map<'r> {
             hosts: all.iter().map(|it| (it.name.as_str(), [it])).collect(),
             groups,
             lacking: BTreeMap::new(),
+            fewest: all.iter().map(|it| it.cpus).min().unwrap_or(u32::MAX),
         }
     }
 
