@@ -20,19 +20,29 @@ echo "# $hosts hosts"
 python3 "$here/generate-fleet.py" "$fleet" "$hosts" >/dev/null
 git -C "$fleet" ls-tree -r HEAD | awk '$2 == "blob" { print $3 }' >"$work/blobs"
 
-# measure LABEL COMMAND…: the median of five runs, and the largest memory of them.
+# measure LABEL SCRIPT [LABEL SCRIPT]…: five rounds, in each of which every script has its turn; the
+# medians, and the largest memory of each. Of three the first two are floors, and the third is
+# compared with their sum, round by round.
 measure() {
-    local label=$1
-    shift
-    : >"$work/times"
-    for _ in 1 2 3 4 5; do
-        /usr/bin/time -a -o "$work/times" -f '%e %U %S %M' "$@" >/dev/null 2>"$work/errors" ||
-            { cat "$work/errors"; exit 1; }
+    local round number
+    rm -f "$work"/times.*
+    for round in 1 2 3 4 5; do
+        for ((number = 2; number <= $#; number += 2)); do
+            /usr/bin/time -a -o "$work/times.$number" -f '%e %U %S %M' bash -c "${!number}" \
+                >/dev/null 2>"$work/errors" || { cat "$work/errors"; exit 1; }
+        done
     done
-    sort -n "$work/times" | awk -v label="$label" '
-        { wall[NR] = $1; cpu[NR] = $2 + $3; rss = ($4 > rss) ? $4 : rss }
-        END { printf "| %s | %.2f | %.2f-%.2f | %.2f | %d MiB |\n",
-              label, wall[3], wall[1], wall[5], cpu[3], rss / 1024 }'
+    for ((number = 1; number < $#; number += 2)); do
+        sort -n "$work/times.$((number + 1))" | awk -v label="${!number}" '
+            { wall[NR] = $1; cpu[NR] = $2 + $3; rss = ($4 > rss) ? $4 : rss }
+            END { printf "| %s | %.2f | %.2f-%.2f | %.2f | %d MiB |\n",
+                  label, wall[3], wall[1], wall[5], cpu[3], rss / 1024 }'
+    done
+    [ $# = 6 ] || return 0
+    paste -d' ' "$work/times.2" "$work/times.4" "$work/times.6" |
+        awk '{ printf "%.3f\n", $9 / ($1 + $5) }' | sort -n |
+        awk '{ ratio[NR] = $1 } END { printf "| of the sum of the two floors | %s | %s-%s | | |\n",
+              ratio[3], ratio[1], ratio[5] }'
 }
 
 # change REPO HOST MEMORY: a commit on HEAD in which the first domU of the host has so much.
@@ -53,18 +63,18 @@ change() {
 echo '| what | seconds | range | CPU seconds | memory |'
 echo '|---|---|---|---|---|'
 measure '`git cat-file --batch --buffer`' \
-    bash -c "git -C '$fleet' cat-file --batch --buffer <'$work/blobs'"
-measure '`json.loads`, line by line' python3 -c "
-import json
-for line in open('$fleet.json'): json.loads(line)"
-measure '`domus check --at HEAD`, no index' \
-    bash -c "rm -rf '$fleet/.git/domus'; exec '$domus' check '$fleet' --at HEAD"
+    "exec git -C '$fleet' cat-file --batch --buffer <'$work/blobs'" \
+    '`json.loads`, line by line' "exec python3 -c 'if True:
+        import json
+        for line in open(\"$fleet.json\"): json.loads(line)'" \
+    '`domus check --at HEAD`, no index' \
+    "rm -rf '$fleet/.git/domus'; exec '$domus' check '$fleet' --at HEAD"
 
 # One file more: the index is the one that the last check left.
 host=$(git -C "$fleet" ls-tree --name-only HEAD:pservers | sed -n "$((hosts / 2))p")
 change "$fleet" "$host" 640MiB
-measure '`domus check --at HEAD`, one file changed' "$domus" check "$fleet" --at HEAD
-measure '`domus plan HOST`, one file changed' bash -c \
+measure '`domus check --at HEAD`, one file changed' "exec '$domus' check '$fleet' --at HEAD" \
+    '`domus plan HOST`, one file changed' \
     "'$domus' plan '$host' --from HEAD~1 --to HEAD -C '$fleet' || [ \$? = 2 ]"
 
 # A host that was booted on the commit, and one commit more on the server.

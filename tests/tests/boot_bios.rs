@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// From power-on to all domUs, on a machine that emulates and does other things as well.
-const LIMIT: Duration = Duration::from_secs(480);
+const LIMIT: Duration = Duration::from_secs(720);
 /// From `systemctl poweroff` to the end of the machine.
 const DOWN: Duration = Duration::from_secs(240);
 const ROOT_IMAGE: &str = "/config/images/base@1/root.img";

@@ -3,13 +3,14 @@
 
 use std::convert::Infallible;
 use std::io::Write;
-use std::thread::sleep;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use domus_model::rehearsal::Word;
 
 use crate::context::Context;
 use crate::observe::Observer;
+use crate::pace;
 use crate::status::{self, LOOK};
 
 /// Says everything to `out`, and never ends by itself. While XenStore is not there, or no more,
@@ -28,6 +29,7 @@ pub(crate) fn run(context: &Context, out: &mut impl Write) -> Result<Infallible>
     let mut observer = Observer::new(context);
     let mut last = None;
     loop {
+        let look = Instant::now();
         if let Ok(running) = observer.named() {
             let domus = status::domus(context, &mut observer, &running);
             if last.as_ref() != Some(&domus) {
@@ -40,7 +42,7 @@ pub(crate) fn run(context: &Context, out: &mut impl Write) -> Result<Infallible>
                 last = Some(domus);
             }
         }
-        sleep(LOOK);
+        pace::rest(look, LOOK);
     }
 }
 

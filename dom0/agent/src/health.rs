@@ -5,7 +5,6 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -25,6 +24,7 @@ use crate::context::Context;
 use crate::live;
 use crate::notes::one_line;
 use crate::observe::Observer;
+use crate::pace;
 use crate::paths::Paths;
 use crate::pull;
 use crate::slots;
@@ -243,7 +243,7 @@ pub(crate) fn judge(context: &Context) -> Result<Verdict> {
         // All else need not be looked at before domUs are there: git and libvirt would take the time
         // that these need to start.
         if begin.elapsed() < limit && !status::are_settled(context, &mut observer) {
-            sleep(LOOK);
+            pace::rest(look, LOOK);
             continue;
         }
         let context = &context.again()?;
@@ -265,9 +265,7 @@ pub(crate) fn judge(context: &Context) -> Result<Verdict> {
                 Some(good) => leave(context, &good, &health).map(Verdict::Left),
             };
         }
-        // The host has something else to do than to be looked at.
-        let left = limit.saturating_sub(begin.elapsed());
-        sleep((look.elapsed() * 4).max(LOOK).min(left));
+        pace::rest(look, LOOK);
     }
 }
 

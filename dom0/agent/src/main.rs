@@ -18,6 +18,7 @@ mod lock;
 mod loops;
 mod notes;
 mod observe;
+mod pace;
 mod paths;
 mod pull;
 mod slots;

@@ -2,7 +2,6 @@
 //! How the domUs of this host are.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -21,6 +20,7 @@ use crate::health;
 use crate::live;
 use crate::notes::Notes;
 use crate::observe::{Domains, Observer};
+use crate::pace;
 use crate::pull::Last;
 use crate::slots::Slots;
 use crate::steps::{differences, strays_line, waiting_line};
@@ -90,12 +90,17 @@ impl HostStatus {
         // XenStore is asked while it is waited: libvirt costs many times more, and would slow down
         // what is being waited for.
         let waits = || wait.is_some_and(|wait| begin.elapsed() < wait);
-        while waits() && !are_settled(context, &mut observer) {
-            sleep(LOOK);
+        while waits() {
+            let look = Instant::now();
+            if are_settled(context, &mut observer) {
+                break;
+            }
+            pace::rest(look, LOOK);
         }
         let running = loop {
+            let look = Instant::now();
             match observer.running() {
-                Err(_) if waits() => sleep(LOOK),
+                Err(_) if waits() => pace::rest(look, LOOK),
                 running => break running?,
             }
         };

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -17,6 +16,7 @@ use crate::context::Context;
 use crate::lock::Lock;
 use crate::notes::{Notes, one_line};
 use crate::observe::Observer;
+use crate::pace;
 use crate::{Refused, warn};
 
 const LOOK: Duration = Duration::from_millis(100);
@@ -203,14 +203,17 @@ pub(crate) fn end_wave(
     let mut asking = Asking::default();
     let begin = Instant::now();
     loop {
-        asking.ask(observer, &left, Instant::now())?;
+        let look = Instant::now();
+        asking.ask(observer, &left, look)?;
         // Who cannot be asked is perhaps between two runs, and can be in a moment.
         if left.is_empty() || begin.elapsed() >= patience.timeout {
             break;
         }
-        sleep(LOOK);
         interrupt::check()?;
         left = still_known(observer, &left)?;
+        if !left.is_empty() {
+            pace::rest(look, LOOK);
+        }
     }
     // One that could not be asked may have ended by itself.
     left = still_known(observer, &left)?;
