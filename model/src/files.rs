@@ -41,6 +41,8 @@ pub enum LeafKind {
     File,
     /// A plain file that may be run.
     Program,
+    /// A plain file larger than [`Files::LARGEST_PART`].
+    Large,
     /// A symbolic link.
     Link,
     /// Something that git does not keep, or keeps for others: a pipe, a submodule.
@@ -191,6 +193,9 @@ pub struct Files {
 impl Files {
     /// The longest document that is read, in bytes.
     pub const LONGEST: usize = 1 << 20;
+
+    /// Most bytes of all files together that one host's part of a commit may have: it goes to RAM.
+    pub const LARGEST_PART: u64 = 64 << 20;
 
     /// How many directories deep layers and exports may be.
     pub const DEEPEST: usize = 32;

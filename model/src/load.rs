@@ -370,6 +370,7 @@ const MOST_SHOWN: usize = 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::{BlobId, Leaf, LeafKind};
 
     #[test]
     fn documents_that_cannot_be_read_are_reported() {
@@ -385,5 +386,16 @@ mod tests {
             "this document is no plain file",
         ];
         assert_eq!(messages, Err(expected.map(str::to_owned).to_vec()));
+    }
+
+    #[test]
+    fn files_that_no_host_takes_are_reported() {
+        let mut files = Files::new();
+        files.insert("domus.toml", b"version = 1\nfleet = \"small\"\n".to_vec());
+        let (kind, id) = (LeafKind::Large, BlobId([0; 20]));
+        files.insert_leaf("global/etc/big", Leaf { kind, id });
+        let notes = check(&files).diagnostics;
+        let mut messages = notes.iter().map(|note| note.message.as_str());
+        assert!(messages.any(|it| it == "this file has more than 67108864 bytes"));
     }
 }

@@ -256,6 +256,7 @@ impl CommitDocuments {
             let kind = match entry.kind {
                 _ if entry.text().is_none() => LeafKind::Other,
                 EntryKind::Link => LeafKind::Link,
+                EntryKind::File | EntryKind::Program if self.is_large(&entry)? => LeafKind::Large,
                 EntryKind::Program => LeafKind::Program,
                 EntryKind::File => LeafKind::File,
                 EntryKind::Tree | EntryKind::Submodule => LeafKind::Other,
@@ -264,6 +265,13 @@ impl CommitDocuments {
             documents.insert_leaf(format!("{directory}{name}"), Leaf { kind, id });
         }
         Ok(())
+    }
+
+    /// Whether a file is larger than hosts take.
+    fn is_large(&self, entry: &Entry<'_>) -> Result<bool> {
+        let size = self.objects.size(&entry.id);
+        let name = || format!("reading {}", String::from_utf8_lossy(entry.name));
+        Ok(size.with_context(name)? as u64 > Files::LARGEST_PART)
     }
 
     /// Adds the documents in those directories of `tree` that are `wanted`.

@@ -17,9 +17,6 @@ use git2::{ObjectType, Tree};
 use crate::Repo;
 use crate::open::{LINK, PROGRAM};
 
-/// Most bytes that one export may write: it goes to RAM.
-const EXPORT_LIMIT: u64 = 64 << 20;
-
 /// An export under way.
 pub struct Export<'a> {
     repo: &'a Repo,
@@ -43,7 +40,7 @@ impl<'a> Export<'a> {
         Ok(Self {
             repo,
             root: repo.tree(commit)?,
-            left: EXPORT_LIMIT,
+            left: Files::LARGEST_PART,
         })
     }
 
@@ -105,12 +102,7 @@ impl<'a> Export<'a> {
             return Ok(Vec::new());
         };
         let reading = || format!("reading {document} of the commit");
-        let (size, _) = self
-            .repo
-            .git
-            .odb()?
-            .read_header(entry.id())
-            .with_context(reading)?;
+        let (size, _) = self.repo.size(entry.id()).with_context(reading)?;
         ensure!(size <= Files::LONGEST, "{}: it is too long", reading());
         let blob = self.repo.git.find_blob(entry.id()).with_context(reading)?;
         Ok(groups_of(blob.content()))
@@ -148,24 +140,20 @@ impl<'a> Export<'a> {
         if let Some(parent) = target.parent() {
             fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
         }
-        self.entry(
-            entry.id(),
-            entry.kind(),
-            entry.filemode(),
-            &target,
-            Files::DEEPEST,
-        )
+        let found = (entry.id(), entry.kind(), entry.filemode());
+        self.entry(found, Path::new(path), to, Files::DEEPEST)
     }
 
+    /// Exports what is `at` this path of the commit.
     fn entry(
         &mut self,
-        id: git2::Oid,
-        kind: Option<ObjectType>,
-        mode: i32,
-        target: &Path,
+        (id, kind, mode): (git2::Oid, Option<ObjectType>, i32),
+        at: &Path,
+        to: &Path,
         depth: usize,
     ) -> Result<()> {
-        let doing = || format!("exporting {}", target.display());
+        let doing = || format!("exporting {} of the commit", at.display());
+        let target = to.join(at);
         match kind {
             Some(ObjectType::Tree) => {
                 ensure!(
@@ -176,7 +164,7 @@ impl<'a> Export<'a> {
                 );
                 // One that exists may be a link to a directory that the same tree planted: git
                 // takes trees that name something twice.
-                fs::create_dir(target)
+                fs::create_dir(&target)
                     .map_err(named_twice)
                     .with_context(doing)?;
                 let tree = self.repo.find_tree(id).with_context(doing)?;
@@ -185,28 +173,24 @@ impl<'a> Export<'a> {
                     let Some(name) = name else {
                         bail!("{}: a name in it is no file name", doing());
                     };
-                    let target = target.join(name);
-                    self.entry(
-                        entry.id(),
-                        entry.kind(),
-                        entry.filemode(),
-                        &target,
-                        depth - 1,
-                    )?;
+                    let found = (entry.id(), entry.kind(), entry.filemode());
+                    self.entry(found, &at.join(name), to, depth - 1)?;
                 }
                 Ok(())
             }
-            Some(ObjectType::Blob) => self.blob(id, mode, target).with_context(doing),
+            Some(ObjectType::Blob) => self.blob(id, mode, &target).with_context(doing),
             _ => bail!("{}: a submodule cannot be exported", doing()),
         }
     }
 
     fn blob(&mut self, id: git2::Oid, mode: i32, target: &Path) -> Result<()> {
-        let (size, _) = self.repo.git.odb()?.read_header(id)?;
+        let (size, _) = self.repo.size(id)?;
         let size = size as u64;
         ensure!(
             size <= self.left,
-            "the trees of this host exceed {EXPORT_LIMIT} bytes"
+            "it has {size} bytes, and with it this host's part of the commit has more than {}, \
+             which is the most that goes to RAM: keep large files in images or on volumes",
+            Files::LARGEST_PART
         );
         self.left -= size;
         let blob = self.repo.git.find_blob(id)?;
@@ -346,6 +330,70 @@ mod tests {
         assert!(error.contains("names it twice"), "{error}");
         let left = fs::read_dir(outside.path()).expect("a directory");
         assert_eq!(left.count(), 0, "nothing is written outside");
+    }
+
+    /// The ids of a file of 1 GiB that is packed, and of `small`, a difference to it.
+    fn giant(repo: &Repo, small: &str) -> [git2::Oid; 2] {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dom0/agent/tests/giant.py");
+        let file = repo.path().join("small");
+        fs::write(&file, small).expect("written");
+        let mut python = std::process::Command::new("python3");
+        python
+            .arg(script)
+            .arg(repo.path().join(".git/objects/pack"));
+        let output = python.arg("1024").arg(&file).output().expect("python3");
+        let ids = String::from_utf8(output.stdout).expect("ids");
+        let mut ids = ids.lines().map(|id| id.parse().expect("an id"));
+        [
+            ids.next().expect("the large one"),
+            ids.next().expect("the small one"),
+        ]
+    }
+
+    /// The most memory that this process had, in KiB.
+    fn peak() -> u64 {
+        let status = fs::read_to_string("/proc/self/status").expect("read");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let peak = line.and_then(|line| line.split_whitespace().nth(1));
+        peak.and_then(|peak| peak.parse().ok()).expect("a number")
+    }
+
+    #[test]
+    fn neither_what_is_huge_nor_a_difference_to_it_is_unpacked() {
+        let (_fleet, repo, commit) = fleet(FILES);
+        let [large, small] = giant(&repo, "version = 1 # small\n");
+        let names = [
+            (
+                "pservers/alpha/etc/big",
+                large,
+                "67108864, which is the most",
+            ),
+            ("pservers/alpha/host.toml", small, "1073741824 bytes"),
+            ("vservers/web/etc/motd", small, "bigFileThreshold"),
+        ];
+        for (path, id, why) in names {
+            let base = repo.tree(&commit).expect("a tree");
+            let mut changed = git2::build::TreeUpdateBuilder::new();
+            changed.upsert(path, id, git2::FileMode::Blob);
+            let root = changed.create_updated(&repo.git, &base).expect("a tree");
+            let root = repo.git.find_tree(root).expect("a tree");
+            let who = git2::Signature::now("x", "x@example.net").expect("who");
+            let commit = repo.git.commit(None, &who, &who, "x", &root, &[]);
+            let commit = commit.expect("commit").to_string();
+            let to = tempfile::tempdir().expect("dir");
+            let mut export = Export::new(&repo, &commit).expect("export");
+            let refused = export.slice(&"alpha".parse().expect("name"), to.path());
+            let error = format!("{:#}", refused.expect_err("refused"));
+            assert!(error.contains(path) && error.contains(why), "{error}");
+            // Who checks it is told, too, or reads what is not a difference.
+            let (repo, again) = [(); 2]
+                .map(|()| Repo::open(repo.path()).expect("open"))
+                .into();
+            assert!(path.ends_with("big") || repo.documents(&commit).is_err());
+            let read = again.read_once(&commit).and_then(|it| it.host("alpha"));
+            assert!(read.is_ok() || path.ends_with("host.toml"), "{path}");
+        }
+        assert!(peak() < 128 << 10, "{} KiB", peak());
     }
 
     #[test]

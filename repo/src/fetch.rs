@@ -2,17 +2,19 @@
 //! Fetching a branch, or targets, from a remote repository. Nothing of what comes decides anything here: it
 //! lies in the repository, under a ref that nobody boots.
 
-use std::cell::Cell;
-use std::path::PathBuf;
+use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use domus_model::fleet::Follow;
 use domus_model::secrets::SshKey;
 use git2::{
     AutotagOption, CertificateCheckStatus, Cred, CredentialType, Direction, FetchOptions,
-    FetchPrune, RemoteCallbacks, RemoteRedirect,
+    FetchPrune, Progress, RemoteCallbacks, RemoteRedirect,
 };
 
+use crate::open::LARGEST_BASE;
+use crate::packs::Incoming;
 use crate::{Repo, Statement, TARGETS_REF};
 
 /// Where what was fetched is kept.
@@ -31,7 +33,7 @@ pub struct Remote<'r> {
     pub host_key: Option<&'r SshKey>,
     /// The private key that opens an SSH server.
     pub identity: PathBuf,
-    /// Most bytes that one fetch may bring.
+    /// Most bytes that one fetch may bring, compressed.
     pub most: usize,
 }
 
@@ -50,10 +52,12 @@ impl Repo {
         connected.map(drop).with_context(doing)
     }
 
-    /// Fetches what hosts follow and returns the statement that is the newest there.
+    /// Fetches what hosts follow and returns the statement that is the newest there. Nobody else may
+    /// be writing to this repository, and nothing may lie in it that was cut off.
     ///
     /// # Errors
-    /// The server is not there, is another, refuses, has nothing to follow, or sends too much.
+    /// The server is not there, is another, refuses, has nothing to follow, or sends too much or
+    /// what takes too much memory.
     pub fn fetch(&self, remote: &Remote<'_>) -> Result<Statement> {
         let (url, follow) = (remote.url, remote.follow);
         let doing = || format!("fetching {follow} of {url}");
@@ -61,27 +65,15 @@ impl Repo {
             Follow::Branch(branch) => format!("refs/heads/{branch}"),
             Follow::Targets => TARGETS_REF.to_owned(),
         };
+        if let Some(path) = url.strip_prefix("file://") {
+            let path = Path::new(path);
+            self.ensure_small(path, &followed).with_context(doing)?;
+        }
         limit_silence().with_context(doing)?;
         let mut anonymous = self.git.remote_anonymous(url).with_context(doing)?;
-        let is_stranger = Cell::new(false);
-        let mut options = FetchOptions::new();
-        options
-            .remote_callbacks(callbacks(remote, &is_stranger))
-            .download_tags(AutotagOption::None)
-            .prune(FetchPrune::Off)
-            // A server that sends hosts elsewhere is not the one that the fleet names.
-            .follow_redirects(RemoteRedirect::None)
-            .update_fetchhead(false);
         let spec = format!("+{followed}:{FETCHED_REF}");
-        let fetched = anonymous.fetch(&[&spec], Some(&mut options), None);
-        drop(options);
-        if is_stranger.get() {
-            bail!(
-                "{}: the server has another host key than domus.toml says",
-                doing()
-            );
-        }
-        fetched.with_context(doing)?;
+        self.receive(&mut anonymous, remote, &spec)
+            .with_context(doing)?;
         let found = anonymous
             .list()
             .with_context(doing)?
@@ -95,6 +87,79 @@ impl Repo {
             }
         }
     }
+
+    /// Fetches what the refspec says, unless it is refused.
+    fn receive(
+        &self,
+        anonymous: &mut git2::Remote<'_>,
+        remote: &Remote<'_>,
+        spec: &str,
+    ) -> Result<()> {
+        let (is_stranger, refused) = (Cell::new(false), RefCell::new(None));
+        let objects = self.common_path().join("objects");
+        let mut incoming = Incoming::new(self.git.odb()?, &objects);
+        let mut calls = callbacks(remote, &is_stranger);
+        calls.transfer_progress(|progress| {
+            let looked = look(&mut incoming, remote.most, &progress);
+            looked.map_err(|why| refused.replace(Some(why))).is_ok()
+        });
+        let mut options = FetchOptions::new();
+        options
+            .remote_callbacks(calls)
+            .download_tags(AutotagOption::None)
+            .prune(FetchPrune::Off)
+            // A server that sends hosts elsewhere is not the one that the fleet names.
+            .follow_redirects(RemoteRedirect::None)
+            .update_fetchhead(false);
+        let fetched = anonymous.fetch(&[spec], Some(&mut options), None);
+        drop(options);
+        if is_stranger.get() {
+            bail!("the server has another host key than domus.toml says");
+        }
+        match refused.take() {
+            Some(why) => Err(why.context("what it sends is refused")),
+            None => Ok(fetched?),
+        }
+    }
+
+    /// Makes sure that nothing is large in a repository on this machine that has something new:
+    /// there is no server, so libgit2 packs here what it then fetches, and for that reads all of
+    /// each object. What cannot be looked at it refuses in its own words.
+    fn ensure_small(&self, path: &Path, followed: &str) -> Result<()> {
+        let Ok(remote) = Self::open(path) else {
+            return Ok(());
+        };
+        let newest = remote.git.refname_to_id(followed);
+        if newest.is_ok_and(|id| self.git.odb().is_ok_and(|known| known.exists(id))) {
+            return Ok(());
+        }
+        let objects = remote.git.odb()?;
+        let mut found = Ok(());
+        let looked = objects.foreach(|id| {
+            let size = objects.read_header(*id).map_or(0, |(size, _)| size);
+            found = ensure_packs(*id, size);
+            found.is_ok()
+        });
+        found?;
+        Ok(looked?)
+    }
+}
+
+/// Makes sure that an object may be packed here.
+fn ensure_packs(id: git2::Oid, size: usize) -> Result<()> {
+    ensure!(
+        size <= LARGEST_BASE,
+        "the object {id} has {size} bytes, and more than {LARGEST_BASE} are not read from a \
+         repository on the same machine: let a server send it, by ssh:// or https://"
+    );
+    Ok(())
+}
+
+/// Whether libgit2 may go on.
+fn look(incoming: &mut Incoming<'_>, most: usize, progress: &Progress<'_>) -> Result<()> {
+    let came = progress.received_bytes();
+    ensure!(came <= most, "it is more than {most} bytes");
+    incoming.look(progress)
 }
 
 /// Sets how long a server may say nothing, for the whole process.
@@ -143,6 +208,5 @@ fn callbacks<'c>(remote: &'c Remote<'_>, is_stranger: &'c Cell<bool>) -> RemoteC
             }
         }
     });
-    callbacks.transfer_progress(move |progress| progress.received_bytes() <= remote.most);
     callbacks
 }

@@ -4,10 +4,10 @@
 use std::cell::RefCell;
 
 use anyhow::{Context, Result, ensure};
-use git2::{ObjectType, Odb, Oid};
+use git2::{ObjectType, Oid};
 
 use crate::Repo;
-use crate::open::LARGEST_TREE;
+use crate::open::{LARGEST_TREE, hex};
 use crate::packs::{Kind, Packs};
 use crate::tree::Id;
 
@@ -70,6 +70,18 @@ impl Objects {
         self.read(id, Kind::Blob, most)
     }
 
+    /// How many bytes an object has.
+    ///
+    /// # Errors
+    /// It is missing or damaged.
+    pub(crate) fn size(&self, id: &Id) -> Result<usize> {
+        let packs = self.packs.as_ref();
+        match packs.and_then(|packs| packs.borrow_mut().size(id)) {
+            Some(size) => Ok(size),
+            None => Ok(self.repo.size(Oid::from_bytes(id)?)?.0),
+        }
+    }
+
     fn read(&self, id: &Id, kind: Kind, most: usize) -> Result<Option<Vec<u8>>> {
         let packs = self.packs.as_ref();
         let packed = packs.and_then(|packs| packs.borrow_mut().read(id, most));
@@ -77,18 +89,18 @@ impl Objects {
             return Ok(Some(content));
         }
         let id = Oid::from_bytes(id).context("reading an object's id")?;
-        let objects = self.repo.git.odb().context("opening git's objects")?;
-        read(&objects, id, kind, most)
+        read(&self.repo, id, kind, most)
     }
 }
 
 /// What libgit2 reads.
-fn read(objects: &Odb<'_>, id: Oid, kind: Kind, most: usize) -> Result<Option<Vec<u8>>> {
+fn read(repo: &Repo, id: Oid, kind: Kind, most: usize) -> Result<Option<Vec<u8>>> {
     // Asked first, so that nothing huge is read.
-    let (size, _) = objects.read_header(id)?;
+    let (size, _) = repo.size(id)?;
     if size > most {
         return Ok(None);
     }
+    let objects = repo.git.odb().context("opening git's objects")?;
     let object = objects.read(id)?;
     let wanted = match kind {
         Kind::Tree => ObjectType::Tree,
@@ -98,8 +110,4 @@ fn read(objects: &Odb<'_>, id: Oid, kind: Kind, most: usize) -> Result<Option<Ve
     };
     ensure!(object.kind() == wanted, "the object {id} is no {wanted}");
     Ok(Some(object.data().to_vec()))
-}
-
-fn hex(id: &Id) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }

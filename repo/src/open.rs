@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Opening a repository and reading one commit of it.
 
+use std::cell::RefCell;
 use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use domus_model::files::Files;
-use git2::{Oid, Repository, Tree};
+use git2::{ObjectType, Oid, Repository, Tree};
 use libgit2_sys::{GIT_OPT_ENABLE_FSYNC_GITDIR, git_libgit2_opts};
 use serde::Serialize;
 
 use crate::CommitDocuments;
 use crate::objects::Objects;
+use crate::packs::Packs;
 use crate::tree::Id;
 
 /// git's mode of a symbolic link.
@@ -22,10 +24,22 @@ pub(crate) const PROGRAM: i32 = 0o100_755;
 /// The largest tree that is read, in bytes: more than a million names.
 pub(crate) const LARGEST_TREE: usize = 64 << 20;
 
+/// The largest commit or tag that is read, in bytes.
+pub(crate) const LARGEST_COMMIT: usize = 1 << 20;
+
+/// The largest object that others may be differences to, in bytes: a tree may be one.
+pub(crate) const LARGEST_BASE: usize = LARGEST_TREE;
+
+/// How a server is told to send large files as they are.
+pub(crate) const SEND_WHOLE: &str = "`git config core.bigFileThreshold 32m` and then \
+     `git repack -adF`, in the repository that it came from, keep large files as they are";
+
 /// An open repository, bare or not.
 pub struct Repo {
     pub(crate) git: Repository,
     path: PathBuf,
+    /// Its packs, once somebody asked how large an object is.
+    packs: RefCell<Option<Packs>>,
 }
 
 /// A commit of a repository.
@@ -49,10 +63,12 @@ impl Repo {
         prepare()?;
         let git = Repository::open(path)
             .with_context(|| format!("opening the git repository {}", path.display()))?;
-        Ok(Self {
-            git,
-            path: path.to_owned(),
-        })
+        Ok(Self::of(git, path.to_owned()))
+    }
+
+    fn of(git: Repository, path: PathBuf) -> Self {
+        let packs = RefCell::new(None);
+        Self { git, path, packs }
     }
 
     /// The commit that `revision` names: a ref, a branch, an id.
@@ -115,7 +131,7 @@ impl Repo {
         let looking = || format!("looking for a git repository in {}", dir.display());
         let git = git.with_context(looking)?;
         let path = git.path().to_owned();
-        Ok(Self { git, path })
+        Ok(Self::of(git, path))
     }
 
     /// The SSH key that git signs with, if its configuration names a file of one.
@@ -198,15 +214,60 @@ impl Repo {
         self.find_tree(commit.tree_id()).with_context(doing)
     }
 
+    /// A commit, unless it is so large that somebody made it to fill the memory.
+    pub(crate) fn find_commit(&self, id: Oid) -> Result<git2::Commit<'_>> {
+        let (size, _) = self.size(id)?;
+        ensure!(
+            size <= LARGEST_COMMIT,
+            "the commit {id} has {size} bytes, and more than {LARGEST_COMMIT} are not read"
+        );
+        Ok(self.git.find_commit(id)?)
+    }
+
     /// A tree, unless it is so large that somebody made it to fill the memory.
     pub(crate) fn find_tree(&self, id: Oid) -> Result<Tree<'_>> {
-        let (size, _) = self.git.odb()?.read_header(id)?;
+        let (size, _) = self.size(id)?;
         ensure!(
             size <= LARGEST_TREE,
             "the tree {id} has {size} bytes, and more than {LARGEST_TREE} are not read"
         );
         Ok(self.git.find_tree(id)?)
     }
+
+    /// How many bytes an object has and what it is, for who then has libgit2 read it: that takes
+    /// memory for what the object is a difference to, too, so what takes too much is refused here.
+    ///
+    /// # Errors
+    /// It is missing, or a difference to something too large.
+    pub(crate) fn size(&self, id: Oid) -> Result<(usize, ObjectType)> {
+        let header = self.git.odb()?.read_header(id)?;
+        let below = self.most_below(&Id::try_from(id.as_bytes())?);
+        ensure!(
+            below <= LARGEST_BASE,
+            "the object {id} is stored as a difference to one of {below} bytes, and more than \
+             {LARGEST_BASE} are not unpacked for that: {SEND_WHOLE}"
+        );
+        Ok(header)
+    }
+
+    fn most_below(&self, id: &Id) -> usize {
+        let objects = self.common_path().join("objects");
+        let mut kept = self.packs.borrow_mut();
+        let packs = kept.get_or_insert_with(|| Packs::open(&objects));
+        if !packs.has(id) {
+            let hex = hex(id);
+            if objects.join(&hex[..2]).join(&hex[2..]).exists() {
+                return 0;
+            }
+            // It came with a pack that was not there yet.
+            *packs = Packs::open(&objects);
+        }
+        packs.most_below(id)
+    }
+}
+
+pub(crate) fn hex(id: &Id) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// libgit2 refuses repositories of other users unless told not to; and syncs neither packs nor

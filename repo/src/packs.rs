@@ -5,12 +5,16 @@
 
 mod delta;
 mod file;
+#[cfg(feature = "remotes")]
+mod incoming;
 
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use self::file::{PackFile, Stored};
+#[cfg(feature = "remotes")]
+pub(crate) use self::incoming::Incoming;
 use crate::tree::Id;
 use zlib_rs::{Inflate, InflateFlush, Status};
 
@@ -23,6 +27,9 @@ const BASES: usize = 256;
 /// The largest of those, in bytes.
 const LARGEST_BASE: usize = 64 << 10;
 
+/// git makes chains of 4095 differences at most.
+const LONGEST_CHAIN: usize = 4096;
+
 /// The kinds of objects, as packs number them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -30,6 +37,25 @@ pub(crate) enum Kind {
     Tree = 2,
     Blob = 3,
     Tag = 4,
+}
+
+#[cfg(feature = "remotes")]
+impl Kind {
+    /// As what is hashed begins.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Tree => "tree",
+            Self::Blob => "blob",
+            Self::Tag => "tag",
+        }
+    }
+}
+
+/// What a pack of so many objects begins with.
+#[cfg(all(test, feature = "remotes"))]
+fn start(count: u32) -> Vec<u8> {
+    [file::PACK, &count.to_be_bytes()].concat()
 }
 
 /// The packs of a repository, read by one thread.
@@ -80,6 +106,59 @@ impl Packs {
         let mut found = found.filter_map(|(pack, file)| Some((pack, file.find(id)?)));
         let (pack, offset) = found.next()?;
         self.object(pack, offset, most, DEEPEST)
+    }
+
+    /// Whether an object is in one of the packs.
+    pub(crate) fn has(&self, id: &Id) -> bool {
+        self.files.iter().any(|file| file.find(id).is_some())
+    }
+
+    /// How many bytes an object has, if it is in one of the packs.
+    pub(crate) fn size(&mut self, id: &Id) -> Option<usize> {
+        let files = Arc::clone(&self.files);
+        let mut found = files.iter().filter_map(|file| file.stored(file.find(id)?));
+        match found.next()? {
+            (Stored::Whole(_), size, _) => Some(size),
+            (Stored::Delta(_), _, data) => Some(self.made_by(data)),
+        }
+    }
+
+    /// The most bytes that libgit2, which asks nobody, unpacks at once to make an object of what it
+    /// is a difference to, in whichever of the packs that have it; 0 if it is there as a whole.
+    pub(crate) fn most_below(&mut self, id: &Id) -> usize {
+        let files = Arc::clone(&self.files);
+        let found = files.iter().filter_map(|file| Some((file, file.find(id)?)));
+        let most = found.map(|(file, offset)| self.most_of_chain(file, offset));
+        most.max().unwrap_or_default()
+    }
+
+    fn most_of_chain(&mut self, file: &PackFile, offset: usize) -> usize {
+        let (mut most, mut offset) = (0, offset);
+        for step in 0..LONGEST_CHAIN {
+            // What is damaged libgit2 refuses, before it unpacks any of it.
+            let Some((stored, size, data)) = file.stored(offset) else {
+                return most;
+            };
+            let base = match stored {
+                Stored::Whole(_) if step == 0 => return 0,
+                Stored::Whole(_) => return most.max(size),
+                Stored::Delta(base) => base,
+            };
+            // What comes of the first one is the object itself.
+            let made = if step == 0 { 0 } else { self.made_by(data) };
+            (most, offset) = (most.max(size).max(made), base);
+        }
+        usize::MAX
+    }
+
+    /// How many bytes the difference says that it makes; 0 if it is none.
+    fn made_by(&mut self, data: &[u8]) -> usize {
+        let mut start = [0; delta::SIZES];
+        self.inflate.reset(true);
+        let _ = self
+            .inflate
+            .decompress(data, &mut start, InflateFlush::NoFlush);
+        delta::sizes(&start).map_or(0, |(_, made)| made)
     }
 
     /// The object at `offset`, at most `left` differences away from one that is there as a whole.

@@ -14,9 +14,6 @@ use crate::{Commit, Repo};
 /// Where targets are kept, in the repository of the fleet and on the way to hosts.
 pub const TARGETS_REF: &str = "refs/domus/targets";
 
-/// The largest commit object that is looked at, in bytes.
-const LARGEST: usize = 1 << 20;
-
 /// A commit that hosts run, and the target that says so, if it is one that does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
@@ -71,11 +68,7 @@ impl Repo {
 
     /// A commit, unless it is so large that somebody made it to fill the memory.
     fn bounded_commit(&self, id: &str) -> Result<Commit> {
-        let (size, _) = self.git.odb()?.read_header(Oid::from_str(id)?)?;
-        ensure!(
-            size <= LARGEST,
-            "the commit {id} has {size} bytes, and more than {LARGEST} are not read"
-        );
+        self.find_commit(Oid::from_str(id)?)?;
         self.commit(id)
     }
 
@@ -136,8 +129,7 @@ impl Repo {
             Err(error) if error.code() == ErrorCode::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(doing),
         };
-        let odb = self.git.odb().with_context(doing)?;
-        let (size, kind) = odb.read_header(entry.id()).with_context(doing)?;
+        let (size, kind) = self.size(entry.id()).with_context(doing)?;
         ensure!(kind == ObjectType::Blob, "{}: it is no file", doing());
         ensure!(size <= longest, "{}: it is too long", doing());
         let blob = self.git.find_blob(entry.id()).with_context(doing)?;

@@ -240,6 +240,10 @@ fn read_leaf(path: &Path) -> std::io::Result<Leaf> {
         0 => LeafKind::File,
         _ => LeafKind::Program,
     };
+    if meta.len() > Files::LARGEST_PART {
+        let kind = LeafKind::Large;
+        return Ok(Leaf { kind, ..nothing });
+    }
     let id = digest::blob_of_file(&mut File::open(path)?)?;
     Ok(Leaf { kind, id })
 }
@@ -356,6 +360,15 @@ mod tests {
         expected.insert_leaf("groups/g/etc/run", leaf(LeafKind::Program, b""));
         expected.insert_leaf("global/etc/link", leaf(LeafKind::Link, b"../run/x"));
         expected.insert("global/etc.toml", b"version = 1\n".to_vec());
+        assert_eq!(read(root)?, expected);
+
+        let large = File::create(root.join("global/etc/large"))?;
+        large.set_len(Files::LARGEST_PART + 1)?;
+        let leaf = Leaf {
+            kind: LeafKind::Large,
+            id: BlobId([0; 20]),
+        };
+        expected.insert_leaf("global/etc/large", leaf);
         assert_eq!(read(root)?, expected);
 
         symlink("alpha", root.join("pservers/beta"))?;

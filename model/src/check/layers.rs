@@ -5,7 +5,7 @@
 use super::instead;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::documents::{At, HostDocs, LayerDoc, Shared};
-use crate::files::{LeafKind, SECRET, TEMPLATE};
+use crate::files::{Files, LeafKind, SECRET, TEMPLATE};
 use crate::layers::above;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -84,6 +84,14 @@ fn prove_leaf(
         LeafKind::Other => {
             let help = "layers hold files and links, whose names are UTF-8";
             place.error("this is neither").help(help)
+        }
+        LeafKind::Large => {
+            let most = Files::LARGEST_PART;
+            let help = "hosts keep their part of the commit in RAM; keep large files in images or on \
+                volumes";
+            place
+                .error(format!("this file has more than {most} bytes"))
+                .help(help)
         }
         LeafKind::Link if is_secret => place
             .error("a link cannot be a secret")

@@ -57,7 +57,7 @@ pub(crate) fn compose<'d>(
             let body = match leaf.kind {
                 LeafKind::Link => Body::Link,
                 // Noted when the layer by itself was proved.
-                LeafKind::Other => continue,
+                LeafKind::Other | LeafKind::Large => continue,
                 _ if doc.is_secret(inside) => Body::Secret,
                 _ if !inside.ends_with(TEMPLATE) => Body::Copy,
                 _ => match doc.templates.get(inside).map(|text| fill(text)) {

@@ -34,6 +34,15 @@ pub(super) fn apply(delta: &[u8], base: &[u8], most: usize) -> Option<Vec<u8>> {
     (made.len() == size).then_some(made)
 }
 
+/// How many bytes a difference needs of its base, and makes of it. Its first [`SIZES`] bytes say so.
+pub(super) fn sizes(delta: &[u8]) -> Option<(usize, usize)> {
+    let mut delta = Bytes(delta);
+    Some((delta.size()?, delta.size()?))
+}
+
+/// Most bytes that two sizes of 64 bits take.
+pub(super) const SIZES: usize = 20;
+
 /// Bytes that are read from the front.
 pub(super) struct Bytes<'b>(pub(super) &'b [u8]);
 

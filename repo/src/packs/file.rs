@@ -16,7 +16,7 @@ use crate::tree::Id;
 const INDEX: &[u8] = b"\xfftOc\0\0\0\x02";
 
 /// What a pack of version 2 begins with.
-const PACK: &[u8] = b"PACK\0\0\0\x02";
+pub(super) const PACK: &[u8] = b"PACK\0\0\0\x02";
 
 /// Where an index has the ids: behind its head and the counts for each first byte of an id.
 const IDS: usize = 8 + 256 * 4;
@@ -41,6 +41,16 @@ pub(super) enum Stored {
     Whole(Kind),
     /// As the difference to the one at this offset.
     Delta(usize),
+}
+
+/// How an object says that it is stored.
+#[derive(Clone, Copy)]
+pub(super) enum Form {
+    Whole(Kind),
+    /// As the difference to the one so many bytes before it.
+    Behind(usize),
+    /// As the difference to the one that git calls so.
+    Named(Id),
 }
 
 impl PackFile {
@@ -101,33 +111,44 @@ impl PackFile {
 
     /// How the object at `offset` is stored, how many bytes that has, and where they are, compressed.
     pub(super) fn stored(&self, offset: usize) -> Option<(Stored, usize, &[u8])> {
-        let mut bytes = Bytes(self.pack.get(offset..)?);
-        let head = bytes.next()?;
-        let known = usize::from(head & 0x0f);
-        let size = match head & 0x80 {
-            0 => known,
-            _ => bytes.more_of(known, 4)?,
+        let (form, size, data) = head(self.pack.get(offset..)?)?;
+        let stored = match form {
+            Form::Whole(kind) => Stored::Whole(kind),
+            Form::Behind(distance) => Stored::Delta(offset.checked_sub(distance)?),
+            Form::Named(id) => Stored::Delta(self.find(&id)?),
         };
-        let stored = match head >> 4 & 0x07 {
-            1 => Stored::Whole(Kind::Commit),
-            2 => Stored::Whole(Kind::Tree),
-            3 => Stored::Whole(Kind::Blob),
-            4 => Stored::Whole(Kind::Tag),
-            6 => Stored::Delta(offset.checked_sub(distance(&mut bytes)?)?),
-            7 => {
-                let (id, rest) = bytes.0.split_first_chunk()?;
-                bytes = Bytes(rest);
-                Stored::Delta(self.find(id)?)
-            }
-            _ => return None,
-        };
-        Some((stored, size, bytes.0))
+        Some((stored, size, data))
     }
 
     fn number(&self, at: usize) -> Option<usize> {
         let bytes = self.index.get(at..at + 4)?.first_chunk()?;
         usize::try_from(u32::from_be_bytes(*bytes)).ok()
     }
+}
+
+/// What stands before an object in a pack: its form, how many bytes that has, and what follows.
+pub(super) fn head(bytes: &[u8]) -> Option<(Form, usize, &[u8])> {
+    let mut bytes = Bytes(bytes);
+    let head = bytes.next()?;
+    let known = usize::from(head & 0x0f);
+    let size = match head & 0x80 {
+        0 => known,
+        _ => bytes.more_of(known, 4)?,
+    };
+    let form = match head >> 4 & 0x07 {
+        1 => Form::Whole(Kind::Commit),
+        2 => Form::Whole(Kind::Tree),
+        3 => Form::Whole(Kind::Blob),
+        4 => Form::Whole(Kind::Tag),
+        6 => Form::Behind(distance(&mut bytes)?),
+        7 => {
+            let (id, rest) = bytes.0.split_first_chunk()?;
+            bytes = Bytes(rest);
+            Form::Named(*id)
+        }
+        _ => return None,
+    };
+    Some((form, size, bytes.0))
 }
 
 /// How far before an object the one is that it is a difference to: seven bits in each byte, the

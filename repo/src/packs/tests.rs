@@ -174,3 +174,44 @@ fn damaged_packs_do_no_harm() {
         fs::write(&path, &whole).expect("written");
     }
 }
+
+#[cfg(feature = "remotes")]
+#[test]
+fn what_comes_is_read_in_parts_of_any_length() {
+    for way in [&["--depth=50", "--delta-base-offset"][..], &["--depth=50"]] {
+        let place = Place::new(way);
+        let pack = fs::read(place.file("pack")).expect("read");
+        for part in [1, 7, 4096, pack.len()] {
+            assert!(Incoming::takes(pack.chunks(part)), "{way:?} {part}");
+            assert!(!Incoming::takes(pack[..pack.len() / 2].chunks(part)));
+        }
+        // The first object is another.
+        let mut damaged = pack.clone();
+        damaged[20] ^= 0x55;
+        assert!(!Incoming::takes([&damaged[..]]));
+    }
+}
+
+#[cfg(feature = "remotes")]
+#[test]
+fn what_says_that_it_is_huge_is_refused_before_it_is_unpacked() {
+    // `KIND SIZE`, the lowest four bits of it first, then seven in each byte.
+    let takes = |kind: u8, mut size: u64| {
+        let mut pack = start(1);
+        pack.push(kind << 4 | (size & 15) as u8 | 0x80);
+        size >>= 4;
+        while size >= 0x80 {
+            pack.push(size as u8 | 0x80);
+            size >>= 7;
+        }
+        pack.push(size as u8);
+        if kind > 4 {
+            pack.extend([0; 64]);
+        }
+        Incoming::accepts(&pack)
+    };
+    assert!(takes(1, 1 << 20) && !takes(1, 1 << 21), "a commit");
+    assert!(takes(2, 64 << 20) && !takes(2, 65 << 20), "a tree");
+    assert!(takes(3, 1 << 30) && !takes(3, 1 << 33), "a file");
+    assert!(!takes(4, 1 << 21) && !takes(7, 1 << 30) && !takes(5, 1));
+}
