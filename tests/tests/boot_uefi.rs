@@ -29,7 +29,7 @@ fn boots_from_usb(boot: &Boot) {
     fleet.change(
         "pservers/alpha/domUs/web.toml",
         "version = 1\n",
-        "version = 1\nafter   = [\"db\"]\n",
+        "version = 1\nkind = \"pv\"\nafter   = [\"db\"]\n",
     );
     fleet.write("global/etc/domus-both", "global\n");
     fleet.witness("db", "/var/lib/db");
