@@ -138,8 +138,8 @@ impl Host {
         self.write("config/images/base@1/manifest.json", &manifest.to_string());
     }
 
-    /// Lets the guest in domain `id` report.
-    pub(crate) fn report(&self, id: u32) {
+    /// Lets the guest `test`, which is in domain 1, report.
+    pub(crate) fn report(&self) {
         let report = Report {
             version: 1,
             kind: Kind::Pv,
@@ -150,10 +150,9 @@ impl Host {
             commit: COMMIT.into(),
             root_read_only: true,
         };
-        self.store.set(
-            &format!("/local/domain/{id}/{REPORT_NODE}"),
-            &report.render(),
-        );
+        self.store.set("/local/domain/1/name", "test");
+        let node = format!("/local/domain/1/{REPORT_NODE}");
+        self.store.set(&node, &report.render());
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
