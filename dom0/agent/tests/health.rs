@@ -16,7 +16,7 @@ fn what_is_taken_and_not_healthy_in_time_is_left_without_a_reboot() {
     let fleet = live("LIVE");
     let first = fleet.running();
     let judge = || fleet.host.run(&["health", "--judge"]);
-    fleet.host.report();
+    fleet.host.report("web");
     assert_eq!(judge().code, 0);
     assert!(fleet.host.at("run/domus/judged").exists());
     assert_eq!(fleet.status()["standing"], Value::Null);
@@ -84,7 +84,7 @@ fn where_there_is_nothing_to_go_back_to_the_host_stays() {
     let slice = fleet.host.at("run/domus/slice/pservers/alpha/host.toml");
     let host = fs::read_to_string(&slice).expect("read") + bad;
     fs::write(&slice, host).expect("written");
-    fleet.host.report();
+    fleet.host.report("web");
     let stays = fleet.host.run(&["health", "--judge"]);
     assert_eq!(stays.code, 1, "{stays:?}");
     assert!(stays.stdout.contains("NOT HEALTHY\n"), "{stays:?}");

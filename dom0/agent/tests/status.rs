@@ -57,7 +57,7 @@ fn status_joins_what_should_run_with_what_was_seen() {
     ];
     assert_eq!(states(&before["domus"]), expected);
 
-    host.report();
+    host.report("test");
     let after = host.run(&["status"]);
     let expected = "\
 alpha   release 7 (3f9a0b1c2d3e)   commit 8c1d02e   signed by nobody
@@ -115,7 +115,7 @@ fn wait_ends_as_soon_as_nothing_will_change() {
         .stdout(Stdio::piped())
         .spawn();
     std::thread::sleep(Duration::from_millis(500));
-    host.report();
+    host.report("test");
     let output = waiting.expect("spawn").wait_with_output().expect("wait");
     assert!(begin.elapsed() < Duration::from_secs(30));
     let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -188,7 +188,7 @@ fn events_begin_with_the_boot_and_follow_every_change() {
     ];
     assert_eq!(states(&first["domus"]), expected);
     std::thread::sleep(Duration::from_millis(700));
-    host.report();
+    host.report("test");
     let second = next();
     assert_eq!(
         states(&second["domus"])[2],

@@ -138,8 +138,8 @@ impl Host {
         self.write("config/images/base@1/manifest.json", &manifest.to_string());
     }
 
-    /// Lets the guest `test`, which is in domain 1, report.
-    pub(crate) fn report(&self) {
+    /// Lets the guest of that name, which is in domain 1, report.
+    pub(crate) fn report(&self, name: &str) {
         let report = Report {
             version: 1,
             kind: Kind::Pv,
@@ -150,7 +150,7 @@ impl Host {
             commit: COMMIT.into(),
             root_read_only: true,
         };
-        self.store.set("/local/domain/1/name", "test");
+        self.store.set("/local/domain/1/name", name);
         let node = format!("/local/domain/1/{REPORT_NODE}");
         self.store.set(&node, &report.render());
     }
