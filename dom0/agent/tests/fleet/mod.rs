@@ -89,6 +89,13 @@ impl Fleet {
         self.git(&["push", "-q", "--force", "origin", "HEAD:main"]);
     }
 
+    /// Writes a file, to be committed.
+    pub(crate) fn put(&self, path: &str, text: &str) {
+        let file = self.work.join(path);
+        fs::create_dir_all(file.parent().expect("a parent")).expect("made");
+        fs::write(file, text).expect("written");
+    }
+
     /// Gives web so much memory.
     pub(crate) fn set_web(&self, memory: &str) {
         let document = format!("version = 1\nimage = \"base@1\"\nmemory = \"{memory}\"\n");
@@ -106,11 +113,9 @@ impl Fleet {
     /// Writes files, or removes those without a text, commits and pushes.
     pub(crate) fn publish(&self, files: &[(&str, Option<&str>)]) -> String {
         for (path, text) in files {
-            let file = self.work.join(path);
-            fs::create_dir_all(file.parent().expect("a parent")).expect("made");
             match text {
-                Some(text) => fs::write(file, text).expect("written"),
-                None => fs::remove_file(file).expect("removed"),
+                Some(text) => self.put(path, text),
+                None => fs::remove_file(self.work.join(path)).expect("removed"),
             }
         }
         let commit = self.commit("a change");
