@@ -32,7 +32,6 @@ fn boots_from_usb(boot: &Boot) {
         "version = 1\nkind = \"pv\"\nafter   = [\"db\"]\n",
     );
     fleet.write("global/etc/domus-both", "global\n");
-    fleet.witness("db", "/var/lib/db");
     let commit = fleet.commit();
     fleet.build();
     let stick = boot.path().join("stick.img").display().to_string();
@@ -121,11 +120,4 @@ fn applying_again_formats_nothing(ssh: &Ssh) {
     );
     assert_eq!(host::traces(ssh), traces);
     assert_eq!(identities(), before, "formatted again");
-
-    ssh.ok("domus-dom0 stop db --timeout 240");
-    assert_eq!(host::witness(ssh, "/dev/vg0/db.data"), "db global\n");
-    ssh.ok("domus-dom0 start db");
-    host::wait_until_up(ssh, &["db", "web"]);
-    assert_eq!(identities(), before, "formatted again");
-    assert_eq!(host::traces(ssh).files(), traces.files());
 }
