@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use domus_model::rehearsal::Word;
@@ -42,7 +42,7 @@ pub(crate) fn run(context: &Context, out: &mut impl Write) -> Result<Infallible>
                 last = Some(domus);
             }
         }
-        pace::rest(look, LOOK);
+        pace::rest(look, LOOK, Duration::MAX);
     }
 }
 

@@ -237,13 +237,14 @@ pub(crate) enum Verdict {
 pub(crate) fn judge(context: &Context) -> Result<Verdict> {
     let limit = context.host.health.deadline.duration();
     let begin = Instant::now();
+    let left = || limit.saturating_sub(begin.elapsed());
     let mut observer = Observer::new(context);
     loop {
         let look = Instant::now();
         // All else need not be looked at before domUs are there: git and libvirt would take the time
         // that these need to start.
-        if begin.elapsed() < limit && !status::are_settled(context, &mut observer) {
-            pace::rest(look, LOOK);
+        if !left().is_zero() && !status::are_settled(context, &mut observer) {
+            pace::rest(look, LOOK, left());
             continue;
         }
         let context = &context.again()?;
@@ -252,7 +253,7 @@ pub(crate) fn judge(context: &Context) -> Result<Verdict> {
             keep(context)?;
             return Ok(Verdict::Kept(health));
         }
-        if begin.elapsed() >= limit {
+        if left().is_zero() {
             // A commit that is on trial as well is judged with the other release.
             if slots::on_trial(context) {
                 return slots::leave(context, &health.reasons()).map(Verdict::Left);
@@ -265,7 +266,7 @@ pub(crate) fn judge(context: &Context) -> Result<Verdict> {
                 Some(good) => leave(context, &good, &health).map(Verdict::Left),
             };
         }
-        pace::rest(look, LOOK);
+        pace::rest(look, LOOK, left());
     }
 }
 

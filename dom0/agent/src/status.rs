@@ -89,18 +89,18 @@ impl HostStatus {
         let begin = Instant::now();
         // XenStore is asked while it is waited: libvirt costs many times more, and would slow down
         // what is being waited for.
-        let waits = || wait.is_some_and(|wait| begin.elapsed() < wait);
-        while waits() {
+        let left = || wait.unwrap_or_default().saturating_sub(begin.elapsed());
+        while !left().is_zero() {
             let look = Instant::now();
             if are_settled(context, &mut observer) {
                 break;
             }
-            pace::rest(look, LOOK);
+            pace::rest(look, LOOK, left());
         }
         let running = loop {
             let look = Instant::now();
             match observer.running() {
-                Err(_) if waits() => pace::rest(look, LOOK),
+                Err(_) if !left().is_zero() => pace::rest(look, LOOK, left()),
                 running => break running?,
             }
         };

@@ -212,7 +212,7 @@ pub(crate) fn end_wave(
         interrupt::check()?;
         left = still_known(observer, &left)?;
         if !left.is_empty() {
-            pace::rest(look, LOOK);
+            pace::rest(look, LOOK, patience.timeout.saturating_sub(begin.elapsed()));
         }
     }
     // One that could not be asked may have ended by itself.
