@@ -25,7 +25,7 @@ const DEEPEST: usize = 64;
 const BASES: usize = 256;
 
 /// The largest of those, in bytes.
-const LARGEST_BASE: usize = 64 << 10;
+const LARGEST_KEPT: usize = 64 << 10;
 
 /// git makes chains of 4095 differences at most.
 const LONGEST_CHAIN: usize = 4096;
@@ -196,7 +196,7 @@ impl Packs {
             return Some(base);
         }
         // A base may be longer than what is made of it.
-        let most = most.max(LARGEST_BASE);
+        let most = most.max(LARGEST_KEPT);
         let (kind, content) = self.object(pack, offset, most, left)?;
         Some(Base {
             pack,
@@ -207,7 +207,7 @@ impl Packs {
     }
 
     fn keep(&mut self, base: Base) {
-        if base.content.len() <= LARGEST_BASE {
+        if base.content.len() <= LARGEST_KEPT {
             let place = place(base.offset);
             self.bases[place] = Some(base);
         }
