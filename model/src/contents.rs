@@ -5,11 +5,18 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-/// The directory of the lists in the repository.
+/// The directory in the repository of what builds say of images and releases.
 pub const LISTS: &str = "locked";
 
 /// The ending of a list.
 const ENDING: &str = ".etc";
+
+/// The name of the image or release of which `path` says something, in a file with that ending.
+pub(crate) fn locked<'p>(path: &'p str, ending: &str) -> Option<&'p str> {
+    let file = path.strip_prefix(LISTS)?.strip_prefix('/')?;
+    let name = file.strip_suffix(ending)?;
+    (!name.is_empty() && !name.contains('/') && !name.starts_with('.')).then_some(name)
+}
 
 /// What there is in `/etc`, by the path below it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,9 +39,7 @@ impl EtcList {
 
     /// The name of the image or release whose list is at `path`.
     pub(crate) fn name_of(path: &str) -> Option<&str> {
-        let file = path.strip_prefix(LISTS)?.strip_prefix('/')?;
-        let name = file.strip_suffix(ENDING)?;
-        (!name.is_empty() && !name.contains('/') && !name.starts_with('.')).then_some(name)
+        locked(path, ENDING)
     }
 
     /// A list of these. A name with a control character in it, which no document can name either,

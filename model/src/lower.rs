@@ -112,9 +112,14 @@ pub(crate) fn dom0_memory(host: &HostSettings, doc: &FleetDoc) -> Size {
     written.unwrap_or(DOM0_MEMORY.min(dom0_ceiling(doc)))
 }
 
-/// What a domU has.
+/// The memory that a domU has.
 pub(crate) fn domu_memory(domu: &DomUSettings) -> Size {
     value(&domu.memory).unwrap_or(DOMU_MEMORY)
+}
+
+/// The virtual CPUs that a domU has.
+pub(crate) fn domu_vcpus(domu: &DomUSettings) -> u32 {
+    value(&domu.vcpus).unwrap_or(1)
 }
 
 fn value<T: Clone>(written: &Option<At<T>>) -> Option<T> {

@@ -46,8 +46,10 @@ impl Load {
         let load = |group: &Name| {
             let needs = docs.guests().map(|it| {
                 let settings = &it.domu.settings;
-                let vcpus = settings.vcpus.as_ref().map_or(1, |vcpus| vcpus.value);
-                (lower::domu_memory(settings).mib(), vcpus)
+                (
+                    lower::domu_memory(settings).mib(),
+                    lower::domu_vcpus(settings),
+                )
             });
             let mut domus: Vec<Need> = needs.collect();
             domus.sort_unstable_by(|a, b| b.cmp(a));

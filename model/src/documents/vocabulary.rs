@@ -6,7 +6,7 @@ use super::shape::{Keys, Shape};
 use super::syntax::{Entries, Value};
 use super::table::Layer;
 use crate::bad_value::shown;
-use crate::contents::LISTS;
+use crate::contents::{LISTS, locked};
 use crate::diagnostic::{Diagnostic, Place};
 use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
@@ -52,9 +52,7 @@ impl Vocabulary {
 
     /// The release whose vocabulary is at `path`.
     pub(crate) fn release_of(path: &str) -> Option<&str> {
-        let file = path.strip_prefix(LISTS)?.strip_prefix('/')?;
-        let name = file.strip_suffix(ENDING)?;
-        (!name.is_empty() && !name.contains('/') && !name.starts_with('.')).then_some(name)
+        locked(path, ENDING)
     }
 
     /// That of this Domus.

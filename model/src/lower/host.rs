@@ -3,7 +3,7 @@
 
 use super::layers::Layers;
 use super::network::{firewall, forward, network};
-use super::{DEADLINE, dom0_memory, domu_memory, host_release, value, values, vars};
+use super::{DEADLINE, dom0_memory, domu_memory, domu_vcpus, host_release, value, values, vars};
 use crate::documents::{
     DiskDoc, Doc, DomUDoc, HealthDoc, HostDocs, MachineDoc, Shared, StorageDoc, VarsDoc, VifDoc,
 };
@@ -115,7 +115,7 @@ fn domu(fleet: Name, doc: &Doc<DomUDoc>, lower: &[&VarsDoc], layers: Vec<Layer>)
         uuid: value(&settings.uuid),
         image: value(&settings.image)?,
         memory: domu_memory(settings),
-        vcpus: value(&settings.vcpus).unwrap_or(1),
+        vcpus: domu_vcpus(settings),
         after: values(&settings.after),
         may_run_on: values(&settings.may_run_on),
         vifs,
