@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! What its commit makes of it: layers of /etc, generations, and a commit that comes while it runs.
+
+use domus_tests::fleet::Fleet;
+use domus_tests::ssh::Ssh;
+use serde_json::{Value, json};
+
+pub(crate) fn etc_is_layered(ssh: &Ssh, commit: &str) {
+    assert_eq!(ssh.ok("readlink /etc/hosts").trim(), "/config/global/hosts");
+    let template = domus_tests::workspace().join("config-repo-template/global/hosts");
+    let hosts = std::fs::read_to_string(template).expect("the template's hosts");
+    assert_eq!(ssh.ok("cat /etc/hosts"), hosts);
+    for (path, content) in [
+        ("/etc/domus-test", "global\n"),
+        ("/etc/domus-both", "alpha\n"),
+        ("/etc/domus-group", "@test\n"),
+        ("/etc/domus-secret", "hidden\n"),
+        ("/etc/hostname", "alpha\n"),
+        ("/config/local/etc/domus-both", "alpha\n"),
+    ] {
+        assert_eq!(ssh.ok(&format!("cat {path}")), content, "{path}");
+    }
+    assert!(ssh.ok("cat /etc/motd").starts_with("alpha, a Xen host."));
+    // Of the commit's hosts and domUs only what this host needs is here.
+    assert_eq!(
+        ssh.ok("ls /config/local"),
+        "domUs\netc\netc.toml\nhost.toml\n"
+    );
+    assert_eq!(
+        ssh.ok("stat -c '%U:%G %a' /etc/domus-secret"),
+        "root:adm 640\n"
+    );
+    assert_eq!(ssh.run("test -e /etc/debian_version").code, Some(1));
+    let record: Value = serde_json::from_str(&ssh.ok("cat /run/domus/boot.json")).expect("JSON");
+    assert_eq!(
+        (&record["commit"], &record["name"]),
+        (&commit.into(), &"alpha".into())
+    );
+    assert_eq!(
+        record["config"],
+        json!({"device": "/dev/vda1", "bound_by": "DMI UUID"})
+    );
+    assert_eq!(
+        record["release"],
+        json!({"fleet": "example", "version": "1", "unsigned": true})
+    );
+    let layers = record["layers"].as_array().expect("layers");
+    let names: Vec<&str> = layers
+        .iter()
+        .filter_map(|layer| layer["name"].as_str())
+        .collect();
+    assert_eq!(names, ["image", "generated", "global", "@test", "alpha"]);
+    let problem = "@test removes /etc/never-there, which nothing below @test has";
+    assert_eq!(record["problems"], json!([problem]));
+    assert!(
+        ssh.ok("domus-dom0 status")
+            .ends_with(&format!("alpha: {problem}\n"))
+    );
+}
+
+pub(crate) fn the_host_knows_its_generations_and_its_files(ssh: &Ssh, commit: &str) {
+    let json = |command: &str| -> Value { serde_json::from_str(&ssh.ok(command)).expect("JSON") };
+    let judged = "timeout 120 sh -c 'until test -e /run/domus/judged; do sleep 1; done'";
+    ssh.ok(judged);
+    let health = json("domus-dom0 health --json");
+    assert_eq!(
+        (&health["healthy"], &health["on_trial"]),
+        (&json!(true), &json!(false)),
+        "{health}"
+    );
+    let generations = json("domus-dom0 generations --json");
+    let generations = generations["generations"].as_array().expect("a list");
+    assert_eq!(generations.len(), 1, "{generations:?}");
+    let first = &generations[0];
+    assert_eq!(
+        (&first["number"], &first["commit"]),
+        (&json!(1), &json!(commit))
+    );
+    // It was booted, and the host is healthy.
+    assert_eq!(
+        (&first["running"], &first["good"]),
+        (&json!(true), &json!(true))
+    );
+    assert_eq!(
+        ssh.run("domus-dom0 pull").code,
+        Some(1),
+        "nothing is there yet"
+    );
+    assert_eq!(
+        ssh.run("domus-dom0 rollback").code,
+        Some(1),
+        "there is nothing before"
+    );
+
+    let explain = "domus-dom0 explain /etc/domus-both --json";
+    let both = json(explain);
+    let sources: Vec<&Value> = both["says"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|it| &it["source"])
+        .collect();
+    assert_eq!(
+        sources,
+        [
+            "pservers/alpha/etc/domus-both",
+            "global/etc/domus-both.tmpl"
+        ]
+    );
+    assert_eq!(
+        both["changes"]["pservers/alpha/etc/domus-both"]["commit"],
+        commit
+    );
+    assert_eq!(both["since"], Value::Null);
+    ssh.ok("echo more >> /etc/domus-both");
+    assert_eq!(json(explain)["since"], "changed");
+    ssh.ok("rm /etc/domus-both");
+    assert_eq!(json(explain)["since"], "removed");
+}
+
+pub(crate) fn a_commit_is_taken_while_the_host_runs(ssh: &Ssh, fleet: &Fleet, first: &str) {
+    let daemon = "systemctl show --property=MainPID --value ssh.service";
+    let web = "virsh -q -c xen:///system domid web";
+    let before = [ssh.ok(daemon), ssh.ok(web)];
+    fleet.write("pservers/alpha/etc/domus-live", "live\n");
+    let drop_in = "pservers/alpha/etc/ssh/sshd_config.d/live.conf";
+    fleet.write(drop_in, "MaxSessions 20\n");
+    let second = fleet.commit();
+    fleet.git(&["clone", "--quiet", "--bare", ".", "../next.git"]);
+    let home = fleet.dir.parent().expect("a parent");
+    let mut tar = std::process::Command::new("tar");
+    tar.args(["--create", "next.git"]).current_dir(home);
+    let tar = tar.output().expect("tar").stdout;
+    ssh.send("tar --extract --no-same-owner --directory /config", tar);
+
+    let pulled = ssh.ok("domus-dom0 pull");
+    let reload = "systemctl try-reload-or-restart ssh.service";
+    assert!(pulled.contains(reload), "{pulled}");
+    assert_eq!(ssh.ok("cat /etc/domus-live"), "live\n");
+    assert_eq!(ssh.ok("cat /config/local/etc/domus-live"), "live\n");
+    assert_eq!(ssh.ok("cat /etc/domus-secret"), "hidden\n");
+    assert_eq!(ssh.ok("grep -c ' /etc ' /proc/mounts"), "1\n");
+    assert_eq!(
+        [ssh.ok(daemon), ssh.ok(web)],
+        before,
+        "neither was restarted"
+    );
+    let status = ssh.status();
+    assert_eq!(
+        (&status["commit"], &status["booted"], &status["next"]),
+        (&json!(second), &json!(first), &Value::Null)
+    );
+    // A file of `global` is in it that was not committed before: domUs read it when they start.
+    assert_eq!(status["waiting"], json!(["db", "web"]));
+    assert_eq!(ssh.ok("systemctl --failed --no-legend"), "");
+}

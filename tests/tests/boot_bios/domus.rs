@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! Its domUs: left alone, stopped, without their image, started; and what their volumes then have.
+
+use domus_tests::ext4::Ext4;
+use domus_tests::fleet::WITNESS;
+use domus_tests::host;
+use domus_tests::rehearsal::domu;
+use domus_tests::ssh::Ssh;
+use serde_json::{Value, json};
+use std::path::Path;
+
+const ROOT_IMAGE: &str = "/config/images/base@1/root.img";
+const WEB_VOLUME: &str = "/config/volumes/web.data.img";
+
+pub(crate) fn applying_again_changes_nothing(ssh: &Ssh) {
+    let before = host::traces(ssh);
+    for _ in 0..2 {
+        let applied: Value =
+            serde_json::from_str(&ssh.ok("domus-dom0 apply --json")).expect("JSON");
+        assert_eq!(applied["started"], json!([]));
+        assert_eq!(
+            (&applied["failed"], &applied["kept"]),
+            (&json!([]), &json!(["db", "web"]))
+        );
+        assert_eq!(host::traces(ssh), before);
+    }
+    assert_eq!(ssh.run("domus-dom0 plan").code, Some(0));
+}
+
+/// What there was of a domU before it was stopped.
+pub(crate) struct Before {
+    /// Of its volume's file systems.
+    identity: String,
+    traces: host::Traces,
+}
+
+pub(crate) fn a_domu_stops_with_its_volume(ssh: &Ssh) -> Before {
+    let identity = ssh.ok(&host::identity(WEB_VOLUME));
+    assert_eq!(identity.lines().count(), 2, "{identity}");
+    let traces = host::traces(ssh);
+    // Its guest restarts just then: it does not hear that it shall end, and is asked again.
+    ssh.ok("virsh -q -c xen:///system reboot web");
+    ssh.ok("domus-dom0 stop web --timeout 240");
+    let status = ssh.status();
+    assert_eq!(domu(&status, "web")["state"], "stopped");
+    assert_eq!(domu(&status, "db")["state"], "up");
+    let stopped = host::traces(ssh);
+    assert!(
+        stopped.is_without("web", &traces),
+        "{stopped:?}\nafter {traces:?}"
+    );
+    // Before it restarted, and perhaps once more until it was heard.
+    let witness = host::witness(ssh, WEB_VOLUME);
+    assert!(
+        ["web web\n", "web web\nweb web\n"].contains(&witness.as_str()),
+        "{witness}"
+    );
+    // What was stopped by hand stays so, and says so.
+    let applied = ssh.ok("domus-dom0 apply");
+    assert!(
+        applied.contains("`domus-dom0 start web` starts it"),
+        "{applied}"
+    );
+    assert_eq!(domu(&ssh.status(), "web")["state"], "stopped");
+    Before { identity, traces }
+}
+
+pub(crate) fn a_missing_image_holds_up_nobody_else(ssh: &Ssh) {
+    let db = ssh.ok("virsh -q -c xen:///system domid db");
+    ssh.ok(&format!("mv {ROOT_IMAGE} {ROOT_IMAGE}.aside"));
+    let before = host::traces(ssh);
+    assert_eq!(ssh.run("domus-dom0 start web").code, Some(1));
+    let status = ssh.status();
+    let web = domu(&status, "web");
+    assert_eq!(web["state"], "failed");
+    let reason = web["reason"].as_str().expect("a reason");
+    for text in ["base@1", ROOT_IMAGE, "No such file"] {
+        assert!(reason.contains(text), "{reason}");
+    }
+    assert_eq!(domu(&status, "db")["state"], "up");
+    assert!(ssh.ok("domus-dom0 status").contains(reason));
+    // apply tries it again, and fails with the same.
+    assert_eq!(ssh.run("domus-dom0 apply").code, Some(1));
+    assert_eq!(host::traces(ssh), before, "nothing is left of an attempt");
+    ssh.ok(&format!("mv {ROOT_IMAGE}.aside {ROOT_IMAGE}"));
+    let now = ssh.ok("virsh -q -c xen:///system domid db");
+    assert_eq!(now, db, "the other one ran all the time");
+}
+
+pub(crate) fn it_starts_as_it_was(ssh: &Ssh, before: &Before) {
+    ssh.ok("domus-dom0 start web");
+    host::wait_until_up(ssh, &["db", "web"]);
+    let identity = ssh.ok(&host::identity(WEB_VOLUME));
+    assert_eq!(identity, before.identity, "formatted again");
+    let again = host::traces(ssh);
+    assert_eq!(
+        again.files(),
+        before.traces.files(),
+        "each file on one loop device, as before"
+    );
+    assert_eq!(again.domains.len(), before.traces.domains.len());
+}
+
+/// From outside, after the power is off: all starts of each, never formatted again.
+pub(crate) fn each_volume_has_all_its_guest_wrote(dir: &Path) {
+    let config = Ext4::in_partition(&dir.join("config-disk.img"));
+    config.assert_clean();
+    for (volume, mark, least) in [("web", "web web\n", 2), ("db", "db global\n", 1)] {
+        let copy = dir.join(format!("{volume}.img"));
+        config.copy_out(&format!("/volumes/{volume}.data.img"), &copy);
+        let volume = Ext4::of(&copy);
+        volume.assert_clean();
+        let lines = volume.read(WITNESS);
+        let starts = lines.matches(mark).count();
+        assert!(starts >= least && lines == mark.repeat(starts), "{lines}");
+    }
+}
