@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use git2::Repository;
 
 use crate::open::prepare;
-use crate::{RUNNING_REF, Repo};
+use crate::{RUNNING_REF, Repo, packs};
 
 /// Makes the bare repository `to` with a statement of `from`, a commit or a target, and all that
 /// it descends from, and points [`RUNNING_REF`] at it.
@@ -43,6 +43,10 @@ pub fn carry(from: &Repo, statement: &str, to: &Path) -> Result<()> {
         })
         .with_context(doing)?;
     writer.commit().with_context(doing)?;
+    // It leads to nothing but what it has itself, so a host never packs that anew.
+    for index in packs::indexes(&to.join("objects")) {
+        packs::keep(&index).with_context(doing)?;
+    }
     target
         .reference(RUNNING_REF, id, true, "domus")
         .with_context(doing)?;

@@ -18,7 +18,7 @@ use crate::packs::Incoming;
 use crate::{Repo, Statement, TARGETS_REF};
 
 /// Where what was fetched is kept.
-const FETCHED_REF: &str = "refs/domus/fetched";
+pub(crate) const FETCHED_REF: &str = "refs/domus/fetched";
 /// The longest that a server may say nothing, in milliseconds.
 const SILENCE: i32 = 60_000;
 

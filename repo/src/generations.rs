@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use domus_system::atomic::TEMPORARY;
 use git2::{ErrorCode, Oid};
 use serde::Serialize;
 
@@ -284,6 +285,12 @@ impl Repo {
         let objects = root.join("objects");
         clear(&objects, 1, &|name| {
             name.starts_with("tmp_") || name.starts_with("pack_")
+        })?;
+        // Of a pack that is not there, its index: that was made first, or is removed last.
+        let packs = objects.join("pack");
+        clear(&packs, 0, &|name| {
+            let pack = packs.join(name).with_extension("pack");
+            name.starts_with(TEMPORARY) || (name.starts_with("pack-") && !pack.exists())
         })
     }
 
@@ -340,7 +347,7 @@ impl Repo {
         }
     }
 
-    fn forget(&self, name: &str) -> Result<()> {
+    pub(crate) fn forget(&self, name: &str) -> Result<()> {
         match self.git.find_reference(name) {
             Ok(mut reference) => reference
                 .delete()

@@ -17,6 +17,8 @@ mod objects;
 mod open;
 mod packs;
 mod publish;
+#[cfg(feature = "remotes")]
+mod repack;
 mod statement;
 mod tree;
 

@@ -9,8 +9,15 @@ mod file;
 mod incoming;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+#[cfg(feature = "remotes")]
+use anyhow::Context;
+use anyhow::Result;
+use domus_system::atomic;
+#[cfg(feature = "remotes")]
+use git2::Oid;
 
 use self::file::{PackFile, Stored};
 #[cfg(feature = "remotes")]
@@ -52,9 +59,77 @@ impl Kind {
     }
 }
 
+/// The ending of git's word for a pack that stays as it is.
+const KEEP: &str = "keep";
+
+/// Says that the pack of this index stays as it is.
+///
+/// # Errors
+/// The disk is full or read-only.
+pub(crate) fn keep(index: &Path) -> Result<()> {
+    atomic::write(&index.with_extension(KEEP), b"", 0o444)
+}
+
+/// The indexes in the directory `objects` of a repository.
+pub(crate) fn indexes(objects: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(objects.join("pack")).into_iter().flatten();
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| path.extension().is_some_and(|it| it == "idx"))
+}
+
+/// One pack on disk.
+#[cfg(feature = "remotes")]
+pub(crate) struct Pack {
+    /// Where its index is; the pack is beside it.
+    pub(crate) index: PathBuf,
+    file: PackFile,
+}
+
+#[cfg(feature = "remotes")]
+impl Pack {
+    /// All in the directory `objects` of a repository.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub(crate) fn all(objects: &Path) -> Result<Vec<Self>> {
+        let mut packs = Vec::new();
+        for index in indexes(objects) {
+            let reading = || format!("reading {}", index.display());
+            let file = PackFile::open(&index).with_context(reading)?;
+            let file = file.with_context(|| format!("{}: it is damaged or too new", reading()))?;
+            packs.push(Self { index, file });
+        }
+        Ok(packs)
+    }
+
+    /// Whether it stays as it is.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.index.with_extension(KEEP).exists()
+    }
+
+    /// How many bytes it has.
+    pub(crate) fn size(&self) -> u64 {
+        self.file.length() as u64
+    }
+
+    /// Whether an object is in it.
+    pub(crate) fn has(&self, id: Oid) -> bool {
+        Id::try_from(id.as_bytes()).is_ok_and(|id| self.file.find(&id).is_some())
+    }
+
+    /// An object as it is in the pack, if that is not as a difference.
+    pub(crate) fn whole(&self, id: Oid) -> Option<&[u8]> {
+        let offset = self.file.find(&Id::try_from(id.as_bytes()).ok()?)?;
+        match self.file.stored(offset)? {
+            (Stored::Whole(_), ..) => self.file.entry(offset),
+            _ => None,
+        }
+    }
+}
+
 /// What a pack of so many objects begins with.
-#[cfg(all(test, feature = "remotes"))]
-fn start(count: u32) -> Vec<u8> {
+#[cfg(feature = "remotes")]
+pub(crate) fn start(count: u32) -> Vec<u8> {
     [file::PACK, &count.to_be_bytes()].concat()
 }
 
@@ -78,10 +153,8 @@ struct Base {
 impl Packs {
     /// Those in the directory `objects` of a repository, as far as they can be read.
     pub(crate) fn open(objects: &Path) -> Self {
-        let entries = fs::read_dir(objects.join("pack")).into_iter().flatten();
-        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        let packs = paths.filter(|path| path.extension().is_some_and(|it| it == "idx"));
-        let files = packs.filter_map(|index| PackFile::open(&index).ok().flatten());
+        let files = indexes(objects);
+        let files = files.filter_map(|index| PackFile::open(&index).ok().flatten());
         Self::of(files.collect())
     }
 

@@ -10,7 +10,7 @@ use domus_model::boot::StatementNote;
 use domus_model::changes::{Changes, Observed, changes};
 use domus_model::fleet::Config;
 use domus_model::status::short;
-use domus_repo::{Commit, Remote};
+use domus_repo::{Commit, Remote, Repo};
 use domus_system::atomic;
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +52,13 @@ pub(crate) fn pull(context: &Context) -> Result<Pulled> {
     let Some(config) = &context.wanted.config else {
         bail!("domus.toml has no [config]: it says where commits come from");
     };
-    let (_lock, repo) = context.repository()?;
+    let (_lock, mut repo) = context.repository()?;
+    match repo.repack() {
+        Ok(true) => repo = Repo::open(&context.paths.repo())?,
+        Ok(false) => {}
+        // It grows, and does what it did.
+        Err(error) => warn(&error),
+    }
     let fetched = repo.fetch(&remote(context, config))?;
     health::note_reached(context);
     let from = repo.statement(&repo.running()?)?.commit.id;

@@ -152,3 +152,29 @@ fn a_pull_that_is_cut_leaves_the_old_or_the_new() {
     let count = cut_everywhere(&fleet, &old, &new);
     assert!(count >= LEAST, "{count} calls change something");
 }
+
+#[test]
+fn one_that_packs_anew_leaves_each_generation_whole() {
+    let fleet = Fleet::new("[config]\nREMOTE\n");
+    for memory in 100..109 {
+        fleet.web(&format!("{memory}MiB"));
+        assert_eq!(fleet.pull().code, 0);
+    }
+    let old = fleet.running();
+    let new = fleet.web("128MiB");
+    let packs = |fleet: &Fleet| {
+        let packs = fs::read_dir(fleet.host.at("config/repo.git/objects/pack")).expect("packs");
+        let names = packs.map(|pack| pack.expect("a pack").file_name());
+        let is_pack = |name: &std::ffi::OsString| text(Path::new(name)).ends_with(".pack");
+        names.filter(is_pack).count()
+    };
+    assert_eq!(packs(&fleet), 10);
+    cut_everywhere(&fleet, &old, &new);
+    assert_eq!(
+        packs(&fleet),
+        3,
+        "what it came with, what was packed anew, what was pulled"
+    );
+    let repository = text(&fleet.host.at("config/repo.git"));
+    run("git", &["-C", &repository, "fsck", "--strict"]);
+}

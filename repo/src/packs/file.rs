@@ -120,6 +120,21 @@ impl PackFile {
         Some((stored, size, data))
     }
 
+    /// How many bytes the pack has.
+    #[cfg(feature = "remotes")]
+    pub(super) fn length(&self) -> usize {
+        self.pack.len()
+    }
+
+    /// The object at `offset` as it is there: up to the next one, or to the checksum.
+    #[cfg(feature = "remotes")]
+    pub(super) fn entry(&self, offset: usize) -> Option<&[u8]> {
+        let offsets = (0..self.count).filter_map(|place| self.offset(place));
+        let next = offsets.filter(|other| *other > offset).min();
+        let end = self.pack.len().checked_sub(ID)?;
+        self.pack.get(offset..next.unwrap_or(end))
+    }
+
     fn number(&self, at: usize) -> Option<usize> {
         let bytes = self.index.get(at..at + 4)?.first_chunk()?;
         usize::try_from(u32::from_be_bytes(*bytes)).ok()
