@@ -70,6 +70,7 @@ test: lint build
 	cargo nextest run --workspace --locked
 
 soak: build setup-tests
+	cargo check --manifest-path fuzz/Cargo.toml
 	PROPTEST_CASES=20000 DOMUS_CUTS=60 cargo nextest run --profile soak --workspace --locked
 
 bench: build setup-tests
@@ -79,8 +80,10 @@ bench: build setup-tests
 FUZZ_SECONDS ?= 60
 fuzz: setup
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
-	@for target in documents layers words xl trust git-tree; do \
-	    cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 || exit 1; \
+	@for target in documents layers words xl trust git-tree packs; do \
+	    mkdir -p fuzz/corpus/$$target fuzz/seeds/$$target && \
+	    cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	        -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 || exit 1; \
 	done
 
 clean:

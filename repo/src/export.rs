@@ -332,6 +332,29 @@ mod tests {
         assert_eq!(left.count(), 0, "nothing is written outside");
     }
 
+    /// A host's file system tells case apart, as git does. On one that does not, the second name
+    /// is refused as one that is there already, and nothing leads out either.
+    #[test]
+    fn names_that_only_case_tells_apart_are_two() {
+        let files = [
+            ("pservers/alpha/etc/Foo", "upper\n"),
+            ("pservers/alpha/etc/foo", "lower\n"),
+            ("pservers/alpha/etc/Dir/file", "upper\n"),
+            ("pservers/alpha/etc/dir/file", "lower\n"),
+        ];
+        let (dir, repo, commit) = fleet(&[FILES, &files].concat());
+        let to = dir.path().join("out");
+        let mut export = Export::new(&repo, &commit).expect("export");
+        let slice = export.slice(&"alpha".parse().expect("name"), &to);
+        slice.expect("both are exported");
+        for (path, text) in files {
+            let read = fs::read_to_string(to.join(path));
+            assert_eq!(read.expect("it is there"), text, "{path}");
+        }
+        let etc = fs::read_dir(to.join("pservers/alpha/etc")).expect("a directory");
+        assert_eq!(etc.count(), 4);
+    }
+
     /// The ids of a file of 1 GiB that is packed, and of `small`, a difference to it.
     fn giant(repo: &Repo, small: &str) -> [git2::Oid; 2] {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dom0/agent/tests/giant.py");

@@ -37,5 +37,11 @@ pub use open::{Commit, Repo};
 pub use publish::{NewTarget, Sign};
 pub use statement::{Statement, TARGETS_REF};
 
+/// The readers of packs, for fuzz targets.
+#[cfg(feature = "fuzz")]
+pub mod fuzz {
+    pub use crate::packs::fuzz::{read_packs, scan};
+}
+
 /// The ref that names what a host runs: a commit, or a target that names one.
 pub const RUNNING_REF: &str = "refs/domus/running";

@@ -305,5 +305,27 @@ fn inflate(inflate: &mut Inflate, data: &[u8], size: usize, content: &mut Vec<u8
     (status == Status::StreamEnd && inflate.total_out() == size as u64).then_some(())
 }
 
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz {
+    use super::{Incoming, Packs};
+    use std::path::Path;
+
+    /// How long each of these objects is that packs below `objects` have, if it has `most` bytes or
+    /// less.
+    pub fn read_packs(objects: &Path, ids: &[[u8; 20]], most: usize) -> Vec<Option<usize>> {
+        let mut packs = Packs::open(objects);
+        let read = |id: &[u8; 20]| {
+            let _ = (packs.most_below(id), packs.size(id));
+            Some(packs.read(id, most)?.1.len())
+        };
+        ids.iter().map(read).collect()
+    }
+
+    /// Reads a pack as one that is being received, in parts of this length; whether it is taken.
+    pub fn scan(pack: &[u8], part: usize) -> bool {
+        Incoming::takes(pack.chunks(part))
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -205,6 +205,58 @@ fn a_commit_is_checked_from_gits_objects() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("finding the commit nowhere"));
 }
 
+/// A file of 1 GiB, and one that is stored as a difference to it, are named within 128 MiB.
+#[test]
+fn what_is_huge_is_named_and_not_read() {
+    let dir = fleet("clean");
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    let run = |program: &str, args: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        command.current_dir(dir.path()).env("HOME", dir.path());
+        command.args(args).output().expect(program)
+    };
+    let git = |args: &[&str]| {
+        let who = ["-c", "user.name=t", "-c", "user.email=t@t"];
+        let output = run("git", &[&who[..], args].concat());
+        assert!(output.status.success(), "{output:?}");
+    };
+    let script = |name: &str| {
+        let path = workspace().join("dom0/agent/tests").join(name);
+        path.display().to_string()
+    };
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["commit", "-qm", "good"]);
+    fs::write(at("small"), "version = 1 # small\n").expect("written");
+    let (packs, small) = (at(".git/objects/pack"), at("small"));
+    let made = run("python3", &[&script("giant.py"), &packs, "1024", &small]);
+    let ids = String::from_utf8(made.stdout).expect("ids");
+    let (large, small) = ids.trim().split_once('\n').expect("two ids");
+    let program = domus(dir.path()).get_program().display().to_string();
+    let check_with = |id: &str, path: &str| {
+        let entry = format!("100644,{id},{path}");
+        git(&["update-index", "--add", "--cacheinfo", &entry]);
+        git(&["commit", "-qm", path]);
+        let peak = at("peak");
+        let args = [&script("peak.py"), &peak, &program, "check", "--at", "HEAD"];
+        let output = run("python3", &args);
+        let peak = fs::read_to_string(peak).expect("written");
+        assert!(peak.parse::<u64>().expect("KiB") < 128 << 10, "{peak} KiB");
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8(said).expect("UTF-8")
+    };
+    let nothing = check_with(large, "docs/big");
+    assert!(nothing.ends_with(": no problems\n"), "{nothing}");
+    let named = check_with(large, "global/etc/big");
+    assert!(named.contains("global/etc/big"), "{named}");
+    assert!(named.contains("more than 67108864 bytes"), "{named}");
+    let long = check_with(large, "images/big.toml");
+    assert!(long.contains("longer than 1MiB"), "{long}");
+    let difference = check_with(small, "images/small.toml");
+    assert!(difference.contains("images/small.toml"), "{difference}");
+    assert!(difference.contains("bigFileThreshold"), "{difference}");
+}
+
 #[test]
 fn a_server_refuses_a_push_that_does_not_prove() {
     let (dir, server) = (fleet("clean"), tempfile::tempdir().expect("a directory"));

@@ -91,7 +91,7 @@ impl<'r> Incoming<'r> {
     }
 
     /// Whether a pack is taken that comes in these parts.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzz"))]
     pub(super) fn takes<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> bool {
         let mut scan = Scan::new();
         let mut parts = parts.into_iter();
