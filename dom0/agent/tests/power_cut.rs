@@ -123,7 +123,8 @@ fn cut_at_every(step: usize, fleet: &Fleet, old: &str, new: &str) -> usize {
     assert_eq!(fleet.running(), new);
     eprintln!("{} calls change something", points.len());
     let (mut seen, mut count, mut parts) = (BTreeSet::new(), 0, 0);
-    for point in points.iter().step_by(step) {
+    // From the end: what comes after the switch is short.
+    for point in points.iter().rev().step_by(step) {
         copy(&kept, &config);
         // libgit2 looks at a file once more or less, as clocks have it: then this is another call.
         let killed = cut::kill(fleet, "pull", point);

@@ -124,11 +124,11 @@ fn prove_bonds(host: &HostSettings, notes: &mut Vec<Diagnostic>) {
             let help = "write ports = [\"eno1\", \"eno2\"] beside it, or take `bond` out";
             notes.push(bond.place.error(message).help(help));
         }
-        let mut ports = network.ports.iter();
-        let other = ports.find_map(|port| Some((port, *seen.get(&port.value)?)));
-        if let Some((port, (of, other))) = other {
-            notes.extend(differing((name, network), (of, other), port));
-        }
+        let differs = network.ports.iter().find_map(|port| {
+            let other = *seen.get(&port.value)?;
+            differing((name, network), other, port)
+        });
+        notes.extend(differs);
         for port in &network.ports {
             seen.entry(&port.value).or_insert((name, network));
         }
