@@ -112,6 +112,11 @@ impl Pack {
         self.file.length() as u64
     }
 
+    /// How many objects it has.
+    pub(crate) fn count(&self) -> usize {
+        self.file.count()
+    }
+
     /// Whether an object is in it.
     pub(crate) fn has(&self, id: Oid) -> bool {
         Id::try_from(id.as_bytes()).is_ok_and(|id| self.file.find(&id).is_some())

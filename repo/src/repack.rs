@@ -19,12 +19,28 @@ use crate::fetch::FETCHED_REF;
 use crate::open::{LARGEST_BASE, SEND_WHOLE};
 use crate::packs::{Pack, keep, start};
 
-/// How many packs there may be beside those that are kept.
-const MOST_PACKS: usize = 8;
-/// How many bytes those may have together.
-const MOST_BYTES: u64 = 64 << 20;
-/// From how many bytes on a pack is kept once it is made.
-const KEPT_FROM: u64 = 16 << 20;
+/// When packs are made anew, and which of them stay.
+struct Limits {
+    /// How many packs there may be beside those that are kept.
+    packs: usize,
+    /// How many bytes those may have together.
+    bytes: u64,
+    /// How many objects those may have together.
+    objects: usize,
+    /// From how many bytes or objects on a pack is kept once it is made.
+    kept: (u64, usize),
+    /// More objects are not packed here: libgit2 takes some 700 bytes for each, whatever its own
+    /// limits are.
+    too_many: usize,
+}
+
+const LIMITS: Limits = Limits {
+    packs: 8,
+    bytes: 64 << 20,
+    objects: 50_000,
+    kept: (16 << 20, 12_500),
+    too_many: 250_000,
+};
 /// How many bytes libgit2 may compare with each other while it packs, and keep of what it found.
 const MEMORY: i64 = 16 << 20;
 /// All that git puts beside a pack, the pack first: without it the others are nothing.
@@ -38,23 +54,34 @@ impl Repo {
     /// # Errors
     /// There is no room, the disk is read-only, or something is damaged. Nothing is lost.
     pub fn repack(&self) -> Result<bool> {
-        let objects = self.common_path().join("objects");
+        self.repack_within(&LIMITS)
+    }
+
+    fn repack_within(&self, limits: &Limits) -> Result<bool> {
+        let objects = self.objects();
         let doing = || format!("packing {} anew", self.path().display());
         let packs = Pack::all(&objects).with_context(doing)?;
         let (kept, old): (Vec<Pack>, Vec<Pack>) = packs.into_iter().partition(Pack::is_kept);
         let bytes = old.iter().map(Pack::size).sum();
-        if old.len() <= MOST_PACKS && bytes <= MOST_BYTES {
+        let count: usize = old.iter().map(Pack::count).sum();
+        if old.len() <= limits.packs && bytes <= limits.bytes && count <= limits.objects {
             return Ok(false);
         }
+        ensure_few(count, limits.too_many).with_context(doing)?;
         ensure_room(&objects, bytes).with_context(doing)?;
         self.forget(FETCHED_REF).with_context(doing)?;
-        let made = self.pack(&kept, &old, &objects).with_context(doing)?;
+        let made = self.pack(&kept, &old, limits).with_context(doing)?;
         remove(&old, &made, &objects).with_context(doing)?;
         Ok(true)
     }
 
+    fn objects(&self) -> PathBuf {
+        self.common_path().join("objects")
+    }
+
     /// Packs what the refs lead to and kept packs do not have; returns the indexes.
-    fn pack(&self, kept: &[Pack], old: &[Pack], objects: &Path) -> Result<Vec<PathBuf>> {
+    fn pack(&self, kept: &[Pack], old: &[Pack], limits: &Limits) -> Result<Vec<PathBuf>> {
+        let objects = self.objects();
         self.limit_memory()?;
         let mut builder = self.git.packbuilder()?;
         let needed = self.needed(kept, &mut builder)?;
@@ -71,7 +98,7 @@ impl Repo {
             let name = self.copy(&needed.large, old)?;
             made.push(directory.join(format!("pack-{name}.idx")));
         }
-        let packs = Pack::all(objects)?;
+        let packs = Pack::all(&objects)?;
         let new = || packs.iter().filter(|pack| made.contains(&pack.index));
         for id in needed.small.iter().chain(&needed.large) {
             let is_there = new().any(|pack| pack.has(*id));
@@ -79,7 +106,8 @@ impl Repo {
         }
         for pack in new() {
             let is_large = needed.large.iter().any(|id| pack.has(*id));
-            if is_large || pack.size() >= KEPT_FROM {
+            let is_long = pack.size() >= limits.kept.0 || pack.count() >= limits.kept.1;
+            if is_large || is_long {
                 keep(&pack.index)?;
             }
         }
@@ -176,6 +204,17 @@ struct Needed {
     small: Vec<Oid>,
     /// What is too large to be read.
     large: Vec<Oid>,
+}
+
+/// Makes sure that packing so many objects fits in the memory of a dom0. Nobody but a hand has brought
+/// so many at once: what a medium or `domus config disk` carries is kept.
+fn ensure_few(count: usize, most: usize) -> Result<()> {
+    ensure!(
+        count <= most,
+        "its packs have {count} objects, of which {most} can be packed here; it goes on growing \
+         until the repository comes from `domus config disk` or a new medium"
+    );
+    Ok(())
 }
 
 /// Makes sure that there is room for as much again as is to be packed.
@@ -339,9 +378,12 @@ mod tests {
         }
         let (count, bytes) = place.packs();
         // The kept one, those that may be, and the one that made it too many.
-        assert!(most <= 1 + MOST_PACKS + 1 && count <= most, "{most} packs");
+        assert!(
+            most <= 1 + LIMITS.packs + 1 && count <= most,
+            "{most} packs"
+        );
         let taken = (60 - refused) as u64 * LENGTH as u64;
-        let left = MOST_PACKS as u64 * LENGTH as u64;
+        let left = LIMITS.packs as u64 * LENGTH as u64;
         assert!(
             bytes < taken + left + 100_000,
             "{bytes} bytes, {taken} were taken"
@@ -366,6 +408,43 @@ mod tests {
         let kept = packs.iter().filter(|pack| pack.is_kept());
         assert_eq!((packs.len(), kept.count()), (2, 2));
         assert!(!place.repo().repack().expect("nothing to do"));
+    }
+
+    #[test]
+    fn many_objects_are_packed_and_kept_and_too_many_are_refused() {
+        let place = Place::new();
+        for number in 0..5 {
+            let commit = place.commit(&noise(number, 100), &[]);
+            place.bring(commit);
+            place.repo().adopt(&commit.to_string()).expect("adopted");
+        }
+        let count = |place: &Place| {
+            let packs = Pack::all(&place.host.join("objects")).expect("packs");
+            packs
+                .iter()
+                .filter(|pack| !pack.is_kept())
+                .map(Pack::count)
+                .sum::<usize>()
+        };
+        // A commit, four trees and a file of each.
+        assert_eq!(count(&place), 30);
+        let limits = |objects, too_many| Limits {
+            objects,
+            too_many,
+            kept: (u64::MAX, 30),
+            ..LIMITS
+        };
+        let repack = |limits| place.repo().repack_within(&limits);
+        assert!(!repack(limits(30, 0)).expect("nothing to do"));
+        let error = format!("{:#}", repack(limits(29, 29)).expect_err("too many"));
+        assert!(
+            error.contains("30 objects") && error.contains("domus config disk"),
+            "{error}"
+        );
+        assert_eq!(count(&place), 30);
+        assert!(repack(limits(29, 30)).expect("packed"));
+        assert_eq!(count(&place), 0);
+        place.ensure_whole();
     }
 
     #[test]

@@ -82,6 +82,8 @@ root=$work/root
 mkdir -p "$root/run/domus/slice" "$root/config"
 git clone -q --bare "$fleet" "$work/server.git"
 git clone -q --bare "$fleet" "$root/config/repo.git"
+# As a medium has it: what it came with is never packed anew.
+for pack in "$root/config/repo.git/objects/pack/"*.pack; do touch "${pack%.pack}.keep"; done
 first=$(git -C "$fleet" rev-parse HEAD)
 git -C "$root/config/repo.git" update-ref refs/domus/running "$first"
 git -C "$fleet" archive HEAD domus.toml images "pservers/$host" | tar -x -C "$root/run/domus/slice"

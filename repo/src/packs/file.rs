@@ -120,6 +120,12 @@ impl PackFile {
         Some((stored, size, data))
     }
 
+    /// How many objects the pack has.
+    #[cfg(feature = "remotes")]
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
     /// How many bytes the pack has.
     #[cfg(feature = "remotes")]
     pub(super) fn length(&self) -> usize {
