@@ -5,7 +5,7 @@
 //! is synced. What is dropped before that is removed.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -79,6 +79,50 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         .write_all(bytes)
         .with_context(|| format!("writing {}", path.display()))?;
     pending.commit(mode)
+}
+
+/// Writes several files, each a path with its bytes and mode, in this order: all, or none as far as
+/// files allow. All are on the disk before the first gets its name; if one then does not get its own,
+/// those before it get back what they had. A power cut in between leaves some of each.
+///
+/// # Errors
+/// As [`Pending`].
+pub fn write_all(files: &[(PathBuf, Vec<u8>, u32)]) -> Result<()> {
+    let mut pending = Vec::new();
+    for (path, bytes, mode) in files {
+        let before = match fs::read(path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error).context(format!("reading {}", path.display())),
+        };
+        let mut file = Pending::new(path)?;
+        let mut write = || {
+            file.file().write_all(bytes)?;
+            file.file().sync_all()
+        };
+        write().with_context(|| format!("writing {}", path.display()))?;
+        pending.push((file, (path, before, *mode)));
+    }
+    let mut written = Vec::new();
+    for (file, old) in pending {
+        let mode = old.2;
+        written.push(old);
+        if let Err(error) = file.commit(mode) {
+            restore(&written);
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Gives files back what they had. The error that led here is told; one here would only hide it.
+fn restore(written: &[(&PathBuf, Option<Vec<u8>>, u32)]) {
+    for (path, before, mode) in written {
+        let _ = match before {
+            Some(bytes) => write(path, bytes, *mode),
+            None => fs::remove_file(path).map_err(Into::into),
+        };
+    }
 }
 
 /// A directory being filled for `path`.
@@ -205,6 +249,34 @@ mod tests {
             0o600
         );
         assert_eq!(names(&dir.path().join("sub")), ["file"]);
+    }
+
+    #[test]
+    fn of_several_files_all_are_written_or_none() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = |name: &str| dir.path().join(name);
+        let files = |names: &[&str], text: &str| -> Vec<_> {
+            let file = |name: &&str| (path(name), text.as_bytes().to_vec(), 0o644);
+            names.iter().map(file).collect()
+        };
+        write_all(&files(&["a", "b"], "old")).expect("written");
+        // Nothing gets the name of a directory: that shows first, before anything has its name.
+        fs::create_dir(path("directory")).expect("made");
+        write_all(&files(&["a", "new", "directory"], "new")).expect_err("refused");
+        assert_eq!(names(dir.path()).len(), 3);
+        // The last one is refused when the others have theirs.
+        let (new, last) = (path("new"), path("last"));
+        let mut both = files(&["a", "new"], "new");
+        both.push((last.join("deep"), Vec::new(), 0o644));
+        write_all(&both).expect("written");
+        assert_eq!(fs::read(&new).expect("read"), b"new");
+        let written = [
+            (&path("a"), Some(b"old".to_vec()), 0o644),
+            (&new, None, 0o644),
+        ];
+        restore(&written);
+        assert_eq!(fs::read(path("a")).expect("read"), b"old");
+        assert!(!new.exists());
     }
 
     #[test]

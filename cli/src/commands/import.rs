@@ -4,7 +4,7 @@
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,8 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use domus_model::names::{ImageRef, Name};
 use domus_model::xl::{self, Imported, Options};
-use domus_system::atomic::Pending;
-use domus_system::documents;
+use domus_system::{atomic, documents};
 
 use crate::opened;
 use crate::tree::Tree;
@@ -76,7 +75,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     );
     let taken = take_all(&args, &root)?;
     if !args.dry_run {
-        write_all(&root, &taken)?;
+        let file = |one: &Taken<'_>| {
+            let document = one.imported.document.clone();
+            (root.join(&one.path), document.into_bytes(), 0o644)
+        };
+        let files: Vec<_> = taken.iter().map(file).collect();
+        atomic::write_all(&files).context("nothing was written")?;
     }
     let text = match args.json {
         true => report::json(&args, &taken)?,
@@ -163,29 +167,4 @@ fn read(file: &Path) -> Result<String> {
         return Ok(String::from_utf8_lossy(&bytes).into_owned());
     }
     String::from_utf8(bytes).context("it is no UTF-8; `iconv -f latin1 -t utf8` makes it so")
-}
-
-/// Writes all documents, or none.
-fn write_all(root: &Path, taken: &[Taken<'_>]) -> Result<()> {
-    let prepare = |one: &Taken<'_>| {
-        let path = root.join(&one.path);
-        let mut pending = Pending::new(&path)?;
-        let writing = || format!("writing {}", one.path);
-        let document = one.imported.document.as_bytes();
-        pending.file().write_all(document).with_context(writing)?;
-        Ok((path, pending))
-    };
-    let pending = taken.iter().map(prepare).collect::<Result<Vec<_>>>()?;
-    let mut written = Vec::new();
-    for (path, pending) in pending {
-        if let Err(error) = pending.commit(0o644) {
-            // The error is told; one while tidying up would only hide it.
-            written.iter().chain([&path]).for_each(|path| {
-                let _ = fs::remove_file(path);
-            });
-            return Err(error).context("nothing was written");
-        }
-        written.push(path);
-    }
-    Ok(())
 }
