@@ -9,9 +9,29 @@ use age::ssh::Identity;
 use age::{Callbacks, Decryptor, Encryptor};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use domus_model::secrets::Recipient;
+use rustix::fs::{Access, access};
+use tempfile::TempDir;
 
 /// The longest secret, in bytes: it is kept in RAM.
 const LONGEST: u64 = 1 << 20;
+
+/// Where files are in RAM.
+const RAM: [&str; 2] = ["/dev/shm", "/run"];
+
+/// A directory in RAM that nobody else can read; it goes with the value.
+///
+/// # Errors
+/// There is no such place.
+pub fn in_ram() -> Result<TempDir> {
+    let mut places = RAM.into_iter();
+    let Some(ram) = places.find(|ram| access(*ram, Access::WRITE_OK).is_ok()) else {
+        bail!(
+            "there is no RAM to keep a secret in: neither of {} can be written to",
+            RAM.join(", ")
+        );
+    };
+    tempfile::tempdir_in(ram).context("making a directory in RAM")
+}
 
 /// A key that opens secrets.
 pub struct Key(Box<dyn age::Identity>);

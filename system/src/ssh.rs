@@ -1,12 +1,35 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Signing with SSH keys, by `ssh-keygen`: it knows passphrases, agents and security keys.
+//! Making SSH keys and signing with them, by `ssh-keygen`: it knows passphrases, agents and security
+//! keys.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use domus_model::secrets::SshKey;
 use domus_model::trust::{Namespace, SigningKey};
 
 use crate::program::Program;
+use crate::secret;
+
+/// Makes the key of a host, as one that has none makes it at its first boot: Ed25519, without
+/// passphrase or comment. The file of the private part, and the public one.
+///
+/// # Errors
+/// `ssh-keygen` fails.
+pub fn make_host_key() -> Result<(Vec<u8>, SshKey)> {
+    let doing = "making an SSH key";
+    let directory = secret::in_ram().context(doing)?;
+    let file = directory.path().join("key");
+    Program::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"])
+        .arg(&file)
+        .run()
+        .context(doing)?;
+    let public = fs::read_to_string(file.with_extension("pub")).context(doing)?;
+    let private = fs::read(&file).context(doing)?;
+    Ok((private, public.parse().context(doing)?))
+}
 
 /// The public part of the key in `file`, which is either of its two files.
 ///

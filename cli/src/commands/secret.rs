@@ -42,7 +42,7 @@ enum Command {
 
 /// Keys to open secrets with.
 #[derive(Debug, clap::Args)]
-struct Identity {
+pub(crate) struct Identity {
     /// A private key that opens secrets; may be repeated. Without one, ~/.ssh/id_ed25519
     #[arg(long, short, value_name = "FILE", env = "DOMUS_IDENTITY")]
     identity: Vec<PathBuf>,
@@ -93,8 +93,8 @@ impl Identity {
     }
 }
 
-/// Encrypts `content` for all that need the secret at `path`, and writes it.
-fn write(root: &Path, path: &str, content: &[u8], needs: &Needs) -> Result<()> {
+/// `content`, encrypted for all that need the secret at `path`.
+fn sealed(path: &str, content: &[u8], needs: &Needs) -> Result<Vec<u8>> {
     let recipients = needs.recipients_of(path).map_err(|hosts| {
         let (host, hosts) = (hosts[0], hosts.join(", "));
         anyhow::anyhow!(
@@ -103,15 +103,33 @@ fn write(root: &Path, path: &str, content: &[u8], needs: &Needs) -> Result<()> {
         )
     })?;
     ensure!(
-        needs.hosts_of(path).next().is_some(),
-        "no host needs {path}: is it in the etc/ of a layer that one lays?"
+        !recipients.is_empty(),
+        "nobody needs {path}, and [secrets] of domus.toml names no operator"
     );
-    let encrypted = secret::make(content, &recipients).with_context(|| format!("making {path}"))?;
-    let file = root.join(path);
-    if let Some(parent) = file.parent() {
-        std::fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+    secret::make(content, &recipients).with_context(|| format!("making {path}"))
+}
+
+/// The secrets at these paths, encrypted anew for all that need them. Nothing is written; without a
+/// secret no key is asked for.
+///
+/// # Errors
+/// One cannot be opened with the keys at hand, or somebody who needs it has no key.
+pub(crate) fn anew<'p>(
+    root: &Path,
+    paths: impl IntoIterator<Item = &'p str>,
+    identity: &Identity,
+    needs: &Needs,
+) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut paths = paths.into_iter().peekable();
+    if paths.peek().is_none() {
+        return Ok(Vec::new());
     }
-    atomic::write(&file, &encrypted, 0o644)
+    let keys = identity.keys()?;
+    let anew = |path: &str| {
+        let content = read(root, path, &keys)?;
+        Ok((path.to_owned(), sealed(path, &content, needs)?))
+    };
+    paths.map(anew).collect()
 }
 
 /// Decrypts the secret at `path`.
@@ -137,15 +155,15 @@ fn rekey(root: &Path, args: &Rekey) -> Result<ExitCode> {
             .for_each(|secret| println!("  rekey  {}", secret.path));
         return Ok(ExitCode::from(2));
     }
-    let keys = args.identity.keys()?;
-    // All are opened before the first is written: no key, nothing half done.
-    let open = |secret: &&Secret| Ok((secret.path.clone(), read(root, &secret.path, &keys)?));
-    let opened = due.iter().map(open).collect::<Result<Vec<_>>>()?;
-    for (path, content) in &opened {
-        write(root, path, content, &needs)?;
+    let paths = due.iter().map(|secret| secret.path.as_str());
+    let anew = anew(root, paths, &args.identity, &needs).context("nothing was written")?;
+    let file = |(path, content): &(String, Vec<u8>)| (root.join(path), content.clone(), 0o644);
+    let files: Vec<_> = anew.iter().map(file).collect();
+    atomic::write_all(&files)?;
+    for (path, _) in &anew {
         println!("  rekeyed  {path}");
     }
-    println!("{} encrypted anew; commit it.", count(opened.len()));
+    println!("{} encrypted anew; commit it.", count(anew.len()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,13 +9,10 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail, ensure};
 use domus_model::files::{Files, SECRET};
 use domus_model::secrets::secrets;
-use domus_system::{atomic, documents};
+use domus_system::{atomic, documents, secret};
 use toml_edit::{Array, DocumentMut, Item, value};
 
-use super::{Identity, read, write};
-
-/// Where files are in RAM.
-const RAM: [&str; 2] = ["/dev/shm", "/run"];
+use super::{Identity, read, sealed};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -53,7 +50,11 @@ pub(super) fn run(root: &Path, args: &Args) -> Result<ExitCode> {
         println!("{path} was not changed.");
         return Ok(ExitCode::SUCCESS);
     }
-    write(root, &path, &after, &needs)?;
+    ensure!(
+        needs.hosts_of(&path).next().is_some(),
+        "no host needs {path}: is it in the etc/ of a layer that one lays?"
+    );
+    atomic::write(&root.join(&path), &sealed(&path, &after, &needs)?, 0o644)?;
     let listed = list(root, &path)?;
     let hosts: Vec<&str> = needs.hosts_of(&path).map(|(host, _)| host).collect();
     let hosts = match hosts.len() {
@@ -107,18 +108,9 @@ fn inside(root: &Path, path: &Path) -> Result<String> {
 fn edited(path: &str, content: &[u8]) -> Result<Vec<u8>> {
     let editor = ["VISUAL", "EDITOR"].into_iter().find_map(std::env::var_os);
     let editor = editor.unwrap_or_else(|| "vi".into());
-    let ram = RAM.into_iter().find(|ram| {
-        let writable = rustix::fs::access(*ram, rustix::fs::Access::WRITE_OK);
-        writable.is_ok()
-    });
-    let Some(ram) = ram else {
-        bail!(
-            "neither of {} can be written to; pipe the content in",
-            RAM.join(", ")
-        );
-    };
     let name = Path::new(path).file_stem().unwrap_or_default();
-    let directory = tempfile::tempdir_in(ram).context("making a directory in RAM")?;
+    let directory =
+        secret::in_ram().context("no place to edit it in; the content can be piped in")?;
     let file = directory.path().join(name);
     let mut made = fs::File::create_new(&file).context("making a file in RAM")?;
     made.write_all(content).context("writing a file in RAM")?;
