@@ -7,6 +7,7 @@ mod index;
 mod locked;
 mod machine;
 mod opened;
+mod private;
 mod progress;
 mod receipt;
 mod render;

@@ -4,23 +4,18 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use domus_model::names::Name;
 use domus_model::secure_boot::{DIRECTORY, SIGNER};
 
-/// The directory of the private keys of a fleet, if nobody names another:
-/// `$XDG_CONFIG_HOME/domus/secure-boot/FLEET`.
+use crate::private;
+
+/// The directory of the private keys of a fleet, if nobody names another.
 ///
 /// # Errors
 /// There is no home directory.
 pub(crate) fn private(fleet: &Name) -> Result<PathBuf> {
-    let dir = |key: &str| {
-        let dir = std::env::var_os(key).filter(|value| !value.is_empty());
-        dir.map(PathBuf::from)
-    };
-    let config = dir("XDG_CONFIG_HOME").or_else(|| Some(dir("HOME")?.join(".config")));
-    let config = config.context("there is no $HOME; name a place for the keys")?;
-    Ok(config.join("domus").join(DIRECTORY).join(fleet.as_str()))
+    private::directory(DIRECTORY, fleet)
 }
 
 /// The file of a private key in `dir`.

@@ -11,11 +11,14 @@ use domus_iso::media;
 use domus_model::fleet::{Fleet, Follow, Host};
 use domus_model::manifest::ReleaseManifest;
 use domus_model::names::Name;
+use domus_model::secrets::SshKey;
 use domus_model::status::short;
 use domus_model::trust::Target;
 use domus_repo::{Commit, Repo};
+use domus_system::ssh;
 
 use crate::opened::{self, Opened, Output};
+use crate::private;
 use crate::progress::Terminal;
 
 /// Which host, commit and release.
@@ -32,6 +35,10 @@ pub(crate) struct Wanted {
     /// The ISO; without one, that of the host's release in build/
     #[arg(long, value_name = "FILE")]
     iso: Option<PathBuf>,
+    /// The host's private SSH key, which opens its secrets; without one, that which `domus host
+    /// replace` made, else the host makes one when it boots
+    #[arg(long, value_name = "FILE")]
+    pub(crate) host_key: Option<PathBuf>,
     /// Debian mirror of the tool root; without one, the fleet's or mmdebstrap's own
     #[arg(long, env = "DOMUS_MIRROR")]
     mirror: Option<String>,
@@ -58,6 +65,7 @@ pub(crate) struct Staged {
     /// Where images are.
     output: Output,
     host: Name,
+    host_key: Option<PathBuf>,
     /// The tools that images are made with.
     pub(crate) tools: ToolRoot,
 }
@@ -122,7 +130,8 @@ impl Staged {
                 short(&commit.id)
             );
         }
-        opened::host(&fleet, &wanted.host)?;
+        let host = opened::host(&fleet, &wanted.host)?;
+        let host_key = host_key(wanted, &fleet, host, verified.is_medium)?;
         let opened = Opened { root, fleet };
         Ok(Self {
             output: opened.output(),
@@ -133,6 +142,7 @@ impl Staged {
             manifest,
             is_medium: verified.is_medium,
             host: wanted.host.clone(),
+            host_key,
             tools,
         })
     }
@@ -143,8 +153,19 @@ impl Staged {
         &self.opened.fleet.hosts[&self.host]
     }
 
+    /// Says so if the host has a key, and what is made does not get it.
+    pub(crate) fn warn_of_key(&self) {
+        if self.host().machine.key.is_some() && self.host_key.is_none() {
+            eprintln!(
+                "warning: the private key of {0} is not here, so {0} makes one when it boots, which \
+                 opens none of its secrets; --host-key names it, `domus host replace` makes another",
+                self.host
+            );
+        }
+    }
+
     /// What the host is configured with.
-    pub(crate) fn configuration<'a>(&'a self, host_key: Option<&'a Path>) -> Configuration<'a> {
+    pub(crate) fn configuration(&self) -> Configuration<'_> {
         Configuration {
             fleet: &self.opened.fleet,
             host: self.host(),
@@ -152,9 +173,38 @@ impl Staged {
             statement: &self.statement,
             repo: &self.opened.root,
             images: &self.output,
-            host_key,
+            host_key: self.host_key.as_deref(),
         }
     }
+}
+
+/// The file of the host's private key, which must be the one that the commit knows. A medium has
+/// its own.
+fn host_key(
+    wanted: &Wanted,
+    fleet: &Fleet,
+    host: &Host,
+    is_medium: bool,
+) -> Result<Option<PathBuf>> {
+    let file = wanted.host_key.clone();
+    let Some(known) = &host.machine.key else {
+        return Ok(file);
+    };
+    let kept = || private::host_key(&fleet.name, &host.name, known).ok();
+    let kept = || kept().filter(|file| file.is_file() && !is_medium);
+    let Some(file) = file.or_else(kept) else {
+        return Ok(None);
+    };
+    let key: SshKey = ssh::public_key(&file)?;
+    ensure!(
+        key == *known,
+        "{} is the key {}, and host.toml of {} has {}: `domus host replace` makes a new one",
+        file.display(),
+        key.fingerprint(),
+        host.name,
+        known.fingerprint()
+    );
+    Ok(Some(file))
 }
 
 /// Makes sure that the ISO is the release that the commit wants of the host, if the commit knows.

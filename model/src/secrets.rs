@@ -27,10 +27,22 @@ impl SshKey {
         [WIRE, &self.0].concat()
     }
 
+    /// What OpenSSH calls it, `SHA256:...`.
+    pub fn fingerprint(&self) -> String {
+        let digest = Sha256::digest(self.wire());
+        format!("SHA256:{}", STANDARD_NO_PAD.encode(digest))
+    }
+
     /// What age files call it.
     fn tag(&self) -> Tag {
         let digest = Sha256::digest(self.wire());
         [digest[0], digest[1], digest[2], digest[3]]
+    }
+
+    /// What distinguishes it in the name of a file: eight hexadecimal digits.
+    pub fn short(&self) -> String {
+        let [a, b, c, d] = self.tag();
+        format!("{a:02x}{b:02x}{c:02x}{d:02x}")
     }
 }
 
@@ -194,6 +206,12 @@ mod tests {
     fn keys_are_read_and_written() {
         let key: SshKey = format!("{KEY} root@alpha").parse().expect("a key");
         assert_eq!(key.to_string(), KEY);
+        // As `ssh-keygen -l` says it.
+        assert_eq!(
+            key.fingerprint(),
+            "SHA256:ColcGjKO6+hSKqXeE6ecVUQ4PRdOWtYHWt6yHg88Mq4"
+        );
+        assert_eq!(key.short(), "0a895c1a");
         let short = &KEY[..KEY.len() - 4];
         let wrong = [
             "",

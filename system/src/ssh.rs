@@ -4,10 +4,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::str::FromStr;
 
 use anyhow::{Context, Result};
+use domus_model::BadValue;
 use domus_model::secrets::SshKey;
-use domus_model::trust::{Namespace, SigningKey};
+use domus_model::trust::Namespace;
 
 use crate::program::Program;
 use crate::secret;
@@ -34,8 +36,11 @@ pub fn make_host_key() -> Result<(Vec<u8>, SshKey)> {
 /// The public part of the key in `file`, which is either of its two files.
 ///
 /// # Errors
-/// There is none, or it is no key that signs.
-pub fn public_key(file: &Path) -> Result<SigningKey> {
+/// There is none, or it is no such key.
+pub fn public_key<K>(file: &Path) -> Result<K>
+where
+    K: FromStr<Err = BadValue>,
+{
     let doing = || format!("reading the SSH key {}", file.display());
     let mut public = file.as_os_str().to_owned();
     public.push(".pub");
@@ -51,7 +56,7 @@ pub fn public_key(file: &Path) -> Result<SigningKey> {
             }
         },
     };
-    text.trim().parse::<SigningKey>().with_context(doing)
+    text.trim().parse::<K>().with_context(doing)
 }
 
 /// Signs `message` with the key in `file`; if that is the public part, an agent has the other.

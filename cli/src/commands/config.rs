@@ -42,9 +42,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let Command::Disk(args) = &args.command;
     interrupt::catch().context("preparing for Ctrl-C")?;
     let staged = Staged::new(&args.wanted)?;
+    staged.warn_of_key();
     let register = Register::open(&staged.opened.root)?;
     let scratch = staged.opened.output().0;
-    let content = Content::gather(&staged.configuration(None), &scratch)?;
+    let content = Content::gather(&staged.configuration(), &scratch)?;
     let needs = content.needs + DISK_OVERHEAD;
     let Some((disk, target)) = erase::take(&args.consent, needs, true)? else {
         return Ok(ExitCode::from(3));

@@ -37,9 +37,6 @@ pub(crate) struct Args {
     /// Give the machine a blank disk of this size beside its config disk; may be repeated
     #[arg(long, value_name = "SIZE")]
     blank_disk: Vec<Size>,
-    /// The host's private SSH key, for its secrets; without it, the host makes one when it boots
-    #[arg(long, value_name = "FILE")]
-    host_key: Option<PathBuf>,
     /// Longest time from power-on, in seconds
     #[arg(long, default_value_t = 300)]
     timeout: u64,
@@ -61,7 +58,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let directory =
         directory.unwrap_or_else(|| root.join("build/rehearse").join(host.name.as_str()));
     let script = Script {
-        configuration: staged.configuration(args.host_key.as_deref()),
+        configuration: staged.configuration(),
         iso: &staged.iso,
         dir: &directory,
         firmware: if args.uefi {
@@ -110,7 +107,7 @@ fn medium(args: &Args, staged: &Staged) -> Result<Medium> {
     Ok(match (args.medium.as_deref(), staged.is_medium) {
         (Some("usb") | None, true) => {
             ensure!(
-                args.host_key.is_none(),
+                args.wanted.host_key.is_none(),
                 "--host-key goes onto a config disk, and the medium {} has one of its own",
                 staged.iso.display()
             );

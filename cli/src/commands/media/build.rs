@@ -45,6 +45,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         "{} is a medium already; name an ISO",
         staged.iso.display()
     );
+    staged.warn_of_key();
     let host = &staged.host().name;
     let default = || {
         let name = format!("{}-{host}.img", staged.opened.fleet.name);
@@ -52,7 +53,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     };
     let to = args.output.clone().unwrap_or_else(default);
     let parts = Parts {
-        configuration: staged.configuration(None),
+        configuration: staged.configuration(),
         iso: &staged.iso,
         manifest: &staged.manifest,
     };
