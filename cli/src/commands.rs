@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod explain;
+pub(crate) mod host;
 pub(crate) mod image;
 pub(crate) mod import;
 pub(crate) mod init;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use domus_iso::config::Images;
 use domus_model::diagnostic::Diagnostic;
+use domus_model::distance::meant;
 use domus_model::files::Files;
 use domus_model::fleet::{Fleet, Host};
 use domus_model::names::{ImageRef, Name};
@@ -85,12 +86,19 @@ pub(crate) fn prove(files: &Files) -> Result<Fleet> {
 
 /// The host `name` of `fleet`.
 pub(crate) fn host<'a>(fleet: &'a Fleet, name: &Name) -> Result<&'a Host> {
-    fleet.hosts.get(name).with_context(|| {
-        let known: Vec<&str> = fleet.hosts.keys().map(Name::as_str).collect();
-        format!(
-            "the fleet {} has no host {name}; it has {}",
-            fleet.name,
-            known.join(", ")
-        )
-    })
+    let known = || fleet.hosts.keys().map(Name::as_str);
+    fleet
+        .hosts
+        .get(name)
+        .with_context(|| no_host(name, known()))
+}
+
+/// That there is no host of this name among `known`, and which may be meant.
+pub(crate) fn no_host<'n>(name: &Name, known: impl Iterator<Item = &'n str>) -> String {
+    let known: Vec<&str> = known.collect();
+    let help = match meant(name.as_str(), &known) {
+        Some(meant) => format!("did you mean {meant}?"),
+        None => format!("it has {}", known.join(", ")),
+    };
+    format!("the fleet has no host {name}; {help}")
 }

@@ -252,3 +252,52 @@ fn statement(
         host.name
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domus_model::files::Files;
+    use domus_model::load::load;
+
+    #[test]
+    fn a_host_gets_no_key_that_its_commit_does_not_know() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let key = |name: &str| {
+            let (private, public) = ssh::make_host_key().expect("a key");
+            let file = dir.path().join(name);
+            domus_system::atomic::write(&file, &private, 0o600).expect("written");
+            (file, public)
+        };
+        let ((own, public), (other, _)) = (key("own"), key("other"));
+        let found = |line: &str, file: Option<&Path>| {
+            let mut files = Files::new();
+            files.insert("domus.toml", b"version = 1\nfleet = \"small\"\n".to_vec());
+            let machine = "[machine]\nserial = \"8QXK\"\nmemory = \"4GiB\"";
+            let document = format!("version = 1\n{machine}\n{line}\n");
+            files.insert("pservers/alpha/host.toml", document.into());
+            let fleet = load(&files).expect("a fleet");
+            let host = "alpha".parse().expect("a name");
+            let wanted = Wanted {
+                host,
+                commit: String::new(),
+                dir: PathBuf::new(),
+                iso: None,
+                host_key: file.map(Path::to_owned),
+                mirror: None,
+                json: false,
+            };
+            host_key(&wanted, &fleet, &fleet.hosts[&wanted.host], false)
+        };
+        let known = format!("key = \"{public}\"");
+        let file = found(&known, Some(&own)).expect("its own");
+        assert_eq!(file.as_deref(), Some(&*own));
+        let refused = found(&known, Some(&other))
+            .expect_err("another")
+            .to_string();
+        assert!(refused.contains("host.toml of alpha has"), "{refused}");
+        assert_eq!(found(&known, None).expect("none is here"), None);
+        // A commit that knows none has nothing against one.
+        let file = found("", Some(&other)).expect("any");
+        assert_eq!(file.as_deref(), Some(&*other));
+    }
+}

@@ -2,7 +2,7 @@
 //! Which of the known keys or names somebody may have meant.
 
 /// The key of `known` that is most like `written`, if one is so like it that it may be meant.
-pub(crate) fn meant<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
+pub fn meant<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
     const LONGEST: usize = 40;
     if written.len() > LONGEST {
         return None;

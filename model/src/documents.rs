@@ -53,10 +53,10 @@ pub(crate) const VCPUS: std::ops::RangeInclusive<u32> = 1..=128;
 /// How many logical CPUs a host may have: what Xen can be built for (`NR_CPUS` in xen/arch/Kconfig).
 pub(crate) const CPUS: std::ops::RangeInclusive<u32> = 1..=16383;
 
-/// Whether a document takes these as a domU's `memory`, `uuid` or the `device` of a disk: for those
-/// who write documents.
+/// Whether a document takes these as a domU's `memory`, the `uuid` of a domU or machine, the
+/// `device` of a disk, a machine's `serial` or a disk of `[storage]`: for those who write documents.
 pub(crate) mod takes {
-    use super::{forms, words};
+    use super::{forms, storage, words};
     use crate::bad_value::BadValue;
 
     pub(crate) fn memory(text: &str) -> Result<(), BadValue> {
@@ -65,6 +65,14 @@ pub(crate) mod takes {
 
     pub(crate) fn uuid(text: &str) -> Result<uuid::Uuid, BadValue> {
         (forms::UUID.parse)(text)
+    }
+
+    pub(crate) fn serial(text: &str) -> Result<String, BadValue> {
+        (words::SERIAL.parse)(text)
+    }
+
+    pub(crate) fn disk(text: &str) -> Result<String, BadValue> {
+        (storage::DISK.parse)(text)
     }
 
     pub(crate) fn device(text: &str) -> bool {

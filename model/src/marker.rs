@@ -63,6 +63,15 @@ impl From<&Machine> for Binding {
 }
 
 impl Binding {
+    /// Its lines, by what they are called in documents: all that there can be.
+    pub fn lines(&self) -> [(&'static str, Option<String>); 3] {
+        [
+            ("dmi-uuid", self.dmi_uuid.as_ref().map(ToString::to_string)),
+            ("serial", self.serial.clone()),
+            ("mac", self.mac.as_ref().map(ToString::to_string)),
+        ]
+    }
+
     /// Why this machine is not the one, or how it was recognised.
     ///
     /// # Errors

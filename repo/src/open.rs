@@ -116,6 +116,25 @@ impl Repo {
         Ok(!statuses.is_empty())
     }
 
+    /// Those of `paths` in the work tree that are not as `HEAD` has them.
+    ///
+    /// # Errors
+    /// One is neither here nor there, or the work tree cannot be read.
+    pub fn uncommitted<'p>(
+        &self,
+        paths: impl IntoIterator<Item = &'p str>,
+    ) -> Result<Vec<&'p str>> {
+        let mut changed = Vec::new();
+        for path in paths {
+            let status = self.git.status_file(Path::new(path));
+            let status = status.with_context(|| format!("asking git for the status of {path}"))?;
+            if status != git2::Status::CURRENT {
+                changed.push(path);
+            }
+        }
+        Ok(changed)
+    }
+
     /// The repository that `dir` belongs to: it or a directory above is a work tree or bare. In a
     /// hook of git's, which sets aside what it receives until the hook agrees, that is there, too.
     ///

@@ -68,10 +68,10 @@ struct Taken<'a> {
 pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let Command::Xl(args) = args.command;
     let root = opened::find(&args.dir)?;
-    let (host, hosts) = (args.host.as_str(), documents::list_hosts(&root)?);
+    let hosts = documents::list_hosts(&root)?;
     ensure!(
-        hosts.iter().any(|it| it == host),
-        "the fleet has no host {host}; `ls pservers` lists them"
+        hosts.iter().any(|it| it == args.host.as_str()),
+        opened::no_host(&args.host, hosts.iter().map(String::as_str))
     );
     let taken = take_all(&args, &root)?;
     if !args.dry_run {

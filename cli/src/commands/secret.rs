@@ -136,7 +136,9 @@ pub(crate) fn anew<'p>(
 fn read(root: &Path, path: &str, keys: &[Key]) -> Result<Vec<u8>> {
     let file = root.join(path);
     let encrypted = std::fs::read(&file).with_context(|| format!("reading {path}"))?;
-    secret::open(&encrypted, keys).with_context(|| format!("opening {path}"))
+    secret::open(&encrypted, keys).map_err(|why| {
+        anyhow::anyhow!("opening {path}: {why:#}; --identity names a key that opens it")
+    })
 }
 
 fn rekey(root: &Path, args: &Rekey) -> Result<ExitCode> {

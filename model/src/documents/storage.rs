@@ -10,7 +10,7 @@ use crate::units::Size;
 
 /// A disk by its name in `/dev/disk/by-id` (udev's 60-persistent-storage.rules), which stays the same
 /// wherever it is plugged in.
-const DISK: Form<String> = Form {
+pub(super) const DISK: Form<String> = Form {
     example: "ata-SAMSUNG_MZ7LH960_S45NNA0M",
     pattern: r"^[A-Za-z0-9][A-Za-z0-9._+@:=-]{0,127}$",
     parse: |text| {
