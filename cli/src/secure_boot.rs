@@ -5,9 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use domus_iso::Signing;
 use domus_model::names::Name;
 use domus_model::secure_boot::{DIRECTORY, SIGNER};
 
+use crate::opened::Opened;
 use crate::private;
 
 /// The directory of the private keys of a fleet, if nobody names another.
@@ -28,7 +30,41 @@ pub(crate) fn certificate(dir: &Path, name: &str) -> PathBuf {
     dir.join(format!("{name}.cer"))
 }
 
-/// The certificate that the releases of the repository `root` are signed for, if it has one.
-pub(crate) fn signer(root: &Path) -> Option<PathBuf> {
-    Some(certificate(&root.join(DIRECTORY), SIGNER)).filter(|path| path.exists())
+/// Which private key signs.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct SignerKey {
+    /// The private key that signs what UEFI starts, if the fleet has such keys; without it, db.key
+    /// where `domus keys secure-boot` puts it
+    #[arg(long = "secure-boot-key", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+/// Who signs, or why nobody can.
+pub(crate) type Signer = Result<Signing, String>;
+
+impl SignerKey {
+    /// Who signs what UEFI starts, if the fleet has keys for that.
+    ///
+    /// # Errors
+    /// There is no home directory.
+    pub(crate) fn signer(&self, opened: &Opened) -> Result<Option<Signer>> {
+        let certificate = certificate(&opened.root.join(DIRECTORY), SIGNER);
+        if !certificate.exists() {
+            return Ok(None);
+        }
+        let kept = || Ok(key(&private(&opened.fleet.name)?, SIGNER));
+        let key = self
+            .file
+            .clone()
+            .map_or_else(kept, Ok::<_, anyhow::Error>)?;
+        Ok(Some(match key.exists() {
+            true => Ok(Signing { certificate, key }),
+            false => Err(format!(
+                "hosts start what is signed for {}, and its private key is not at {}.\n\
+                 --secure-boot-key names the file that has it",
+                certificate.display(),
+                key.display()
+            )),
+        }))
+    }
 }

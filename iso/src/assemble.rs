@@ -25,8 +25,8 @@ use domus_system::digest;
 use domus_system::iso::{self, seal};
 
 use crate::grub::{For, Places};
-use crate::unified::{self, Signing};
-use crate::{contents, esp, grub, inside, xorriso};
+use crate::signing::Signing;
+use crate::{contents, esp, grub, inside, unified, xorriso};
 
 const ISO: &str = "domus.iso";
 const BIOS_IMAGE: &str = "BOOT/BIOS.IMG";
@@ -116,6 +116,7 @@ pub fn build(
         ("menu", &menu),
         ("grub", &grub::options()),
         ("initramfs", &contents::initramfs()),
+        ("signature", esp::SIGNATURE),
         ("dates", EPOCH),
     ]);
     let kept = cache.step("iso", &iso_key, |out| {
@@ -227,13 +228,17 @@ impl Parts<'_> {
         grub::image(tools, For::Bios, &uuid, &boot.join("BIOS.IMG"))?;
         let scratch = tempfile::tempdir().context("making a temporary directory")?;
         let efi = scratch.path().join("BOOTX64.EFI");
-        match self.signing {
+        let signature = match self.signing {
             Some(signing) => {
                 unified::write(tools, self.tree, boot, (id, payload), signing, &efi)?;
+                Some(signing.signature(&efi)?)
             }
-            None => grub::image(tools, For::Uefi, &uuid, &efi)?,
-        }
-        esp::write(tools, &efi, &boot.join("EFI.IMG"))
+            None => {
+                grub::image(tools, For::Uefi, &uuid, &efi)?;
+                None
+            }
+        };
+        esp::write(tools, &efi, signature.as_deref(), &boot.join("EFI.IMG"))
     }
 
     /// Writes the ISO with its manifest, seals it, and reads it back.

@@ -32,6 +32,26 @@ const COMMON: &[&str] = &[
 ];
 const BIOS: &[&str] = &["biosdisk"];
 const EFI: &[&str] = &["all_video", "efi_gop", "fat"];
+/// What chooses between signed images has no more than that takes.
+const CHOOSER: &[&str] = &[
+    "bli",
+    "chain",
+    "echo",
+    "fat",
+    "gcry_rsa",
+    "gcry_sha1",
+    "gcry_sha256",
+    "memdisk",
+    "normal",
+    "part_gpt",
+    "pgp",
+    "reboot",
+    "serial",
+    "sleep",
+    "tar",
+    "terminal",
+    "test",
+];
 
 /// Bytes of the menu, of which the longest takes a third.
 const MENU_BYTES: usize = 2048;
@@ -143,6 +163,8 @@ pub(crate) enum For {
     BiosPartition,
     /// UEFI.
     Uefi,
+    /// UEFI that checks signatures: it chooses, and starts what is signed.
+    Chooser,
 }
 
 /// Writes the image `to` that looks for the ISO with the UUID `uuid`.
@@ -162,9 +184,10 @@ pub(crate) fn image(tools: &ToolRoot, what: For, uuid: &str, to: &Path) -> Resul
 /// Writes an image with all modules to `to`; `options` say what it begins with.
 pub(crate) fn make(tools: &ToolRoot, what: For, options: &[&OsStr], to: &Path) -> Result<()> {
     let (directory, format, modules) = match what {
-        For::Bios => ("i386-pc", "i386-pc-eltorito", BIOS),
-        For::BiosPartition => ("i386-pc", "i386-pc", BIOS),
-        For::Uefi => ("x86_64-efi", "x86_64-efi", EFI),
+        For::Bios => ("i386-pc", "i386-pc-eltorito", [COMMON, BIOS].concat()),
+        For::BiosPartition => ("i386-pc", "i386-pc", [COMMON, BIOS].concat()),
+        For::Uefi => ("x86_64-efi", "x86_64-efi", [COMMON, EFI].concat()),
+        For::Chooser => ("x86_64-efi", "x86_64-efi", CHOOSER.to_vec()),
     };
     tools
         .program("grub-mkimage")?
@@ -173,7 +196,7 @@ pub(crate) fn make(tools: &ToolRoot, what: For, options: &[&OsStr], to: &Path) -
         .args(options)
         .arg("-o")
         .arg(to)
-        .args(COMMON.iter().chain(modules))
+        .args(modules)
         .run()
         .with_context(|| format!("making GRUB's image for {format}"))
 }

@@ -9,10 +9,12 @@ mod fat;
 mod grub;
 mod inside;
 pub mod media;
+mod openpgp;
 mod partitions;
 pub mod rehearse;
+mod signing;
 mod unified;
 mod xorriso;
 
 pub use assemble::{Built, build};
-pub use unified::Signing;
+pub use signing::Signing;

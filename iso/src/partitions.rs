@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     Efi,
     /// Anything that Linux knows.
     Linux,
+    /// A file system that firmware reads, and starts nothing from by itself.
+    Data,
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
             Self::BiosBoot => "21686148-6449-6E6F-744E-656564454649",
             Self::Efi => "C12A7328-F81F-11D2-BA4B-00A0C93EC93B",
             Self::Linux => "0FC63DAF-8483-4772-8E79-3D69D8477DE4",
+            Self::Data => "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7",
         }
     }
 }

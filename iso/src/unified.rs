@@ -4,27 +4,18 @@
 //! Xen, docs/misc/efi.pandoc.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
-use domus_build::EPOCH;
 use domus_build::roottar::RootTar;
 use domus_build::toolroot::ToolRoot;
 use domus_model::manifest::Payload;
 
 use crate::grub::kernel_arguments;
+use crate::signing::Signing;
 
 const XEN: &str = "boot/xen-4.20-amd64.efi";
 const PAGE: u64 = 4096;
-
-/// Who signs what UEFI starts.
-#[derive(Debug, Clone)]
-pub struct Signing {
-    /// The certificate, in DER, that hosts' firmware knows.
-    pub certificate: PathBuf,
-    /// Its private key, in PEM.
-    pub key: PathBuf,
-}
 
 /// What Xen reads in place of a `xen.cfg`.
 fn configuration(id: &str, payload: &Payload) -> String {
@@ -81,19 +72,7 @@ pub(crate) fn write(
         .args([&xen, &unsigned])
         .run()
         .context("joining Xen, kernel and initramfs")?;
-    // sbsign writes the time of day into its signatures; this one can be told.
-    tools
-        .program("osslsigncode")?
-        .args(["sign", "-h", "sha256", "-time", EPOCH, "-certs"])
-        .arg(&signing.certificate)
-        .arg("-key")
-        .arg(&signing.key)
-        .arg("-in")
-        .arg(&unsigned)
-        .arg("-out")
-        .arg(to)
-        .run()
-        .with_context(|| format!("signing the boot image with {}", signing.key.display()))
+    signing.sign(tools, &unsigned, to)
 }
 
 /// The first address behind a program, as the optional header of its PE format has it.

@@ -49,6 +49,8 @@ pub struct ImageManifest {
 pub const MANIFEST: &str = "DOMUS/MANIFEST";
 /// GRUB's menu on an ISO. Among [`Payload::parts`] is the digest of what it is without the id.
 pub const MENU: &str = "BOOT/GRUB.CFG";
+/// The file system that UEFI starts a release from.
+pub const EFI_IMAGE: &str = "BOOT/EFI.IMG";
 
 /// Manifest of a release: [`MANIFEST`] on its ISO.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

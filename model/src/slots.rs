@@ -64,6 +64,15 @@ impl Slot {
             Self::B => "domus-b",
         }
     }
+
+    /// Name of the partition with what firmware starts of its release, on a medium whose releases
+    /// are signed for Secure Boot.
+    pub fn boot_partition(self) -> &'static str {
+        match self {
+            Self::A => "domus-a-efi",
+            Self::B => "domus-b-efi",
+        }
+    }
 }
 
 impl fmt::Display for Slot {
@@ -148,7 +157,8 @@ impl Choice {
                         )
                     }
                     _ => {
-                        "GRUB could not count its boots, or found no release in its slot".to_owned()
+                        "GRUB could not count its boots, or found nothing in its slot that it may start"
+                            .to_owned()
                     }
                 };
                 (Self::only(running), Some(why))

@@ -74,7 +74,7 @@ fn blob_hash(length: u64) -> Sha1 {
 ///
 /// # Errors
 /// The reader fails.
-pub fn of_reader(reader: &mut impl Read) -> io::Result<String> {
+pub fn of_reader(reader: &mut (impl Read + ?Sized)) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 17];
     loop {

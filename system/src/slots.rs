@@ -21,6 +21,8 @@ pub struct Medium {
     esp: PathBuf,
     a: PathBuf,
     b: PathBuf,
+    /// What firmware starts of the release in either slot, if it starts that by itself.
+    boot: Option<[PathBuf; 2]>,
 }
 
 impl Medium {
@@ -43,13 +45,19 @@ impl Medium {
             return Ok(None);
         };
         let disk = own.parent().unwrap_or(Path::new("/"));
+        let beside = fs::read_dir(disk).into_iter().flatten().flatten();
+        let beside: Vec<PathBuf> = beside.map(|entry| entry.path()).collect();
+        let named = |wanted: &str| {
+            let found = beside.iter();
+            let found = found.filter(|path| label(path).as_deref() == Some(wanted));
+            found.collect::<Vec<&PathBuf>>()
+        };
         let find = |wanted: &str| {
-            let beside = fs::read_dir(disk).into_iter().flatten().flatten();
-            let found = beside.map(|entry| entry.path());
-            let mut found = found.filter(|path| label(path).as_deref() == Some(wanted));
-            let path = found.next().filter(|_| found.next().is_none());
-            let path = path.as_ref().and_then(|path| path.file_name());
-            path.map(|name| Path::new("/dev").join(name))
+            let name = match named(wanted)[..] {
+                [path] => path.file_name(),
+                _ => None,
+            };
+            name.map(|name| Path::new("/dev").join(name))
                 .ok_or_else(|| {
                     anyhow!(
                         "the medium {} has not one partition {wanted}: write it again",
@@ -57,12 +65,38 @@ impl Medium {
                     )
                 })
         };
+        let boot = slots.map(Slot::boot_partition);
+        let has_boot = boot.iter().any(|name| !named(name).is_empty());
+        let boot = has_boot.then(|| Ok::<_, anyhow::Error>([find(boot[0])?, find(boot[1])?]));
         Ok(Some(Self {
             slot,
             esp: find(ESP)?,
             a: find(Slot::A.partition())?,
             b: find(Slot::B.partition())?,
+            boot: boot.transpose()?,
         }))
+    }
+
+    /// Whether GRUB was started from it, which said that it was started from the partition with the
+    /// id `loader`.
+    ///
+    /// # Errors
+    /// Its partition table cannot be read.
+    pub fn is_of(&self, loader: &str) -> Result<bool> {
+        let devices = block::devices()?;
+        let esp = devices.iter().find(|device| device.path == self.esp);
+        let id = esp.map(block::partition_id).transpose()?.flatten();
+        Ok(id.as_deref() == Some(loader))
+    }
+
+    /// The partition with what firmware starts of the release in a slot, where all releases are
+    /// signed for Secure Boot.
+    pub fn boot_partition(&self, slot: Slot) -> Option<&Path> {
+        let [a, b] = self.boot.as_ref()?;
+        Some(match slot {
+            Slot::A => a,
+            Slot::B => b,
+        })
     }
 
     /// The partition of a slot.
@@ -207,7 +241,17 @@ mod tests {
         assert_eq!(found.esp, Path::new("/dev/sda2"));
         assert_eq!(medium("sda5").expect("readable"), None);
         assert_eq!(medium("sr0").expect("readable"), None);
-        disk(&class, &[("sda6", "domus-esp")]);
+        assert_eq!(found.boot_partition(Slot::A), None);
+        disk(&class, &[("sda6", "domus-a-efi")]);
+        let error = medium("sda3").expect_err("one").to_string();
+        assert!(
+            error.contains("has not one partition domus-b-efi"),
+            "{error}"
+        );
+        disk(&class, &[("sda7", "domus-b-efi")]);
+        let found = medium("sda3").expect("readable").expect("a medium");
+        assert_eq!(found.boot_partition(Slot::B), Some(Path::new("/dev/sda7")));
+        disk(&class, &[("sda8", "domus-esp")]);
         let error = medium("sda3").expect_err("two");
         assert_eq!(
             error.to_string(),
@@ -226,6 +270,7 @@ mod tests {
             esp: esp.clone(),
             a: "/dev/null".into(),
             b: "/dev/null".into(),
+            boot: None,
         };
         assert_eq!(medium.choice().expect("a choice"), old);
         let before = fs::read(&esp).expect("it");

@@ -80,6 +80,29 @@ pub enum Firmware<'a> {
     Uefi(&'a Path),
 }
 
+/// A stick in a machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Stick<'a> {
+    /// What is on it.
+    pub image: &'a Path,
+    /// Whether it can be written.
+    pub is_writable: bool,
+}
+
+impl<'a> Stick<'a> {
+    /// With an ISO, which stays as it is.
+    pub fn iso(image: &'a Path) -> Self {
+        let is_writable = false;
+        Self { image, is_writable }
+    }
+
+    /// With a medium, on which GRUB counts.
+    pub fn medium(image: &'a Path) -> Self {
+        let is_writable = true;
+        Self { image, is_writable }
+    }
+}
+
 /// A machine that starts from its firmware. It is switched off when this value is dropped.
 #[derive(Debug)]
 pub struct Booted {
@@ -89,14 +112,14 @@ pub struct Booted {
 }
 
 impl Booted {
-    /// Starts the ISO `iso` as a stick, with these disks, on a machine with the DMI UUID `uuid`.
+    /// Starts from this stick, with these disks, on a machine with the DMI UUID `uuid`.
     /// Its log is `NAME.log` in the directory of the boot.
     ///
     /// # Panics
     /// QEMU does not start.
     pub fn start(
         firmware: Firmware<'_>,
-        iso: &Path,
+        stick: Stick<'_>,
         uuid: &str,
         disks: &[PathBuf],
         (boot, name): (&Boot, &str),
@@ -122,11 +145,14 @@ impl Booted {
                     .args(["-drive", &pflash(1, "readonly=off", &own.to_string())]);
             }
         }
-        let iso = iso.display();
+        let image = stick.image.display();
+        let protected = if stick.is_writable { "off" } else { "on" };
         command
             .args(["-device", "qemu-xhci", "-drive"])
-            .arg(format!("if=none,id=iso,format=raw,readonly=on,file={iso}"))
-            .args(["-device", "usb-storage,drive=iso,bootindex=0,removable=on"]);
+            .arg(format!(
+                "if=none,id=s,format=raw,readonly={protected},file={image}"
+            ))
+            .args(["-device", "usb-storage,drive=s,bootindex=0,removable=on"]);
         for (index, disk) in disks.iter().enumerate() {
             let disk = disk.display();
             command

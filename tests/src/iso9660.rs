@@ -84,6 +84,19 @@ impl Image {
         self.bytes(found.start, found.size)
     }
 
+    /// What GRUB loads: a file, or a list of blocks, `($root)FIRST+COUNT`.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn loaded(&self, place: &str) -> Vec<u8> {
+        let Some(blocks) = place.strip_prefix("($root)") else {
+            return self.read(place.trim_start_matches('/'));
+        };
+        let (first, count) = blocks.split_once('+').expect("a list of blocks");
+        let bytes = |sectors: &str| 512 * sectors.parse::<u64>().expect("a number");
+        self.bytes(bytes(first), bytes(count))
+    }
+
     /// Where the file `path` begins, in bytes.
     ///
     /// # Panics

@@ -46,15 +46,25 @@ impl Release {
     /// As [`Self::of`].
     pub fn at(iso: &Path, id: &str, dir: &Path) -> Self {
         let image = Image::open(iso);
-        let copy = |from: &str, name: &str| {
+        let copy = |place: &str, name: &str| {
             let to = dir.join(name);
-            fs::write(&to, image.read(from)).expect("a copy");
+            fs::write(&to, image.loaded(place)).expect("a copy");
             to
         };
+        let menu = String::from_utf8(image.read("BOOT/GRUB.CFG")).expect("a menu");
+        // Of each entry the first module is the kernel, the second the initramfs.
+        let modules = menu
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("module2 "));
+        let mut places = modules.map(|module| {
+            let module = module.trim_start_matches("--nounzip ");
+            module.split(' ').next().expect("a place")
+        });
+        let mut place = || places.next().expect("a module");
         Self {
             id: id.to_owned(),
-            kernel: copy("BOOT/VMLINUZ", "vmlinuz"),
-            initrd: copy("BOOT/INITRD.IMG", "initrd.img"),
+            kernel: copy(place(), "vmlinuz"),
+            initrd: copy(place(), "initrd.img"),
             iso: iso.to_owned(),
         }
     }

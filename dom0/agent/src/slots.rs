@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The release that this host runs, and the one in the other slot of its medium.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use domus_model::manifest::{EFI_IMAGE, ReleaseManifest};
 use domus_model::slots::{Choice, Slot};
 use domus_model::trial::MOST_BOOTS;
 use domus_system::program::Program;
 use domus_system::slots::{self, Medium};
-use domus_system::{interrupt, iso};
+use domus_system::{digest, interrupt, iso};
 use serde::Serialize;
 
 use crate::Refused;
@@ -217,6 +220,22 @@ pub(crate) fn reboot() -> Result<()> {
         .run()
 }
 
+/// Makes sure that `boot` has what firmware starts of a release.
+fn ensure_boots(boot: &Path, manifest: &ReleaseManifest) -> Result<()> {
+    let doing = || format!("reading {}", boot.display());
+    let wanted = manifest
+        .files
+        .get(EFI_IMAGE)
+        .with_context(|| format!("the release has no {EFI_IMAGE}"))?;
+    let mut content = File::open(boot).with_context(doing)?.take(wanted.size);
+    ensure!(
+        digest::of_reader(&mut content).with_context(doing)? == wanted.sha256,
+        "{} does not have what firmware starts of that release: `domus-dom0 upgrade` writes it again",
+        boot.display()
+    );
+    Ok(())
+}
+
 /// Boots the release in the other slot next: one that was healthy here, so that it is not on trial.
 ///
 /// # Errors
@@ -236,6 +255,9 @@ pub(crate) fn roll_back(context: &Context) -> Result<String> {
         return Err(Refused(why).into());
     }
     let manifest = iso::verify(medium.partition(other))?.manifest;
+    if let Some(boot) = medium.boot_partition(other) {
+        ensure_boots(boot, &manifest)?;
+    }
     medium.choose(&Choice::only(other))?;
     Ok(format!(
         "{}   release {} ({name}) in slot {other} is booted next\n",

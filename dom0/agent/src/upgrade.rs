@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use domus_model::manifest::{MENU, ReleaseManifest};
+use domus_model::manifest::{EFI_IMAGE, MENU, ReleaseManifest};
 use domus_model::slots::Choice;
 use domus_system::burn::{Phase, Target};
 use domus_system::iso::{self, HEAD, Head};
@@ -66,7 +66,7 @@ pub(crate) fn upgrade(context: &Context, from: &str, again: bool) -> Result<Upgr
     let locked = acceptable(context, &medium, &head, again)?;
     if source.child.is_none() {
         // What is here already is read first: the release in the slot may be worth more.
-        proved(context, Path::new(from), &head)?;
+        proved(context, &medium, Path::new(from), &head)?;
     }
     let slot = medium.slot.other();
     let partition = medium.partition(slot);
@@ -87,7 +87,7 @@ pub(crate) fn upgrade(context: &Context, from: &str, again: bool) -> Result<Upgr
     drop(bar);
     source.end()?;
     drop(target);
-    let manifest = proved(context, partition, &head).inspect_err(|_| {
+    let manifest = proved(context, &medium, partition, &head).inspect_err(|_| {
         // Its beginning goes: GRUB takes a slot without for an empty one.
         let blanked = std::fs::OpenOptions::new().write(true).open(partition);
         let blanked = blanked.and_then(|file| {
@@ -98,6 +98,9 @@ pub(crate) fn upgrade(context: &Context, from: &str, again: bool) -> Result<Upgr
             crate::warn(&anyhow::Error::new(error).context("clearing the slot"));
         }
     })?;
+    if let Some(boot) = medium.boot_partition(slot) {
+        copy_boot(partition, boot, &manifest)?;
+    }
     medium.choose(&Choice {
         good: medium.slot,
         trial: Some((slot, 0)),
@@ -111,6 +114,26 @@ pub(crate) fn upgrade(context: &Context, from: &str, again: bool) -> Result<Upgr
         slot,
         locked,
     })
+}
+
+/// Copies what firmware starts of the release in the slot `from` to `to`, and reads it back.
+fn copy_boot(from: &Path, to: &Path, manifest: &ReleaseManifest) -> Result<()> {
+    let doing = || format!("copying {EFI_IMAGE} to {}", to.display());
+    let target = Target::open(to).with_context(doing)?;
+    let target =
+        target.with_context(|| format!("{} is in use: somebody mounted it?", to.display()))?;
+    let written = iso::with_file(from, EFI_IMAGE, |content, size| {
+        let has = target.size();
+        ensure!(size <= has, "it has {size} bytes, {} {has}", to.display());
+        target.take(content, size, &mut |_, _, _| {})
+    });
+    let written = written.with_context(doing)?;
+    let is_whole = manifest
+        .files
+        .get(EFI_IMAGE)
+        .is_some_and(|file| file.sha256 == written);
+    ensure!(is_whole, "{}: it is not what the manifest says", doing());
+    Ok(())
 }
 
 /// Whether the commit that runs names the release that `head` claims to be; refuses one that this
@@ -140,9 +163,9 @@ fn acceptable(context: &Context, medium: &Medium, head: &Head, again: bool) -> R
     Ok(is_locked)
 }
 
-/// Reads all of the ISO at `path`; it has to be the release that `head` said, one for this host,
-/// whose id stands for whatever boots.
-fn proved(context: &Context, path: &Path, head: &Head) -> Result<ReleaseManifest> {
+/// Reads all of the ISO at `path`; it has to be the release that `head` said, one for this host and
+/// this medium, whose id stands for whatever boots.
+fn proved(context: &Context, medium: &Medium, path: &Path, head: &Head) -> Result<ReleaseManifest> {
     let manifest = iso::verify(path)?.manifest;
     let shown = path.display();
     ensure!(
@@ -157,10 +180,11 @@ fn proved(context: &Context, path: &Path, head: &Head) -> Result<ReleaseManifest
             "{shown} is of the fleet {other}, this host of {own}"
         ));
     }
-    if payload.secure_boot.is_some() {
+    let own = context.identity.as_ref().map(|own| &own.secure_boot);
+    if medium.boot_partition(medium.slot).is_some() && own != Some(&payload.secure_boot) {
         return refuse(format!(
-            "{shown} is signed for Secure Boot, where nothing chooses between slots yet: write its \
-             own medium"
+            "{shown} is not signed with the key that signed what runs, and this medium starts \
+             nothing else by UEFI: build a new medium"
         ));
     }
     if let Some(part) = READ.iter().find(|part| !payload.parts.contains_key(**part)) {

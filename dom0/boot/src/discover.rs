@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use domus_model::discovery::{self, Bound, DiskName, Finding, Seen};
 use domus_model::marker::{Identity, MARKER_LIMIT, MARKER_PATH, Marker};
 use domus_model::names::Name;
-use domus_model::slots::{Booted, Slot};
+use domus_model::slots::Booted;
 use domus_repo::{Export, Judge, Repo, Statement};
 use domus_system::block::{self, Content, Device, FileSystem};
 use domus_system::kmod::Modules;
@@ -43,18 +43,32 @@ pub(crate) struct Candidate {
     pub(crate) is_damaged: bool,
 }
 
+/// Who chose the release.
+pub(crate) enum Started {
+    /// GRUB, which says that it took it from this slot.
+    Slot(Booted),
+    /// A loader that was started from the partition with this id. It may be GRUB, which took the
+    /// release from a slot of the same disk.
+    Loader(String),
+    /// Nobody: there was one.
+    Alone,
+}
+
 /// Waits for the device whose ISO 9660 volume set carries the release's id: a disc or stick, or a
-/// slot of a medium that holds the configuration as well. GRUB says which slot, if it took one.
-pub(crate) fn medium(id: &str, slot: Option<Booted>, modules: &mut Modules) -> Result<PathBuf> {
+/// slot of a medium that holds the configuration as well; and says which slot.
+pub(crate) fn medium(
+    id: &str,
+    started: &Started,
+    modules: &mut Modules,
+) -> Result<(PathBuf, Option<Booted>)> {
     let begin = Instant::now();
     loop {
         modules.load_for_devices();
-        for device in block::devices()? {
-            let is_it =
-                matches!(block::probe(&device.path), Ok(Content::Iso9660(set)) if set == id);
-            if is_it && slot.is_none_or(|slot| is_slot(&device.path, slot.slot)) {
-                return Ok(device.path);
-            }
+        let devices = block::devices()?;
+        let is_it = |device: &&Device| matches!(block::probe(&device.path), Ok(Content::Iso9660(set)) if set == id);
+        let found = devices.iter().filter(is_it).map(|device| &device.path);
+        if let Some(found) = started.choose(found, &devices) {
+            return Ok(found);
         }
         if begin.elapsed() > MEDIUM_PATIENCE {
             let seen: Vec<String> = block::devices()?
@@ -76,9 +90,50 @@ pub(crate) fn medium(id: &str, slot: Option<Booted>, modules: &mut Modules) -> R
     }
 }
 
-fn is_slot(device: &Path, slot: Slot) -> bool {
-    let medium = Medium::of(device).ok().flatten();
-    medium.is_some_and(|medium| medium.slot == slot)
+impl Started {
+    /// Which of the devices with the release it was started from, if that is there already.
+    fn choose<'d>(
+        &self,
+        mut found: impl Iterator<Item = &'d PathBuf>,
+        devices: &[Device],
+    ) -> Option<(PathBuf, Option<Booted>)> {
+        let slot = |device: &PathBuf| Medium::of(device).ok().flatten();
+        match self {
+            Self::Alone => Some((found.next()?.clone(), None)),
+            Self::Slot(booted) => {
+                let is_it =
+                    |device: &&PathBuf| slot(device).is_some_and(|it| it.slot == booted.slot);
+                Some((found.find(is_it)?.clone(), Some(*booted)))
+            }
+            Self::Loader(loader) => {
+                let found: Vec<&PathBuf> = found.collect();
+                let of_loader = |device: &&PathBuf| {
+                    let medium = slot(device).filter(|it| it.is_of(loader).unwrap_or(false))?;
+                    Some(((*device).clone(), Some(booted(&medium))))
+                };
+                found.iter().find_map(of_loader).or_else(|| {
+                    // The loader's disk is here, and the release is elsewhere: another loader.
+                    let is_loader = |it: &Device| {
+                        let id = block::partition_id(it).ok().flatten();
+                        id.as_ref() == Some(loader)
+                    };
+                    let is_here = devices.iter().any(is_loader);
+                    Some(((*found.first().filter(|_| is_here)?).clone(), None))
+                })
+            }
+        }
+    }
+}
+
+/// What GRUB did, as it wrote that down.
+fn booted(medium: &Medium) -> Booted {
+    // One that cannot be read is said later.
+    let trial = medium.choice().ok().and_then(|choice| choice.trial);
+    let attempt = trial.filter(|(slot, tries)| *slot == medium.slot && *tries > 0);
+    Booted {
+        slot: medium.slot,
+        attempt: attempt.map(|(_, tries)| tries),
+    }
 }
 
 /// What looking at every partition gave.

@@ -16,14 +16,15 @@ use domus_model::units::Interval;
 use domus_model::verity::{Integrity, ROOT_DEVICE, Verity};
 use domus_repo::{Export, Judge, Repo, Statement};
 use domus_system::documents::{self, HostSlice};
+use domus_system::firmware::{self, Firmware};
 use domus_system::kmod::Modules;
 use domus_system::mount::{Attributes, Mount, Mounted};
 use domus_system::secret::{self, Key};
-use domus_system::{block, firmware, loopdev, machine, verity};
+use domus_system::{block, loopdev, machine, verity};
 use rustix::system::{RebootCommand, reboot};
 
 use crate::compose::{self, Source};
-use crate::discover::{self, Candidate, Wanted};
+use crate::discover::{self, Candidate, Started, Wanted};
 use crate::init::Boot;
 use crate::orders::{HostOrders, OnFailure};
 use crate::rescue::{PAUSE, Request, Rescue};
@@ -184,8 +185,19 @@ fn begin(
         "release {} ({short}) of fleet {}{signed}",
         release.version, release.fleet
     ));
-    record.verified = Some(verified(&release, modules));
-    let medium = discover::medium(id, orders.slot, modules)?;
+    let firmware = firmware(modules);
+    let verified = Verified::of(&release, firmware.secure_boot);
+    console::say(format!("boot {}", verified.word()));
+    record.verified = Some(verified);
+    // A signed image has the same arguments in each slot.
+    let loader = firmware.loader.filter(|_| release.secure_boot.is_some());
+    let started = match (orders.slot, loader) {
+        (Some(slot), _) => Started::Slot(slot),
+        (None, Some(loader)) => Started::Loader(loader),
+        (None, None) => Started::Alone,
+    };
+    let (medium, slot) = discover::medium(id, &started, modules)?;
+    record.slot = slot;
     record.medium = Some(medium.display().to_string());
     mount_root(&medium, modules, record)?;
     record::note(record, "medium");
@@ -224,19 +236,14 @@ fn prepare(
     Ok(slice.host.health.deadline)
 }
 
-/// Who verified what runs here.
-fn verified(release: &ReleaseIdentity, modules: &mut Modules) -> Verified {
+/// What firmware says; nothing where it cannot be asked.
+fn firmware(modules: &mut Modules) -> Firmware {
     let loaded = modules.load("efivarfs");
-    let checks = loaded.and_then(|()| firmware::secure_boot());
-    let verified = Verified::of(
-        release,
-        checks.unwrap_or_else(|error| {
-            console::say(format!("{error:#}"));
-            false
-        }),
-    );
-    console::say(format!("boot {}", verified.word()));
-    verified
+    let said = loaded.and_then(|()| firmware::read());
+    said.unwrap_or_else(|error| {
+        console::say(format!("{error:#}"));
+        Firmware::default()
+    })
 }
 
 /// Mounts the release's root read-only, from a device that gives what the root hash proves and

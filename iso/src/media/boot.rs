@@ -14,12 +14,20 @@ use domus_model::slots::{Choice, Slot};
 use crate::esp::PROGRAM;
 use crate::fat::Fat;
 use crate::grub::{self, For};
+use crate::signing::Signing;
 
 use super::layout::BIOS;
 use super::{ESP_SECTORS, LABEL, file};
 
 /// What GRUB runs: it chooses a slot, and counts.
-const SCRIPT: &str = include_str!("slots.cfg");
+const CHOOSE: &str = include_str!("slots.cfg");
+/// How it goes on: with the menu of the ISO in the slot, or with its signed EFI program.
+const MENU: &str = include_str!("menu.cfg");
+const CHAIN: &str = include_str!("chain.cfg");
+/// Before that, where nobody shall type commands: only somebody who does not exist may.
+const LOCK: &str = "set superusers=nobody\n";
+/// What a signed GRUB does first: all that it runs is inside of it.
+const EARLY: &str = "normal (memdisk)/grub.cfg\n";
 /// Modules that it needs beside those of an ISO.
 const MODULES: [&str; 3] = ["fat", "loadenv", "regexp"];
 /// Where it says which slot to boot; FAT has the name in `domus_model::slots` too.
@@ -75,12 +83,55 @@ fn chain(boot: &mut [u8], core: &mut [u8]) -> Result<()> {
     Ok(())
 }
 
-/// Makes the EFI system partition as a file: GRUB, its script and what that keeps, the label.
-pub(super) fn esp(tools: &ToolRoot, label: &str, scratch: &Path) -> Result<PathBuf> {
+/// GRUB for UEFI.
+fn efi(tools: &ToolRoot, signing: Option<&Signing>, scratch: &Path) -> Result<PathBuf> {
     let efi = scratch.join("BOOTX64.EFI");
-    let options = ["-p", "/GRUB"].map(OsStr::new);
     let modules = MODULES.map(OsStr::new);
-    grub::make(tools, For::Uefi, &[&options[..], &modules].concat(), &efi)?;
+    let prefix = ["-p", "/GRUB"].map(OsStr::new);
+    let Some(signing) = signing else {
+        grub::make(tools, For::Uefi, &[&prefix[..], &modules].concat(), &efi)?;
+        return Ok(efi);
+    };
+    let early = file(scratch, "early.cfg", EARLY)?;
+    let inside = file(scratch, "inside.tar", inside()?)?;
+    let public = scratch.join("public");
+    signing.public(&public)?;
+    let unsigned = scratch.join("unsigned.efi");
+    let options = [
+        // It names another prefix than the one behind it.
+        [OsStr::new("-m"), inside.as_os_str()],
+        prefix,
+        [OsStr::new("-c"), early.as_os_str()],
+        [OsStr::new("--pubkey"), public.as_os_str()],
+    ];
+    let flag = [OsStr::new("--disable-shim-lock")];
+    let options = [&options.concat()[..], &flag, &modules].concat();
+    grub::make(tools, For::Chooser, &options, &unsigned)?;
+    signing.sign(tools, &unsigned, &efi)?;
+    Ok(efi)
+}
+
+/// The script of a signed GRUB, as an archive that GRUB reads as a disk.
+fn inside() -> Result<Vec<u8>> {
+    let script = [LOCK, CHOOSE, CHAIN].concat();
+    let mut header = tar::Header::new_ustar();
+    header.set_mode(0o644);
+    header.set_size(script.len() as u64);
+    let mut archive = tar::Builder::new(Vec::new());
+    archive
+        .append_data(&mut header, "grub.cfg", script.as_bytes())
+        .and_then(|()| archive.into_inner())
+        .context("archiving GRUB's script")
+}
+
+/// Makes the EFI system partition as a file: GRUB, its script and what that keeps, the label.
+pub(super) fn esp(
+    tools: &ToolRoot,
+    signing: Option<&Signing>,
+    label: &str,
+    scratch: &Path,
+) -> Result<PathBuf> {
+    let efi = efi(tools, signing, scratch)?;
     let path = scratch.join("esp.img");
     let sectors = ESP_SECTORS.to_string();
     let fat = Fat::make(tools, &path, &["-T", &sectors, "-h", "64", "-s", "32"])?;
@@ -90,7 +141,9 @@ pub(super) fn esp(tools: &ToolRoot, label: &str, scratch: &Path) -> Result<PathB
     fat.copy(&efi, PROGRAM)?;
     let block = Choice::only(Slot::A).render();
     fat.copy(&file(scratch, "block", block)?, BLOCK)?;
-    fat.copy(&file(scratch, "grub.cfg", SCRIPT)?, "/GRUB/grub.cfg")?;
+    // A BIOS runs it, and UEFI where GRUB is not signed.
+    let script = file(scratch, "grub.cfg", [CHOOSE, MENU].concat())?;
+    fat.copy(&script, "/GRUB/grub.cfg")?;
     fat.copy(&file(scratch, "label", label)?, LABEL)?;
     Ok(path)
 }

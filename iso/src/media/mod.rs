@@ -6,22 +6,23 @@ mod boot;
 mod layout;
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use domus_build::progress::{Progress, step};
 use domus_build::toolroot::ToolRoot;
-use domus_model::manifest::ReleaseManifest;
+use domus_model::manifest::{EFI_IMAGE, ReleaseManifest};
 use domus_model::media::Label;
 use domus_model::slots::SLOT_A;
 use domus_system::atomic::Pending;
-use domus_system::iso::verify;
+use domus_system::iso::{self, verify};
 use uuid::Uuid;
 
 use crate::config::{Configuration, Content};
 use crate::fat::Fat;
 use crate::partitions;
+use crate::signing::Signing;
 
 use layout::{ESP, ESP_SIZE, Layout};
 
@@ -37,6 +38,8 @@ pub struct Parts<'a> {
     pub iso: &'a Path,
     /// The manifest of the ISO, which was verified.
     pub manifest: &'a ReleaseManifest,
+    /// Who signed the release for Secure Boot, if it is signed: what chooses is signed, too.
+    pub signing: Option<&'a Signing>,
 }
 
 impl Parts<'_> {
@@ -83,6 +86,7 @@ pub fn build(
     let layout = Layout::new(
         parts.iso.metadata().with_context(doing)?.len(),
         content.needs,
+        parts.signing.is_some(),
     );
     let image = pending.temporary().to_owned();
     pending
@@ -93,11 +97,16 @@ pub fn build(
         partitions::write(tools, &image, &layout.partitions(), Some(seed))?;
         let scratch = tempfile::tempdir_in(near).with_context(doing)?;
         boot::bios(tools, &image, scratch.path())?;
-        let esp = boot::esp(tools, &text, scratch.path())?;
+        let esp = boot::esp(tools, parts.signing, &text, scratch.path())?;
         place(&esp, &image, ESP).with_context(doing)
     })?;
     step(progress, "medium: release", || {
-        place(parts.iso, &image, SLOT_A).with_context(doing)
+        place(parts.iso, &image, SLOT_A).with_context(doing)?;
+        let boot = layout.boot();
+        boot.map_or(Ok(()), |to| {
+            iso::with_file(parts.iso, EFI_IMAGE, |from, _| write(from, &image, to))
+                .with_context(doing)
+        })
     })?;
     step(progress, "medium: config partition", || {
         content.format(tools, &image, layout.config(), Some(seed))
@@ -130,10 +139,13 @@ pub fn label(tools: &ToolRoot, path: &Path) -> Result<Label> {
 
 /// Writes the file `from` into `image` at `offset`.
 fn place(from: &Path, image: &Path, offset: u64) -> Result<()> {
-    let mut from = File::open(from)?;
+    write(&mut File::open(from)?, image, offset)
+}
+
+fn write(from: &mut dyn Read, image: &Path, offset: u64) -> Result<()> {
     let mut image = OpenOptions::new().write(true).open(image)?;
     image.seek(SeekFrom::Start(offset))?;
-    std::io::copy(&mut from, &mut image)?;
+    std::io::copy(from, &mut image)?;
     Ok(())
 }
 

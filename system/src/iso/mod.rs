@@ -8,4 +8,4 @@ mod source;
 mod verify;
 
 pub use head::{HEAD, Head};
-pub use verify::{Verified, entry, manifest, verify};
+pub use verify::{Verified, entry, manifest, verify, with_file};

@@ -86,14 +86,24 @@ pub fn manifest(path: &Path) -> Result<ReleaseManifest> {
 /// # Errors
 /// There is no such file, or it cannot be read.
 pub fn entry(path: &Path, name: &str) -> Result<FileEntry> {
-    let iso = open(path)?;
-    let file = find(iso.root.clone(), name)?;
-    let sha256 = digest::of_reader(&mut std::io::BufReader::with_capacity(1 << 20, file.read()))
-        .with_context(|| format!("reading {name}"))?;
-    Ok(FileEntry {
-        size: u64::from(file.size()),
-        sha256,
+    with_file(path, name, |content, size| {
+        let sha256 = digest::of_reader(content).with_context(|| format!("reading {name}"))?;
+        Ok(FileEntry { size, sha256 })
     })
+}
+
+/// Gives the content of the file `name` on the ISO at `path`, and how many bytes it has, to `work`.
+///
+/// # Errors
+/// There is no such file; or `work` fails.
+pub fn with_file<T>(
+    path: &Path,
+    name: &str,
+    work: impl FnOnce(&mut dyn Read, u64) -> Result<T>,
+) -> Result<T> {
+    let file = find(open(path)?.root, name)?;
+    let mut content = std::io::BufReader::with_capacity(1 << 20, file.read());
+    work(&mut content, u64::from(file.size()))
 }
 
 /// What of the files does not follow from the release's id: only that is what somebody signed.

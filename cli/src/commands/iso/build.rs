@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use domus_iso::Signing;
 use domus_model::boot::ReleaseIdentity;
 use domus_model::manifest::ReleaseManifest;
-use domus_model::secure_boot::SIGNER;
 use domus_model::trust;
 use domus_repo::{Repo, TARGETS_REF};
 use domus_system::{digest, interrupt};
@@ -19,7 +17,7 @@ use super::title;
 use crate::locked::{WorkLock, enter};
 use crate::opened::Opened;
 use crate::progress::Terminal;
-use crate::secure_boot;
+use crate::secure_boot::SignerKey;
 
 /// Build the ISO of the fleet's release
 #[derive(Debug, clap::Args)]
@@ -32,12 +30,10 @@ pub(crate) struct Args {
     output: Option<PathBuf>,
     /// Hosts of this release run commits that nobody signed; without it, what the keys in
     /// trust.toml signed, and nothing else
-    #[arg(long)]
+    #[arg(long, conflicts_with = "SignerKey")]
     unsigned: bool,
-    /// The private key that signs what UEFI starts, if the fleet has such keys; without it, db.key
-    /// where `domus keys secure-boot` puts it
-    #[arg(long, value_name = "FILE", conflicts_with = "unsigned")]
-    secure_boot_key: Option<PathBuf>,
+    #[command(flatten)]
+    signer: SignerKey,
     /// Debian mirror; without one, the fleet's or mmdebstrap's own
     #[arg(long, env = "DOMUS_MIRROR")]
     mirror: Option<String>,
@@ -65,17 +61,15 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let signing = match args.unsigned {
         // Firmware would start it on any host, and it runs what nobody signed.
         true => None,
-        false => signing(&opened, args.secure_boot_key.clone())?,
+        false => args.signer.signer(&opened)?,
     };
-    if let Some(missing) = signing.as_ref().filter(|signing| !signing.key.exists()) {
-        eprintln!(
-            "refused: hosts start what is signed for {}, and its private key is not at {}.\n\
-             --secure-boot-key names the file that has it",
-            missing.certificate.display(),
-            missing.key.display()
-        );
-        return Ok(ExitCode::from(3));
-    }
+    let signing = match signing.transpose() {
+        Ok(signing) => signing,
+        Err(why) => {
+            eprintln!("refused: {why}");
+            return Ok(ExitCode::from(3));
+        }
+    };
     if let Some(signing) = &signing {
         release.secure_boot = Some(digest::of_file(&signing.certificate)?);
     }
@@ -150,21 +144,6 @@ fn release(opened: &Opened, unsigned: bool) -> Result<Option<ReleaseIdentity>> {
         rescue_password: opened.fleet.release.rescue_password.clone(),
         secure_boot: None,
     }))
-}
-
-/// Who signs what UEFI starts, if the fleet has keys for that.
-fn signing(opened: &Opened, key: Option<PathBuf>) -> Result<Option<Signing>> {
-    let Some(certificate) = secure_boot::signer(&opened.root) else {
-        return Ok(None);
-    };
-    let kept = || {
-        Ok(secure_boot::key(
-            &secure_boot::private(&opened.fleet.name)?,
-            SIGNER,
-        ))
-    };
-    let key = key.map_or_else(kept, Ok::<_, anyhow::Error>)?;
-    Ok(Some(Signing { certificate, key }))
 }
 
 /// Says if hosts that are installed with a new release would take targets that are long outdated.

@@ -9,10 +9,11 @@ use domus_iso::media::{self, Parts};
 use domus_model::disk::bytes;
 use domus_model::media::Label;
 use domus_model::status::short;
-use domus_system::interrupt;
+use domus_system::{digest, interrupt};
 use serde::Serialize;
 
 use crate::progress::Terminal;
+use crate::secure_boot::{Signer, SignerKey};
 use crate::staged::{Staged, Wanted};
 
 /// Build an image with the release and a host's configuration: written to a stick, it is that host
@@ -23,6 +24,8 @@ use crate::staged::{Staged, Wanted};
 pub(crate) struct Args {
     #[command(flatten)]
     wanted: Wanted,
+    #[command(flatten)]
+    signer: SignerKey,
     /// Where the image goes; without one, build/ of the repository
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -36,6 +39,20 @@ struct Report<'a> {
     label: &'a Label,
 }
 
+/// Who signs what chooses between releases, if the ISO is signed for Secure Boot.
+fn signing(key: &SignerKey, staged: &Staged) -> Result<Option<Signer>> {
+    let Some(signed) = &staged.manifest.payload.secure_boot else {
+        return Ok(None);
+    };
+    let iso = staged.iso.display();
+    let other = || format!("{iso} is signed for a certificate that this fleet does not have");
+    let signer = key.signer(&staged.opened)?.unwrap_or_else(|| Err(other()));
+    Ok(Some(match signer {
+        Ok(signing) if digest::of_file(&signing.certificate)? != *signed => Err(other()),
+        signer => signer,
+    }))
+}
+
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     interrupt::catch().context("preparing for Ctrl-C")?;
@@ -46,6 +63,13 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         staged.iso.display()
     );
     staged.warn_of_key();
+    let signing = match signing(&args.signer, &staged)?.transpose() {
+        Ok(signing) => signing,
+        Err(why) => {
+            eprintln!("refused: {why}");
+            return Ok(ExitCode::from(3));
+        }
+    };
     let host = &staged.host().name;
     let default = || {
         let name = format!("{}-{host}.img", staged.opened.fleet.name);
@@ -56,6 +80,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         configuration: staged.configuration(),
         iso: &staged.iso,
         manifest: &staged.manifest,
+        signing: signing.as_ref(),
     };
     let label = media::build(&parts, &staged.tools, &to, &Terminal::default())?;
     let size = to.metadata()?.len();
