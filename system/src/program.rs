@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -51,6 +51,8 @@ pub struct Program {
     to_file: bool,
     /// Whether it may ask whoever sits at the terminal.
     asks: bool,
+    /// How long it may take.
+    limit: Option<Duration>,
 }
 
 /// What a program that ended well wrote.
@@ -70,6 +72,7 @@ impl Program {
             input: None,
             to_file: false,
             asks: false,
+            limit: None,
         }
     }
 
@@ -116,6 +119,14 @@ impl Program {
         self
     }
 
+    /// Kills the program, and what it started, once it has taken so long, and goes on without waiting
+    /// for its end: what waits for a device that does not answer may not end for minutes.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
     /// Sends standard output to `file` instead of memory.
     #[must_use]
     pub fn stdout_to(mut self, file: File) -> Self {
@@ -142,7 +153,7 @@ impl Program {
         let line = self.line();
         let mut child = self.spawn(&line)?;
         let stderr = drain(child.stderr.take());
-        let status = wait(&mut child, &line)?;
+        let status = wait(&mut child, &line, self.limit)?;
         check(&line, status, &collect(stderr))
     }
 
@@ -178,7 +189,7 @@ impl Program {
         let mut child = self.spawn(&line)?;
         let stdout = drain(child.stdout.take());
         let stderr = drain(child.stderr.take());
-        let status = wait(&mut child, &line)?;
+        let status = wait(&mut child, &line, self.limit)?;
         let (stdout, stderr) = (collect(stdout), collect(stderr));
         Ok((line, status, Output { stdout, stderr }))
     }
@@ -250,7 +261,8 @@ fn collect(thread: Option<JoinHandle<Vec<u8>>>) -> Vec<u8> {
         .unwrap_or_default()
 }
 
-fn wait(child: &mut Child, line: &str) -> Result<ExitStatus> {
+fn wait(child: &mut Child, line: &str, limit: Option<Duration>) -> Result<ExitStatus> {
+    let begin = Instant::now();
     loop {
         if let Some(status) = child
             .try_wait()
@@ -263,6 +275,13 @@ fn wait(child: &mut Child, line: &str) -> Result<ExitStatus> {
             // As a terminal does it.
             end(child, Signal::INT, kill_process_group);
             interrupt::check()?;
+        }
+        if let Some(limit) = limit.filter(|limit| begin.elapsed() >= *limit) {
+            let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+            // Nobody reaps it otherwise where it does end at once.
+            std::thread::sleep(LOOK);
+            let _ = child.try_wait();
+            bail!("`{line}` has not ended within {} s", limit.as_secs_f32());
         }
         std::thread::sleep(LOOK);
     }
@@ -337,6 +356,22 @@ mod tests {
             .run()
             .expect_err("missing");
         assert_eq!(error.to_string(), "no-such-program-here is missing");
+    }
+
+    #[test]
+    fn what_takes_too_long_is_not_waited_for() {
+        let begin = Instant::now();
+        // What it started holds the pipe as long as it lives.
+        let error = Program::new("sh")
+            .args(["-c", "trap '' TERM; sleep 60 & echo said; wait"])
+            .within(Duration::from_millis(200))
+            .output()
+            .expect_err("it sleeps");
+        assert!(begin.elapsed() < Duration::from_secs(10));
+        let text = error.to_string();
+        assert!(text.ends_with("has not ended within 0.2 s"), "{text}");
+        let limit = Duration::from_secs(60);
+        assert!(Program::new("true").within(limit).run().is_ok());
     }
 
     #[test]
