@@ -4,6 +4,7 @@
 
 mod claim;
 mod decide;
+pub mod mirror;
 mod note;
 
 pub use claim::{CLAIM_AT, CLAIM_SIZE, Claim, ClaimState};

@@ -8,9 +8,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use domus_model::storage::mirror::Mirror;
 use domus_model::storage::{Note, SWAP, Standing, TMP, VAR};
 use domus_system::atomic;
-use domus_system::storage::mirror;
+use domus_system::storage::{BY_ID, mirror};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -39,12 +40,7 @@ pub(crate) fn run(context: &Context) -> Result<Option<Note>> {
         &context.paths.ram().join("storage.lock"),
         "that prepares disks",
     )?;
-    let mut note = Note {
-        standing: Standing::Ok,
-        reasons: Vec::new(),
-        holds: Vec::new(),
-        remarks: Vec::new(),
-    };
+    let mut note = Note::new(Standing::Ok);
     if let Some(device) = Disks::new(context, local).prepare(&mut note) {
         match domus_system::storage::ensure_group(&local.volume_group, &device) {
             Ok(()) => volumes(context, &mut note),
@@ -55,6 +51,7 @@ pub(crate) fn run(context: &Context) -> Result<Option<Note>> {
         note.remarks.push("/var is in RAM".to_owned());
     }
     keep(context, &note)?;
+    note.half = None;
     Ok(Some(note))
 }
 
@@ -109,45 +106,49 @@ fn keep(context: &Context, note: &Note) -> Result<()> {
 
 /// How the disks are now, if there shall be any.
 pub(crate) fn status(context: &Context) -> Option<Note> {
+    let local = context.host.storage.local.as_ref();
     let booted = context.record.get(KEY).map(Note::deserialize);
     let mut note = match booted {
         Some(Ok(note)) => note,
         // A commit that was taken since the boot may be the first to name disks.
         None => {
-            context.host.storage.local.as_ref()?;
-            Note {
-                standing: Standing::Waiting,
-                reasons: vec!["disks are prepared when the host boots".to_owned()],
-                holds: Vec::new(),
-                remarks: Vec::new(),
-            }
+            local?;
+            let mut note = Note::new(Standing::Waiting);
+            note.worse(Standing::Waiting, "disks are prepared when the host boots");
+            note
         }
         Some(Err(error)) => {
             warn(&anyhow::Error::from(error).context("reading what was done to local disks"));
             return None;
         }
     };
-    if let Some(state) = mirror::state() {
-        match (state.missing, state.doing) {
-            (0, Some(doing)) => note.remarks.push(format!("the mirror: {doing}")),
-            (0, None) => {}
-            (_, Some(doing)) => {
-                note.worse(
-                    Standing::Degraded,
-                    format!("the mirror is not whole yet: {doing}"),
-                );
-            }
-            // What is missing may be said already.
-            (_, None) if note.standing < Standing::Degraded => {
-                note.worse(Standing::Degraded, disks::HALF);
-            }
-            (_, None) => {}
+    let is_mirror = local.is_some_and(|local| local.mirror);
+    match mirror::state(&context.paths.at("/")) {
+        Some(array) => note.set_mirror(Mirror::new(&array, &named(context)), disks::HALF),
+        None if is_mirror && note.standing <= Standing::Degraded => {
+            note.worse(Standing::Refused, "the mirror does not run");
         }
+        None => {}
     }
+    note.half = None;
     if holds(&note, "/var")
         && let Err(error) = mounts::has_room(&context.paths.at(MOUNTED).join("var"))
     {
         note.worse(Standing::Degraded, format!("/var: {}", one_line(&error)));
     }
     Some(note)
+}
+
+/// The disks that host.toml names, each with its device if it is there: `sda`.
+fn named(context: &Context) -> Vec<(String, Option<String>)> {
+    let local = context.host.storage.local.as_ref();
+    let names = local.map_or(&[][..], |local| &local.disks);
+    let device = |name: &String| {
+        let path = context.paths.at(BY_ID).join(name).canonicalize().ok()?;
+        Some(path.file_name()?.to_str()?.to_owned())
+    };
+    names
+        .iter()
+        .map(|name| (name.clone(), device(name)))
+        .collect()
 }

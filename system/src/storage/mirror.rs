@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use domus_model::storage::mirror::{Array, Doing, HalfState, Member};
 use uuid::Uuid;
 
 use crate::program::Program;
@@ -76,42 +77,79 @@ fn holder(part: &Path) -> Option<PathBuf> {
     is_array.then(|| Path::new("/dev").join(holder.file_name()))
 }
 
-/// How a mirror is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct State {
-    /// How many of its halves are not in it, or not yet.
-    pub missing: u32,
-    /// What it does, while it does something: `recover 37%`.
-    pub doing: Option<String>,
-}
-
-/// How the mirror is, if there is one; nothing if it does not run.
-pub fn state() -> Option<State> {
-    let device = Path::new(DEVICE).canonicalize().ok()?;
-    let dir = Path::new("/sys/class/block")
-        .join(device.file_name()?)
-        .join("md");
+/// How the mirror of the machine below `root` is, if there is one; nothing if it does not run.
+pub fn state(root: &Path) -> Option<Array> {
+    let device = root
+        .join(DEVICE.trim_start_matches('/'))
+        .canonicalize()
+        .ok()?;
+    let class = root.join("sys/class/block");
+    let dir = class.join(device.file_name()?).join("md");
     let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_default();
-    Some(parse(
-        &read("degraded"),
-        &read("sync_action"),
-        &read("sync_completed"),
-    ))
+    let entries = fs::read_dir(&dir).ok()?.flatten();
+    let mut members: Vec<(String, String)> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let part = name.strip_prefix("dev-")?;
+            Some((disk_of(&class, part), read(&format!("{name}/state"))))
+        })
+        .collect();
+    members.sort();
+    Some(parse(&Texts {
+        degraded: &read("degraded"),
+        action: &read("sync_action"),
+        completed: &read("sync_completed"),
+        members: &members,
+    }))
 }
 
-/// `1`, `recover`, `1234 / 5678` or `none`.
-fn parse(degraded: &str, action: &str, completed: &str) -> State {
-    let doing = Some(action.trim()).filter(|action| !matches!(*action, "" | "idle" | "frozen"));
+/// The disk that a partition is on: `sda` of `sda1`. One that is gone is called as it was.
+fn disk_of(class: &Path, part: &str) -> String {
+    let disk = || {
+        let dir = class.join(part);
+        let is_part = dir.join("partition").exists();
+        let dir = is_part.then(|| dir.canonicalize().ok())??;
+        Some(dir.parent()?.file_name()?.to_str()?.to_owned())
+    };
+    disk().unwrap_or_else(|| part.to_owned())
+}
+
+/// What the kernel says: Linux, Documentation/admin-guide/md.rst.
+struct Texts<'t> {
+    /// `1`.
+    degraded: &'t str,
+    /// `recover`, `idle`.
+    action: &'t str,
+    /// `1234 / 5678`, `none`, `delayed`.
+    completed: &'t str,
+    /// The disks and their states: `in_sync,write_mostly`.
+    members: &'t [(String, String)],
+}
+
+fn parse(texts: &Texts) -> Array {
     let share = || {
-        let (done, all) = completed.trim().split_once(" / ")?;
+        let (done, all) = texts.completed.trim().split_once(" / ")?;
         let (done, all) = (done.parse::<u64>().ok()?, all.parse::<u64>().ok()?);
         done.saturating_mul(100).checked_div(all)
     };
-    State {
-        missing: degraded.trim().parse().unwrap_or(0),
-        doing: doing.map(|doing| match share() {
-            Some(share) => format!("{doing} {share}%"),
-            None => doing.to_owned(),
+    let doing = Some(texts.action.trim()).filter(|it| !matches!(*it, "" | "idle" | "frozen"));
+    let member = |(disk, state): &(String, String)| {
+        let has = |word: &str| state.trim().split(',').any(|it| it == word);
+        Member {
+            disk: disk.clone(),
+            state: match (has("faulty"), has("in_sync")) {
+                (true, _) => HalfState::Failed,
+                (false, true) => HalfState::InSync,
+                (false, false) => HalfState::Behind,
+            },
+        }
+    };
+    Array {
+        missing: texts.degraded.trim().parse().unwrap_or(0),
+        members: texts.members.iter().map(member).collect(),
+        doing: doing.map(|doing| Doing {
+            what: doing.to_owned(),
+            percent: share(),
         }),
     }
 }
@@ -119,18 +157,102 @@ fn parse(degraded: &str, action: &str, completed: &str) -> State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn states_are_read() {
-        let cases = [
-            (("0\n", "idle\n", "none\n"), 0, None),
-            (("1\n", "recover\n", "512 / 2048\n"), 1, Some("recover 25%")),
-            (("0\n", "resync\n", "none\n"), 0, Some("resync")),
-            (("", "", ""), 0, None),
+        use HalfState::{Behind, Failed, InSync};
+        type Case = (
+            [&'static str; 3],
+            &'static [(&'static str, HalfState)],
+            u32,
+            Option<&'static str>,
+        );
+        let cases: [Case; 7] = [
+            (
+                ["0\n", "idle\n", "none\n"],
+                &[("in_sync\n", InSync)],
+                0,
+                None,
+            ),
+            (
+                ["1\n", "recover\n", "512 / 2048\n"],
+                &[("in_sync\n", InSync), ("spare\n", Behind)],
+                1,
+                Some("recover 25%"),
+            ),
+            (
+                ["1\n", "recover\n", "delayed\n"],
+                &[("spare\n", Behind)],
+                1,
+                Some("recover"),
+            ),
+            (
+                ["1\n", "idle\n", "none\n"],
+                &[
+                    ("faulty,write_error\n", Failed),
+                    ("in_sync,write_mostly\n", InSync),
+                ],
+                1,
+                None,
+            ),
+            (["0\n", "resync\n", "0 / 0\n"], &[], 0, Some("resync")),
+            (["1\n", "frozen\n", "none\n"], &[], 1, None),
+            (["", "", ""], &[("", Behind)], 0, None),
         ];
-        for ((degraded, action, completed), missing, doing) in cases {
-            let doing = doing.map(str::to_owned);
-            assert_eq!(parse(degraded, action, completed), State { missing, doing });
+        for ([degraded, action, completed], states, missing, doing) in cases {
+            let members = states.iter().map(|it| ("sda".to_owned(), it.0.to_owned()));
+            let array = parse(&Texts {
+                degraded,
+                action,
+                completed,
+                members: &members.collect::<Vec<_>>(),
+            });
+            let found: Vec<HalfState> = array.members.iter().map(|it| it.state).collect();
+            let expected: Vec<HalfState> = states.iter().map(|it| it.1).collect();
+            assert_eq!(found, expected);
+            let says = array.doing.as_ref().map(ToString::to_string);
+            assert_eq!((array.missing, says.as_deref()), (missing, doing));
         }
+    }
+
+    #[test]
+    fn the_kernel_is_read() {
+        let root = tempfile::tempdir().expect("dir");
+        assert_eq!(state(root.path()), None);
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().expect("parent")).expect("mkdir");
+            fs::write(path, text).expect("write");
+        };
+        let link = |to: &str, path: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().expect("parent")).expect("mkdir");
+            symlink(to, path).expect("a link");
+        };
+        write("dev/md127", "");
+        link("../md127", "dev/md/domus");
+        write("sys/devices/sda/sda1/partition", "1\n");
+        link("../../devices/sda/sda1", "sys/class/block/sda1");
+        let md = "sys/class/block/md127/md";
+        write(&format!("{md}/degraded"), "1\n");
+        write(&format!("{md}/sync_action"), "idle\n");
+        write(&format!("{md}/sync_completed"), "none\n");
+        write(&format!("{md}/dev-sda1/state"), "in_sync\n");
+        // It was pulled out.
+        write(&format!("{md}/dev-sdb1/state"), "faulty\n");
+        let member = |disk: &str, state| Member {
+            disk: disk.into(),
+            state,
+        };
+        let expected = Array {
+            missing: 1,
+            members: vec![
+                member("sda", HalfState::InSync),
+                member("sdb1", HalfState::Failed),
+            ],
+            doing: None,
+        };
+        assert_eq!(state(root.path()), Some(expected));
     }
 }

@@ -61,6 +61,8 @@ impl<'c> Disks<'c> {
         if !plan.is_usable() {
             return None;
         }
+        // What is usable and not as it should be is half a mirror.
+        note.half = plan.reasons.first().cloned();
         let done = self
             .find(&seen, &plan)
             .and_then(|()| self.perform(&plan.steps));
@@ -70,18 +72,19 @@ impl<'c> Disks<'c> {
                 Some(_) if !plan.steps.contains(&Step::Group) => Standing::Degraded,
                 _ => Standing::Refused,
             };
-            note.worse(standing, one_line(&error));
             if standing == Standing::Refused {
+                note.worse(standing, one_line(&error));
                 return None;
             }
+            note.halved(one_line(&error));
         }
-        let state = mirror::state().filter(|_| self.local.mirror);
+        let state = mirror::state(&self.context.paths.at("/")).filter(|_| self.local.mirror);
         if let Some(state) = state
             && state.missing > 0
             && state.doing.is_none()
             && note.reasons.is_empty()
         {
-            note.worse(Standing::Degraded, HALF);
+            note.halved(HALF);
         }
         self.device
     }
