@@ -4,6 +4,7 @@
 
 mod claim;
 mod decide;
+pub mod health;
 pub mod mirror;
 mod note;
 

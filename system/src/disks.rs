@@ -105,12 +105,7 @@ fn parse(text: &str) -> Result<Disk> {
             content: Content::default(),
         });
     }
-    let words = |text: &Option<String>| {
-        let mut text = text.clone().unwrap_or_default();
-        // Vendors write what they like; it goes to a terminal and into a document.
-        text.retain(|c| c == ' ' || (c.is_ascii_graphic() && !matches!(c, '"' | '\\')));
-        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
-    };
+    let words = |text: &Option<String>| words(text.as_deref()?);
     Ok(Disk {
         mounted: first.mounted(),
         model: words(&first.model),
@@ -124,6 +119,14 @@ fn parse(text: &str) -> Result<Disk> {
         content: Content::default(),
         parts,
     })
+}
+
+/// What a disk says, without what is not for people: vendors write what they like, and it goes to a
+/// terminal and into documents.
+pub(crate) fn words(text: &str) -> Option<String> {
+    let plain = |c: &char| *c == ' ' || (c.is_ascii_graphic() && !matches!(c, '"' | '\\'));
+    let text: String = text.chars().filter(plain).collect();
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
 /// blkid(8): there is nothing that it knows.

@@ -38,6 +38,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("openssl", "openssl"),
     ("lsblk", "util-linux"),
     ("blkid", "util-linux"),
+    ("smartctl", "smartmontools"),
     ("ssh-keygen", "openssh-client"),
     ("git", "git"),
 ];

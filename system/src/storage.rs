@@ -5,6 +5,8 @@
 mod lay;
 mod look;
 pub mod mirror;
+pub mod physical;
+pub mod smart;
 
 pub use lay::{lay, settle};
 pub use look::{BY_ID, device, look, partition};

@@ -10,6 +10,7 @@ use domus_model::changes::Changes;
 use domus_model::names::Name;
 use domus_model::status::{DomuStatus, Seen, State, render, short};
 use domus_model::storage::Note;
+use domus_model::storage::health::{self as disk_health, DiskStatus};
 use domus_model::verity::{Integrity, ROOT_DEVICE};
 use domus_system::systemd::{self, BOOTED, CLOCK_SYNCHRONISED};
 use domus_system::verity;
@@ -66,6 +67,8 @@ pub(crate) struct HostStatus {
     standing: Option<String>,
     /// How its local disks are, if it shall have any.
     storage: Option<Note>,
+    /// How all disks of the machine are, by their own words.
+    disks: Vec<DiskStatus>,
     /// What of `/etc` could not be done.
     problems: Vec<String>,
     /// What was to be run in dom0 and failed.
@@ -156,6 +159,7 @@ impl HostStatus {
             pull_failure: Last::read(context).error,
             standing: health::standing_line(context),
             storage: storage::status(context),
+            disks: storage::health::disks(context),
             problems: context.problems.clone(),
             failures: failed.map(ToString::to_string).collect(),
             failed_units: failed_units(context),
@@ -199,6 +203,9 @@ impl HostStatus {
                 .map_or(String::new(), |it| format!("   {}", it.word())),
             waiting_line(&self.waiting)
         );
+        if !self.disks.is_empty() {
+            text += &format!("\n{}\n", disk_health::render(&self.disks));
+        }
         let mut say = |line: String| text += &format!("{host}: {line}\n");
         if self.root == Some(Integrity::Corrupted) {
             say(DAMAGED.to_owned());

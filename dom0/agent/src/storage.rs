@@ -2,6 +2,7 @@
 //! The local disks of this host: prepared where they are blank, mounted, and how they are.
 
 mod disks;
+pub(crate) mod health;
 mod mounts;
 
 use std::fs;

@@ -4,6 +4,7 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,66 @@ fn without_xenstore_status_still_says_what_libvirt_knows() {
             .stdout
             .ends_with("strays: test runs here and nobody declared it; left alone\n")
     );
+}
+
+/// smartctl(8) of a machine with a disk that is well, one that fails, a stick, and one that sleeps.
+const SMARTCTL: &str = r#"#!/bin/sh
+for disk; do :; done
+case $disk in
+*/nvme0n1) echo '{"model_name": "MZQL2", "smart_status": {"passed": true}, "temperature":
+    {"current": 22}, "nvme_smart_health_information_log": {"critical_warning": 0}}' ;;
+*/sda) echo '{"model_name": "HDS72", "serial_number": "MSK4", "smart_status": {"passed": false}}'
+    exit 8 ;;
+*/sdb) echo '{"smartctl": {"messages": [{"string": "Unknown USB bridge", "severity": "error"}]}}'
+    exit 1 ;;
+*/sdc) exit 3 ;;
+esac
+"#;
+
+#[test]
+fn disks_say_how_they_are_or_why_they_cannot() {
+    let mut host = Host::new(&[], "[storage]\ndisks = [\"ata-one\"]\n");
+    host.write("bin/smartctl", SMARTCTL);
+    let executable = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(host.at("bin/smartctl"), executable).expect("chmod");
+    host.programs_in(&host.at("bin"));
+    for device in ["sdc", "sdb", "sda", "nvme0n1", "vda"] {
+        host.write(&format!("sys/class/block/{device}/size"), "2048\n");
+        host.write(
+            &format!("sys/class/block/{device}/device/model"),
+            "cut off\n",
+        );
+    }
+    host.write("dev/sda", "");
+    std::fs::create_dir_all(host.at("dev/disk/by-id")).expect("mkdir");
+    symlink("../../sda", host.at("dev/disk/by-id/ata-one")).expect("a link");
+
+    let status = host.run(&["status"]);
+    assert_eq!((status.code, status.stderr.as_str()), (0, ""), "{status:?}");
+    let expected = "
+disk     model    serial  °C  health
+nvme0n1  MZQL2    -       22  healthy
+sda      HDS72    MSK4    -   NOT HEALTHY
+sdb      cut off  -       -   not read
+sdc      cut off  -       -   not read
+vda      cut off  -       -   not read
+
+sda: SMART says that it fails: replace it
+sdb: Unknown USB bridge
+sdc: it sleeps, and is not woken for this
+vda: disks of this kind have no SMART
+
+alpha: storage waiting; ";
+    assert!(status.stdout.contains(expected), "{status:?}");
+    let disks = host.run(&["status", "--json"]).json()["disks"].take();
+    let expected = json!({
+        "device": "sda", "named": "ata-one", "model": "HDS72", "serial": "MSK4", "size": 1_048_576,
+        "temperature": null, "health": "unhealthy",
+        "reasons": ["SMART says that it fails: replace it"], "remarks": [],
+    });
+    assert_eq!(disks[1], expected);
+    assert_eq!(disks[0]["health"], "healthy");
+    assert_eq!(disks[4]["health"], "not-read");
 }
 
 #[test]
