@@ -12,8 +12,9 @@ use include_dir::{Dir, include_dir};
 
 static ROOTFS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../dom0/rootfs");
 
-/// What dom0 needs: Xen, libvirt's Xen driver, storage and network tools, a firewall and the names of protocols that
-/// rules of operators use, a way in; curl for releases; git, mdadm, nano and xfsprogs for whoever rescues it. No QEMU.
+/// What dom0 needs: Xen, libvirt's Xen driver, storage and network tools, what asks disks how they are, a firewall and the
+/// names of protocols that rules of operators use, a way in; curl for releases; git, mdadm, nano and xfsprogs for whoever
+/// rescues it. No QEMU.
 const PACKAGES: &[&str] = &[
     "busybox-static",
     "ca-certificates",
@@ -33,6 +34,7 @@ const PACKAGES: &[&str] = &[
     "netbase",
     "nftables",
     "openssh-server",
+    "smartmontools",
     "systemd-repart",
     "systemd-sysv",
     "systemd-timesyncd",
@@ -45,12 +47,14 @@ const PACKAGES: &[&str] = &[
 /// What dom0's root leaves out: boot files (they stand on the ISO), keys, caches and logs of the
 /// build, modules for desktops, and what a few commands need that nobody calls here: git's that are
 /// written in Perl, serve others or are a second `git`, apt (nothing is installed on a read-only
-/// root), Xen's in Python and its shim for PV in PVH, XFS's scrubbing.
+/// root), Xen's in Python and its shim for PV in PVH, XFS's scrubbing. Of smartmontools
+/// the link alone that starts its daemon, which would write mails.
 pub static SELECTION: Selection = Selection {
     left_out: &[
         "boot/",
         "etc/machine-id",
         "etc/ssh/ssh_host_",
+        "etc/systemd/system/multi-user.target.wants/smartmontools.service",
         "etc/systemd/system/multi-user.target.wants/virtlogd.service",
         "etc/systemd/system/ssh.service.wants/sshd-keygen.service",
         "etc/systemd/system/sysinit.target.wants/blk-availability.service",

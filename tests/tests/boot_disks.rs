@@ -37,6 +37,28 @@ fn record(console: &mut Console) -> Value {
     serde_json::from_str(&record).expect("JSON")
 }
 
+/// QEMU's disks of SATA and NVMe have SMART; its sticks and its virtio disks have none, and none of
+/// them keeps status from its end.
+fn those_that_can_say_how_they_are(console: &mut Console) {
+    let status = "DOMUS_LIBVIRT_URI=test:///default domus-dom0 status --json 2>/dev/null";
+    let status: Value = serde_json::from_str(&console.ok(status)).expect("JSON");
+    let disks = status["disks"].as_array().expect("a list");
+    assert_eq!(disks.len(), 8, "{disks:#?}");
+    let health = |serial: &str| {
+        let mut disks = disks.iter();
+        let disk = disks.find(|it| it["serial"].as_str().is_some_and(|it| it.contains(serial)));
+        disk.map(|it| it["health"].clone()).unwrap_or_default()
+    };
+    // QM00001 is QEMU's own; the virtio disk is called by its file.
+    for (serial, expected) in [
+        ("QM0", "healthy"),
+        ("nvme", "healthy"),
+        ("virtio", "not-read"),
+    ] {
+        assert_eq!(health(serial), expected, "{serial}: {disks:#?}");
+    }
+}
+
 #[test]
 fn every_bus_and_table_is_looked_at_in_any_order() {
     let stage = Stage::new("disks-buses");
@@ -93,6 +115,7 @@ fn every_bus_and_table_is_looked_at_in_any_order() {
         assert!(own.is_some(), "{seen:#?}");
         let logical = named("PARTUUID=ab54d286-05").expect("the logical partition");
         assert_eq!(logical["reason"], "marker for host sata (serial sata)");
+        those_that_can_say_how_they_are(&mut machine.console);
         // What the firmware calls first another day.
         disks.reverse();
     }
@@ -272,6 +295,7 @@ fn a_locked_release_asks_for_its_password_before_it_gives_a_shell() {
         "lvm version",
         "mdadm --version",
         "nano --version",
+        "smartctl --version",
         "xfs_repair -V",
     ] {
         console.ok(&format!("{command} 2>&1"));
