@@ -22,12 +22,12 @@ use crate::files::Digest;
 use crate::fleet::{Fleet, Host};
 use crate::lock::LOCK;
 use crate::names::Name;
-use crate::network::routed;
+use crate::network::{gives_addresses, routed};
 use crate::units::Size;
 use differences::differences;
 use domu::gone;
 use files::of_host_file;
-use impact::{Rule, of_fleet, of_host, of_routing};
+use impact::{Rule, of_dhcp_server, of_fleet, of_given, of_host, of_routing};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -279,6 +279,7 @@ fn relocked(from: Side<'_>, to: Side<'_>, steps: &mut Vec<Step>) {
 }
 
 fn host_steps(from: &Host, to: &Host, steps: &mut Vec<Step>) {
+    let serves = gives_addresses(to);
     for difference in differences(&json(from), &json(to)) {
         let path: Vec<&str> = difference.path.iter().map(String::as_str).collect();
         // They have steps of their own.
@@ -286,7 +287,16 @@ fn host_steps(from: &Host, to: &Host, steps: &mut Vec<Step>) {
             continue;
         }
         let what = words(&difference, &setting(&path));
-        steps.push(Step::new(Subject::Host, what, None, of_host(&path)));
+        let rule = match path[..] {
+            ["dom0", "dns"] if serves => of_given(),
+            _ => of_host(&path),
+        };
+        steps.push(Step::new(Subject::Host, what, None, rule));
+    }
+    if serves != gives_addresses(from) {
+        let what = if serves { "added" } else { "removed" };
+        let what = format!("DHCP server {what}");
+        steps.push(Step::new(Subject::Host, what, None, of_dhcp_server(serves)));
     }
     let [from, to] = [from, to].map(|host| match routed(host)[..] {
         [] => "none".to_owned(),

@@ -7,6 +7,7 @@ mod addresses;
 pub(crate) mod claims;
 mod cpus;
 mod devices;
+mod dhcp;
 mod disks;
 mod firewall;
 mod hosts;
@@ -53,6 +54,7 @@ pub(crate) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<D
     networks::prove(docs, notes);
     addresses::prove(docs, notes);
     firewall::prove(shared, docs, notes);
+    dhcp::prove(shared, docs, notes);
     images::prove(shared, docs, notes);
     release::prove(shared, docs, notes);
     hosts::prove_host(shared, docs, notes);

@@ -108,7 +108,7 @@ fn common(fleet: &Name, kind: &str, name: &Name, has_hosts: bool) -> Vec<Rendere
 }
 
 /// Where Domus may generate a file; what ends with `-` stands for all that begins with it.
-const GENERATED: [&str; 12] = [
+const GENERATED: [&str; 13] = [
     "fstab",
     "hostname",
     "hosts",
@@ -119,6 +119,7 @@ const GENERATED: [&str; 12] = [
     "systemd/networkd.conf.d/50-domus.conf",
     "systemd/system/domus-pull.timer",
     STORAGE,
+    "systemd/system/systemd-networkd-persistent-storage.service",
     "systemd/system/timers.target.wants/domus-pull.timer",
     "systemd/timesyncd.conf.d/50-domus.conf",
 ];
@@ -177,7 +178,10 @@ mod tests {
         let domus = "version = 1\nfleet = \"small\"\nconfig.remote = \"file:///x\"";
         files.insert("domus.toml", domus.into());
         let host = "version = 1\nmachine = { serial = \"A\", memory = \"2GiB\" }\n\
-                    networks.lan.ports = [\"eno1\"]\nstorage.disks = [\"ata-A\"]";
+                    dom0 = { dns = [\"192.0.2.53\"], ntp = [\"192.0.2.123\"] }\n\
+                    networks.lan = { ports = [\"eno1\"], address = \"dhcp\" }\n\
+                    networks.in = { nat = true, dhcp = true, address = \"10.20.0.1/24\" }\n\
+                    storage.disks = [\"ata-A\"]";
         files.insert("pservers/alpha/host.toml", host.into());
         let domu = "version = 1\nimage = \"base@1\"\n[[disk]]\nname = \"data\"\n\
                     size = \"1GiB\"\nmount = \"/srv\"";
@@ -188,7 +192,7 @@ mod tests {
         let guest = GuestConfig::new(&fleet.name, &alpha.domus["web"], "");
         let all = [for_host(&fleet, alpha, true), for_guest(&guest, true)];
         let all: Vec<RenderedFile> = all.into_iter().flatten().collect();
-        assert!(all.len() > 9, "{all:?}");
+        assert!(all.len() > 15, "{all:?}");
         for file in all {
             assert!(may_generate(&file.path), "{}", file.path);
         }

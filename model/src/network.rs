@@ -3,12 +3,15 @@
 //! the bond that they are; with a VLAN, to an interface of that VLAN on each of these.
 
 mod carrier;
+mod dhcp;
 mod firewall;
 
 pub(crate) use carrier::bond_interface;
+pub(crate) use dhcp::{LEASES, Pool, gives_addresses, pool, server as dhcp_server};
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use carrier::Carrier;
 use ipnet::IpNet;
@@ -45,7 +48,7 @@ pub fn render(host: &Host) -> Vec<RenderedFile> {
         // Linux gives a bridge the MTU of its ports: where these have one that is said, all say.
         let is_said = network.mtu.is_some() || own.any(|it| it.mtu().is_some());
         let mtu = is_said.then(|| network.mtu.unwrap_or(ETHERNET_MTU));
-        files.extend(bridge(name, network, mtu));
+        files.extend(bridge(name, network, mtu, &host.dom0.dns));
         if let Some(vlan) = network.vlan {
             let interfaces = (0..carrier::of(network).len()).map(|it| vlan_interface(name, it));
             files.extend(interfaces.flat_map(|it| tagged(name, &it, vlan, mtu)));
@@ -53,6 +56,7 @@ pub fn render(host: &Host) -> Vec<RenderedFile> {
     }
     files.extend(carriers.into_values().flat_map(Carrier::render));
     files.extend(forwarding(host));
+    files.extend(dhcp::kept(host));
     files.extend(resolver(host));
     files.extend(clock(host));
     files.push(firewall::render(host));
@@ -73,7 +77,12 @@ fn link(mtu: Option<u32>, is_required: bool) -> String {
     )
 }
 
-fn bridge(name: &Name, network: &Network, mtu: Option<u32>) -> [RenderedFile; 2] {
+fn bridge(
+    name: &Name,
+    network: &Network,
+    mtu: Option<u32>,
+    name_servers: &[IpAddr],
+) -> [RenderedFile; 2] {
     // Made with another MTU than it gets: what networkd does not have to set, Linux takes for
     // nobody's wish, and gives the bridge that of its ports.
     let made = mtu.map(|mtu| format!("MTUBytes={}\n", mtu - 4));
@@ -83,9 +92,10 @@ fn bridge(name: &Name, network: &Network, mtu: Option<u32>) -> [RenderedFile; 2]
         "[NetDev]\nName={name}\nKind=bridge\n{made}\n[Bridge]\nSTP=no\nForwardDelaySec=0\n"
     );
     let own = format!(
-        "[Match]\nName={name}\n\n{}\n{}",
+        "[Match]\nName={name}\n\n{}\n{}{}",
         link(mtu, network.leads_out()),
-        addresses(network)
+        addresses(network),
+        dhcp::sections(network, name_servers).unwrap_or_default()
     );
     [
         file(&format!("{name}.netdev"), netdev),
@@ -125,6 +135,9 @@ fn addresses(network: &Network) -> String {
         "no"
     };
     let _ = writeln!(text, "IPv6AcceptRA={announced}");
+    if network.dhcp {
+        text += "DHCPServer=yes\n";
+    }
     for route in &network.routes {
         let (to, via) = (route.to, route.via);
         let _ = write!(text, "\n[Route]\nDestination={to}\nGateway={via}\n");

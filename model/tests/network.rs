@@ -12,7 +12,7 @@ use repository::manifest_dir;
 use std::fs;
 
 /// What host.toml says, by the name of its golden file.
-const CASES: [(&str, &str); 14] = [
+const CASES: [(&str, &str); 15] = [
     (
         "bridge",
         "[networks.lan]\nports = [\"eno1\", \"eno2\"]\naddress = \"192.0.2.10/24\"\n\
@@ -87,11 +87,28 @@ const CASES: [(&str, &str); 14] = [
          [[forward]]\nprotocol = \"udp\"\nport = 53\ndomU = \"web\"",
     ),
     (
+        "dhcp",
+        "[dom0]\ndns = [\"192.0.2.53\", \"2001:db8::53\", \"192.0.2.54\"]\n\
+         [networks.lan]\nports = [\"eno1\"]\naddress = \"dhcp\"\n\
+         [networks.inside]\nnat = true\ndhcp = true\n\
+         address = [\"10.20.0.1/24\", \"10.20.0.9/24\", \"fd20::1/64\"]\n\
+         [[networks.inside.route]]\nto = \"10.21.0.0/16\"\nvia = \"10.20.0.7\"",
+    ),
+    (
         "firewall",
         "[firewall]\nssh-from = [\"192.0.2.0/24\", \"2001:db8::/32\", \"198.51.100.7\"]\n\
          allow = [\"tcp/9100 from 192.0.2.9\", \"udp/6000-6010\", \"tcp/443\"]",
     ),
 ];
+
+/// The second address is db's second card's.
+const HOSTS: &str = "10.20.0.5 web\nfd20::5 web\n10.20.0.200 db\n10.20.0.8 db\n192.0.2.7 db\n";
+
+/// A domU of two cards on the network with NAT, and one elsewhere.
+const DB: &str = "version = 1\nimage = \"web@1\"\n\
+    [[network]]\nbridge = \"inside\"\nmac = \"00:16:3e:00:00:01\"\n\
+    [[network]]\nbridge = \"lan\"\nmac = \"00:16:3e:00:00:02\"\n\
+    [[network]]\nbridge = \"inside\"\nmac = \"00:16:3e:00:00:03\"\n";
 
 #[test]
 fn networks_are_rendered_as_expected() {
@@ -102,15 +119,19 @@ fn networks_are_rendered_as_expected() {
         let host = format!("version = 1\n{machine}\n{networks}");
         files.insert("pservers/alpha/host.toml", host.into());
         let domu = "version = 1\nimage = \"web@1\"\n[[network]]\nbridge = \"inside\"";
-        if name == "nat" {
+        if ["nat", "dhcp"].contains(&name) {
             files.insert("pservers/alpha/domUs/web.toml", domu.into());
             files.insert("images/web.toml", "version = 1\nrevision = 1".into());
-            files.insert("global/hosts", "10.20.0.5 web\nfd20::5 web\n".into());
+            files.insert("global/hosts", HOSTS.into());
+        }
+        if name == "dhcp" {
+            files.insert("pservers/alpha/domUs/db.toml", DB.into());
         }
         let fleet = load(&files).unwrap_or_else(|notes| panic!("{name}: {notes:#?}"));
         let text = render(&fleet.hosts["alpha"]).into_iter().map(|file| {
-            let Contents::Text(text) = file.contents else {
-                panic!("{} is a link", file.path);
+            let text = match file.contents {
+                Contents::Text(text) => text,
+                Contents::Link(target) => format!("-> {target}\n"),
             };
             format!("# {}\n{text}", file.path)
         });

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Properties of networks that `check` lets pass, whatever they are: no two files of one name,
-//! each interface made once and joined to one other.
+//! each interface made once and joined to one other, no address given twice.
 
 use domus_model::files::Files;
 use domus_model::load::load;
 use domus_model::network::render;
 use domus_model::rendered::Contents;
+use ipnet::Ipv4Net;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 
 /// Cards, among them such as look like what Domus makes.
 const PORTS: [&str; 7] = [
@@ -49,7 +51,91 @@ fn values<'t>(text: &'t str, key: &str) -> Vec<&'t str> {
     text.lines().filter_map(value).collect()
 }
 
+/// Addresses of 10.0.0.0/8 near the edges of small subnets.
+fn address() -> impl Strategy<Value = Ipv4Addr> {
+    let edge = prop::sample::select(&[0, 1, 255][..]);
+    (edge, any::<u8>()).prop_map(|(third, last)| Ipv4Addr::new(10, 0, third, last))
+}
+
+/// The files of a host whose network `inside` has DHCP, if it proves: dom0 has `own` there, domUs
+/// have one card or two and are listed with these addresses.
+fn served(own: &[(Ipv4Addr, u8)], domus: &[(bool, Vec<Ipv4Addr>)]) -> Option<String> {
+    let own: Vec<String> = own
+        .iter()
+        .map(|(ip, bits)| format!("{ip}/{bits}"))
+        .collect();
+    let host = format!(
+        "version = 1\nmachine = {{ serial = \"A\", memory = \"8GiB\" }}\n\
+         [networks.out]\nports = [\"eno1\"]\naddress = \"dhcp\"\n\
+         [networks.inside]\nnat = true\ndhcp = true\naddress = {own:?}\n"
+    );
+    let mut files = Files::new();
+    files.insert("domus.toml", "version = 1\nfleet = \"small\"".into());
+    files.insert("pservers/alpha/host.toml", host.into());
+    files.insert("images/web.toml", "version = 1\nrevision = 1".into());
+    let mut hosts = String::new();
+    for (index, (has_two, addresses)) in domus.iter().enumerate() {
+        let card = "[[network]]\nbridge = \"inside\"\n".repeat(1 + usize::from(*has_two));
+        let domu = format!("version = 1\nimage = \"web@1\"\n{card}");
+        files.insert(format!("pservers/alpha/domUs/d{index}.toml"), domu.into());
+        for address in addresses {
+            let _ = writeln!(hosts, "{address} d{index}");
+        }
+    }
+    files.insert("global/hosts", hosts.into());
+    let fleet = load(&files).ok()?;
+    let mut all = render(&fleet.hosts["alpha"]).into_iter();
+    let inside = all.find(|file| file.path.ends_with("-inside.network"))?;
+    match inside.contents {
+        Contents::Text(text) => Some(text),
+        Contents::Link(target) => panic!("a link to {target}"),
+    }
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig { max_global_rejects: 65536, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_address_is_given_twice(
+        own in prop::collection::vec((address(), 16..=32_u8), 1..4),
+        domus in prop::collection::vec((any::<bool>(), prop::collection::vec(address(), 0..3)), 0..4),
+    ) {
+        let text = served(&own, &domus);
+        prop_assume!(text.is_some());
+        let text = text.unwrap_or_default();
+        let number = |key: &str| values(&text, key)[0].parse::<u32>().expect("a number");
+        let server: Ipv4Net = values(&text, "ServerAddress")[0].parse().expect("an address");
+        let subnet = server.network().to_bits();
+        let (offset, size) = (number("PoolOffset"), number("PoolSize"));
+        // As sd_dhcp_server_configure_pool wants it.
+        prop_assert!(offset >= 1 && size >= 1, "{}", text);
+        prop_assert!(subnet + offset + size <= server.broadcast().to_bits(), "{}", text);
+        let pool = subnet + offset..subnet + offset + size;
+        for (own, _) in &own {
+            prop_assert!(!pool.contains(&own.to_bits()), "{}", text);
+        }
+        // Each card has one of its own.
+        let leases = text.split("[DHCPServerStaticLease]").skip(1);
+        let leases: Vec<(&str, Ipv4Addr)> = leases
+            .map(|lease| {
+                let address = values(lease, "Address")[0].parse().expect("an address");
+                (values(lease, "MACAddress")[0], address)
+            })
+            .collect();
+        let macs: BTreeSet<&str> = leases.iter().map(|(mac, _)| *mac).collect();
+        let addresses: BTreeSet<Ipv4Addr> = leases.iter().map(|(_, address)| *address).collect();
+        prop_assert_eq!((macs.len(), addresses.len()), (leases.len(), leases.len()), "{}", text);
+        for address in &addresses {
+            prop_assert!(server.contains(address), "{}", text);
+            prop_assert!(own.iter().all(|(own, _)| own != address), "{}", text);
+            prop_assert!(![server.network(), server.broadcast()].contains(address), "{}", text);
+        }
+        // There is one for each card that has none.
+        let cards: usize = domus.iter().map(|(has_two, _)| 1 + usize::from(*has_two)).sum();
+        let kept = addresses.iter().filter(|it| pool.contains(&it.to_bits())).count();
+        prop_assert!(cards - leases.len() + kept <= size as usize, "{}", text);
+    }
+
     #[test]
     fn each_interface_is_made_once_and_has_one_master(networks in prop::collection::vec(network(), 1..4)) {
         let mut host = String::from("version = 1\nmachine = { serial = \"A\", memory = \"2GiB\" }\n");

@@ -70,12 +70,16 @@ const FLEETS: [&str; 5] = [
     "[defaults.domU]\nmemory = \"300MiB\"\n",
 ];
 
-const HOSTS: [&str; 8] = [
+const HOSTS: [&str; 10] = [
     "[networks.lan]\nports = [\"eno1\"]\naddress = \"dhcp\"\n",
     "[networks.lan]\nports = [\"eno1\"]\naddress = \"192.0.2.7/24\"\ngateway = \"192.0.2.1\"\n\
      [dom0]\ndns = [\"192.0.2.53\"]\n",
     "[networks.lan]\naddress = \"192.0.2.1/24\"\nnat = true\n\
      [networks.out]\nports = [\"eno1\"]\naddress = \"dhcp\"\n",
+    "[networks.lan]\naddress = \"192.0.2.1/24\"\nnat = true\ndhcp = true\n\
+     [networks.out]\nports = [\"eno1\"]\naddress = \"dhcp\"\n[dom0]\ndns = [\"192.0.2.53\"]\n",
+    "[networks.lan]\naddress = \"192.0.2.1/24\"\nnat = true\ndhcp = true\n\
+     [networks.out]\nports = [\"eno1\"]\naddress = \"dhcp\"\n[dom0]\ndns = [\"192.0.2.54\"]\n",
     "[networks.lan]\nports = [\"eno1\"]\nmtu = 9000\n[networks.dmz]\nports = [\"eno1\"]\nvlan = 20\n",
     "[networks.lan]\n[firewall]\nallow = [\"tcp/9100\"]\n[dom0]\nntp = [\"192.0.2.123\"]\n",
     "[networks.lan]\n[storage]\ndisks = [\"ata-A\"]\nvar = \"8GiB\"\n",
@@ -158,7 +162,8 @@ impl World {
         let fleet = FLEETS[self.fleet];
         let domus = format!("version = 1\nfleet = \"example\"\n[groups.web]\n{site}{fleet}");
         put("domus.toml".to_owned(), &domus);
-        put("global/hosts".to_owned(), "127.0.0.1 localhost\n");
+        let names = "127.0.0.1 localhost\n192.0.2.5 d0\n192.0.2.6 d1\n";
+        put("global/hosts".to_owned(), names);
         put("images/base.toml".to_owned(), "version = 1\nrevision = 1\n");
         for (index, text) in self.hosts.iter().enumerate() {
             let host = format!(
@@ -326,6 +331,10 @@ fn reader(path: &str) -> Option<&'static str> {
             "systemctl try-restart systemd-timesyncd.service",
         ),
         ("systemd/system/domus-pull.timer", "systemctl daemon-reload"),
+        (
+            "systemd/system/systemd-networkd-",
+            "systemctl daemon-reload",
+        ),
         ("systemd/system/local-fs.target.wants/", "a reboot"),
     ];
     let found = readers.iter().find(|(start, _)| path.starts_with(start));

@@ -4,6 +4,7 @@
 
 use super::deeds::Deed;
 use super::{Difference, Impact};
+use crate::network::LEASES;
 use std::cmp::Ordering;
 
 /// A rule's word.
@@ -73,6 +74,7 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
             Impact::HostReboot,
             "a bond has the mode with which it was made",
         ),
+        ["networks", _, "lease", ..] => of_given(),
         ["networks", ..] => rule(
             Impact::Service,
             "systemd-networkd and nftables are reloaded; what networkd made it does not remove",
@@ -106,6 +108,25 @@ pub(super) fn of_routing() -> Rule {
         "systemd-networkd is restarted; where nothing is routed any more, nftables drops it",
     )
     .runs(&[Deed::Restart(NETWORKD.to_owned())])
+}
+
+/// Of what a DHCP server gives.
+pub(super) fn of_given() -> Rule {
+    rule(
+        Impact::Service,
+        "systemd-networkd is reloaded; domUs that run have it within minutes",
+    )
+    .runs(&[Deed::ReadNetworks])
+}
+
+/// Of a host that becomes a DHCP server, or is one no more.
+pub(super) fn of_dhcp_server(starts: bool) -> Rule {
+    let unit = LEASES.to_owned();
+    let (reason, deed) = match starts {
+        true => ("systemd-networkd keeps what it gives", Deed::Start(unit)),
+        false => ("systemd-networkd keeps nothing more", Deed::Stop(unit)),
+    };
+    rule(Impact::Service, reason).runs(&[Deed::ReadUnits, deed])
 }
 
 /// Of what the fleet has for its hosts.

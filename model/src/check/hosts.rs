@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Whether many may have it: it names no machine.
-fn is_shared(address: IpAddr) -> bool {
+pub(super) fn is_shared(address: IpAddr) -> bool {
     address.is_loopback() || address.is_multicast() || address.is_unspecified()
 }
 

@@ -7,7 +7,8 @@ use super::place::At;
 use super::table::Table;
 use crate::fleet::{Address, Bond, Opening, Protocol};
 use crate::names::{Name, Port};
-use ipnet::IpNet;
+use crate::network;
+use ipnet::{IpNet, Ipv4Net};
 use std::net::IpAddr;
 
 /// The least MTU is IPv6's (RFC 8200, 5); the greatest is what the IP length field can say.
@@ -27,6 +28,7 @@ pub(crate) struct NetworkDoc {
     pub(crate) gateway: Vec<At<IpAddr>>,
     pub(crate) routes: Vec<RouteDoc>,
     pub(crate) nat: Option<At<bool>>,
+    pub(crate) dhcp: Option<At<bool>>,
 }
 
 /// An address of dom0, or that it has none.
@@ -92,6 +94,7 @@ impl NetworkDoc {
         let ra = "whether dom0 takes IPv6 addresses and routes that routers announce";
         let gateway = "dom0's default gateway, or one of each family";
         let nat = "whether its domUs reach out by dom0's addresses";
+        let dhcp = "whether dom0 gives its domUs their IPv4 addresses by DHCP; it has NAT then";
         Self {
             ports: table.list("ports", ports, &PORT),
             bond: table.read("bond", bond, &BOND),
@@ -108,6 +111,7 @@ impl NetworkDoc {
                 .unwrap_or_default(),
             routes: table.tables("route", "a route of dom0", RouteDoc::read),
             nat: table.flag("nat", nat),
+            dhcp: table.flag("dhcp", dhcp),
         }
     }
 
@@ -134,6 +138,13 @@ impl NetworkDoc {
     /// Whether its domUs reach out by dom0's addresses.
     pub(crate) fn has_nat(&self) -> bool {
         self.nat.as_ref().is_some_and(|nat| nat.value)
+    }
+
+    /// dom0's address as the DHCP server of its domUs, if it is to be one and has one.
+    pub(crate) fn dhcp_server(&self) -> Option<Ipv4Net> {
+        let serves = self.dhcp.as_ref().is_some_and(|dhcp| dhcp.value);
+        let server = || network::dhcp_server(self.statics().map(|(net, _)| net));
+        serves.then(server).flatten()
     }
 }
 

@@ -2,10 +2,12 @@
 //! Networks of a host: bridges, what they are joined to, and who comes in.
 
 use crate::names::{Name, Port};
+use crate::units::Mac;
 use ipnet::IpNet;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// A bridge of a host, to which domUs' network cards are joined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -30,6 +32,11 @@ pub struct Network {
     pub routes: Vec<Route>,
     /// Whether its domUs reach out by dom0's addresses; it has no ports then.
     pub nat: bool,
+    /// Whether dom0 gives its domUs their IPv4 addresses by DHCP; it has NAT then.
+    pub dhcp: bool,
+    /// The addresses that are kept for cards of domUs, if it does.
+    #[serde(rename = "lease")]
+    pub leases: BTreeMap<Mac, Ipv4Addr>,
 }
 
 impl Network {
@@ -38,8 +45,8 @@ impl Network {
         self.address.iter().filter_map(Address::net)
     }
 
-    /// Whether dom0 asks for an address by DHCP.
-    pub fn has_dhcp(&self) -> bool {
+    /// Whether dom0 itself asks for an address by DHCP.
+    pub fn asks_dhcp(&self) -> bool {
         self.address.contains(&Address::Dhcp)
     }
 

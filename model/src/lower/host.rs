@@ -2,7 +2,7 @@
 //! Hosts and their domUs.
 
 use super::layers::Layers;
-use super::network::{firewall, forward, network};
+use super::network::{firewall, forward, leases, network};
 use super::{DEADLINE, dom0_memory, domu_memory, domu_vcpus, host_release, value, values, vars};
 use crate::documents::{
     DiskDoc, Doc, DomUDoc, HealthDoc, HostDocs, MachineDoc, Shared, StorageDoc, VarsDoc, VifDoc,
@@ -24,10 +24,6 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> 
     let host = doc.body.as_ref()?;
     let settings = &host.settings;
     let vcpus = settings.dom0.as_ref().and_then(|dom0| value(&dom0.vcpus));
-    let networks = settings
-        .networks
-        .iter()
-        .map(|(name, doc)| Some((name.value.clone(), network(doc)?)));
     let forwards = settings.forwards.iter();
     let forwards = forwards.map(|doc| forward(shared, docs, doc));
     let groups = values(&host.groups);
@@ -36,7 +32,13 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> 
         let layers = layers.domus.remove(file).unwrap_or_default();
         domu(value(&fleet.name)?, doc, &lower, layers)
     });
-    let domus = domus.collect::<Option<Vec<DomU>>>()?.into_iter();
+    let domus = domus.collect::<Option<Vec<DomU>>>()?;
+    let networks = settings.networks.iter().map(|(name, doc)| {
+        let leases = leases(shared, &name.value, doc, &domus);
+        Some((name.value.clone(), network(doc, leases)?))
+    });
+    let networks = networks.collect::<Option<_>>()?;
+    let domus = domus.into_iter();
     Some(Host {
         name: doc.name.clone()?,
         release: host_release(settings, fleet),
@@ -57,7 +59,7 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> 
         },
         health: health(settings.health.as_ref()),
         storage: storage(settings.storage.as_ref()?)?,
-        networks: networks.collect::<Option<_>>()?,
+        networks,
         firewall: firewall(settings.firewall.as_ref()),
         forwards: forwards.collect::<Option<_>>()?,
         domus: domus.map(|domu| (domu.name.clone(), domu)).collect(),

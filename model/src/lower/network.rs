@@ -2,14 +2,17 @@
 //! Networks of a host, and who comes in.
 
 use super::{value, values};
-use crate::documents::{FirewallDoc, ForwardDoc, HostDocs, NetworkDoc, Shared, Written};
-use crate::fleet::{Firewall, Forward, Network, Protocol, Route};
+use crate::documents::{At, FirewallDoc, ForwardDoc, HostDocs, NetworkDoc, Shared, Written};
+use crate::fleet::{DomU, Firewall, Forward, Network, Protocol, Route};
 use crate::names::Name;
+use crate::units::Mac;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 
-/// The network of this document; `None` if not all of it could be read.
-pub(super) fn network(doc: &NetworkDoc) -> Option<Network> {
+/// The network of this document; `None` if not all of it could be read. `leases`: the addresses
+/// that are kept on it.
+pub(super) fn network(doc: &NetworkDoc, leases: BTreeMap<Mac, Ipv4Addr>) -> Option<Network> {
     let routes = doc.routes.iter().map(|route| {
         Some(Route {
             to: value(&route.to)?,
@@ -33,7 +36,44 @@ pub(super) fn network(doc: &NetworkDoc) -> Option<Network> {
         gateway: values(&doc.gateway),
         routes: routes.collect::<Option<_>>()?,
         nat: doc.has_nat(),
+        dhcp: doc.dhcp.as_ref().is_some_and(|dhcp| dhcp.value),
+        leases,
     })
+}
+
+/// The addresses that dom0 keeps on this network, of which it is the DHCP server: those that
+/// `global/hosts` gives to domUs, the first to their first card there.
+pub(super) fn leases(
+    shared: &Shared<'_>,
+    name: &Name,
+    doc: &NetworkDoc,
+    domus: &[DomU],
+) -> BTreeMap<Mac, Ipv4Addr> {
+    let Some(server) = doc.dhcp_server() else {
+        return BTreeMap::new();
+    };
+    let of_domu = |domu: &DomU| {
+        let cards = domu.vifs.iter().filter(|vif| vif.bridge == *name);
+        let macs: Vec<Mac> = cards.map(|vif| vif.mac).collect();
+        let addresses = listed(shared, domu.name.as_str(), server).into_iter();
+        macs.into_iter().zip(addresses.map(|at| at.value))
+    };
+    domus.iter().flat_map(of_domu).collect()
+}
+
+/// The addresses in the subnet of `server` that `global/hosts` gives to `domu`, each once.
+pub(crate) fn listed(shared: &Shared<'_>, domu: &str, server: Ipv4Net) -> Vec<At<Ipv4Addr>> {
+    let mut found: Vec<At<Ipv4Addr>> = Vec::new();
+    for At { value, place } in shared.hosts.iter().flat_map(|hosts| hosts.of(domu)) {
+        if let IpAddr::V4(value) = *value
+            && server.contains(&value)
+            && found.iter().all(|it| it.value != value)
+        {
+            let place = place.clone();
+            found.push(At { value, place });
+        }
+    }
+    found
 }
 
 /// Who reaches dom0: SSH from anywhere, where nobody says otherwise.

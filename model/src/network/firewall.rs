@@ -60,7 +60,7 @@ fn input(host: &Host) -> Vec<String> {
     ];
     // Answers to what was asked of all are no part of a connection.
     for (name, network) in &host.networks {
-        if network.has_dhcp() {
+        if network.asks_dhcp() {
             rules.push(format!(
                 "iifname \"{name}\" udp sport 67 udp dport 68 accept"
             ));
@@ -68,6 +68,11 @@ fn input(host: &Host) -> Vec<String> {
         if network.router_advertisements {
             rules.push(format!(
                 "iifname \"{name}\" ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept"
+            ));
+        }
+        if network.dhcp {
+            rules.push(format!(
+                "iifname \"{name}\" udp sport 68 udp dport 67 accept"
             ));
         }
     }
