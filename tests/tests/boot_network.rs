@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! dom0's network as systemd-networkd and nftables make it of host.toml: a bond of two cards, a
-//! VLAN on it, NAT and the firewall, with packets over real cards. As `boot_disks`, without Xen.
+//! VLAN on it, NAT, DHCP and the firewall, with packets over real cards. As `boot_disks`, without Xen.
 
 use domus_tests::console::Console;
 use domus_tests::fleet::{ALPHA, Fleet};
@@ -35,6 +35,7 @@ address = "198.51.100.10/24"
 
 [networks.inside]
 nat     = true
+dhcp    = true
 address = ["10.20.0.1/24", "fd20::1/64"]
 
 [[forward]]
@@ -42,8 +43,8 @@ port = 8080
 domU = "web"
 "#;
 
-/// Whoever is outside, and a domU behind NAT, each with a network of its own.
-const OTHERS: [&str; 16] = [
+/// Whoever is outside, and two domUs behind NAT, each with a network of its own.
+const OTHERS: [&str; 18] = [
     "ip netns add out",
     "ip link set eno3 netns out",
     "ip -n out link set eno3 mtu 9000 up",
@@ -53,19 +54,35 @@ const OTHERS: [&str; 16] = [
     "ip -n out link set v20 up",
     "ip -n out addr add 198.51.100.99/24 dev v20",
     "ip netns add web",
-    "ip link add name vif1.0 type veth peer name eth0 netns web",
+    "ip link add name vif1.0 type veth peer name eth0 address 00:16:3e:5a:01:07 netns web",
     "ip link set vif1.0 master inside up",
     "ip -n web link set eth0 up",
-    "ip -n web addr add 10.20.0.5/24 dev eth0",
     "ip -n web addr add fd20::5/64 dev eth0 nodad",
-    "ip -n web route add default via 10.20.0.1",
     "ip -n web route add default via fd20::1",
+    "ip netns add new",
+    "ip link add name vif2.0 type veth peer name eth1 netns new",
+    "ip link set vif2.0 master inside up",
+    "ip -n new link set eth1 up",
 ];
+
+/// Writes the program that udhcpc runs: it uses what it was given, and writes it down.
+const USE: &str = concat!(
+    r#"printf '%s\n' '#!/bin/sh' '[ "$1" = bound ] || exit 0' "#,
+    r#"'ip addr replace "$ip/$mask" dev "$interface"' 'ip route replace default via "$router"' "#,
+    r#"'echo "$ip $dns" >"/run/$interface.given"' >/run/use && chmod +x /run/use"#,
+);
+
+/// Asks for an address on the card of one of the others.
+fn ask(space: &str, card: &str) -> String {
+    format!("ip netns exec {space} busybox udhcpc -i {card} -f -q -n -t 3 -T 1 -s /run/use")
+}
 
 fn change(fleet: &Fleet) {
     let lan = "[networks.lan]                 # a bridge named lan\n\
                ports   = [\"eno1\"]\naddress = \"dhcp\"\n";
     fleet.change("pservers/alpha/host.toml", lan, NETWORKS);
+    let dns = "[dom0]\ndns = [\"192.0.2.99\", \"2001:db8::99\"]\n";
+    fleet.change("pservers/alpha/host.toml", "[dom0]\n", dns);
     fleet.change("pservers/alpha/domUs/web.toml", "\"lan\"", "\"inside\"");
     fleet.append("global/hosts", "10.20.0.5 web\nfd20::5 web\n");
     fleet.commit();
@@ -87,6 +104,32 @@ fn becomes(console: &mut Console, command: &str) {
     let wait = format!("for i in $(seq 60); do {command} && break; sleep 1; done; {command}");
     let (code, said) = console.run(&wait);
     assert_eq!(code, 0, "{command}: {said}");
+}
+
+/// dom0 gives domUs addresses: what is theirs, and what is left. Nobody outside gets one.
+fn given(console: &mut Console) {
+    console.ok(USE);
+    becomes(console, &ask("web", "eth0"));
+    assert_eq!(
+        console.ok("cat /run/eth0.given").trim(),
+        "10.20.0.5 192.0.2.99"
+    );
+    console.ok(&ask("new", "eth1"));
+    let new = console.ok("cat /run/eth1.given");
+    let last = new
+        .strip_prefix("10.20.0.")
+        .and_then(|rest| rest.split_once(' '));
+    let last = last.and_then(|(last, _)| last.parse::<u8>().ok());
+    assert!(
+        last.is_some_and(|it| (2..255).contains(&it) && it != 5),
+        "{new}"
+    );
+    assert_ne!(console.run(&ask("out", "eno3")).0, 0);
+    // It is kept, so that nobody else gets it when networkd starts anew.
+    console.ok("systemctl is-active systemd-networkd-persistent-storage.service");
+    console.ok("grep -q 10,20,0,5 /var/lib/systemd/network/dhcp-server-lease/inside");
+    let status = console.ok("networkctl --no-pager status inside");
+    assert!(status.contains("10.20.0.5"), "{status}");
 }
 
 #[test]
@@ -159,6 +202,7 @@ fn bonds_vlans_and_nat_carry_packets() {
     for command in OTHERS {
         console.ok(command);
     }
+    given(console);
     let ping = |space: &str, to: &str| {
         format!("ip netns exec {space} busybox ping -c 1 -w 3 {to} >/dev/null")
     };

@@ -23,6 +23,7 @@ address = ["192.0.2.10/24", "2001:db8::10/64"]
 
 [networks.inside]
 nat     = true
+dhcp    = true
 address = ["10.20.0.1/24", "fd20::1/64"]
 
 [firewall]
@@ -195,6 +196,7 @@ fn nobody_passes_whom_nobody_lets_in() {
     outside.meets_silence("10.20.0.5:80");
     outside.meets_silence("[fd20::5]:80");
     udp(outside, guest);
+    dhcp(&net);
 
     // The domU reaches out by dom0's addresses.
     let server = outside.listen(7000);
@@ -222,14 +224,38 @@ fn nobody_passes_whom_nobody_lets_in() {
     outside.meets_silence("192.0.2.10:22");
 }
 
-fn udp(outside: &Space, guest: &Space) {
-    let bind = |space: &Space, port: u16| {
-        let socket = space.inside(|| UdpSocket::bind(("0.0.0.0", port)).expect("a port"));
-        let limit = Some(Duration::from_secs(5));
-        socket.set_read_timeout(limit).expect("a time limit");
-        socket
+/// A socket of UDP that waits for `limit`.
+fn bind(space: &Space, port: u16, limit: Duration) -> UdpSocket {
+    let socket = space.inside(|| UdpSocket::bind(("0.0.0.0", port)).expect("a port"));
+    socket.set_read_timeout(Some(limit)).expect("a time limit");
+    socket.set_broadcast(true).expect("a socket for broadcasts");
+    socket
+}
+
+/// Questions of DHCP reach dom0 from the network whose server it is, and from no other.
+fn dhcp(net: &Net) {
+    let hears = |port: u16, limit: Duration, space: &Space, to: &str| {
+        let server = bind(&net.host, port, limit);
+        bind(space, 68, limit)
+            .send_to(b"who?", (to, port))
+            .expect("sent");
+        server.recv_from(&mut [0; 16]).is_ok()
     };
-    let (client, server) = (bind(outside, 0), bind(guest, 53));
+    let (long, short) = (Duration::from_secs(5), Duration::from_millis(500));
+    for to in ["10.20.0.1", "255.255.255.255"] {
+        assert!(hears(67, long, &net.guest, to), "{to}");
+        assert!(!hears(69, short, &net.guest, to), "{to}");
+    }
+    for space in [&net.outside, &net.neighbour] {
+        for to in ["192.0.2.10", "192.0.2.255"] {
+            assert!(!hears(67, short, space, to), "{to}");
+        }
+    }
+}
+
+fn udp(outside: &Space, guest: &Space) {
+    let limit = Duration::from_secs(5);
+    let (client, server) = (bind(outside, 0, limit), bind(guest, 53, limit));
     client.connect("192.0.2.10:5300").expect("an address");
     client.send(b"who?").expect("sent");
     let mut buffer = [0; 16];
