@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The benchmarks of a large fleet: proving a commit beside the floors that git and a parser set, proving
-# and planning after one changed file, pulling one commit on one host over ssh. Prints tables for
+# and planning after one changed file, pulling one commit on one host over ssh and over https. Prints tables for
 # docs/benchmarks.md; nothing here passes or fails. Run it on a machine that does nothing else.
 #
 #   tests/bench/fleet.sh [HOSTS]     without a number: 10000 hosts, ten domUs each
@@ -12,8 +12,8 @@ agent=$(realpath "${DOMUS_BIN:-target/dist/bin/domus}")
 agent=${agent%/bin/domus}/lib/domus/domus-dom0
 here=$(dirname "$(realpath "$0")")
 work=$(mktemp -d)
-sshd=
-trap '[ -z "$sshd" ] || kill "$sshd"; rm -rf "$work"' EXIT
+servers=
+trap '[ -z "$servers" ] || kill $servers; rm -rf "$work"' EXIT
 fleet=$work/fleet
 
 echo "# $hosts hosts"
@@ -104,7 +104,7 @@ LD_LIBRARY_PATH=$(dirname "$(find "$server/usr/lib" -name 'libwrap.so*' | head -
         exec '$server/usr/sbin/sshd' -D -e -f /dev/null -p $port -h '$work/server-key' \
             -o ListenAddress=127.0.0.1 -o AuthorizedKeysFile='$work/authorized' -o StrictModes=no \
             -o UsePAM=no -o PidFile=none -o PermitRootLogin=forced-commands-only" 2>"$work/sshd.log" &
-sshd=$!
+servers=$!
 sleep 1
 printf '\n[config]\nremote = "ssh://root@127.0.0.1:%s%s"\nfollow = "%s"\nhost-key = "%s"\n' \
     "$port" "$work/server.git" "$(git -C "$fleet" symbolic-ref --short HEAD)" \
@@ -113,11 +113,27 @@ printf '{"name":"%s","commit":"%s","statement":{"id":"%s"},"release":{"fleet":"%
     "$host" "$first" "$first" "$(sed -n 's/^fleet *= *"\(.*\)"/\1/p' "$root/run/domus/slice/domus.toml")" \
     >"$root/run/domus/boot.json"
 change "$work/server.git" "$host" 768MiB
-/usr/bin/time -o "$work/times" -f '| `domus-dom0 pull` of one commit | %e | | %U + %S | %M KiB |' \
-    env DOMUS_ROOT="$root" "$agent" pull --no-apply >"$work/said" 2>&1 || { cat "$work/said" "$work/sshd.log"; exit 1; }
-cat "$work/times"
-if [ "$(git -C "$root/config/repo.git" rev-parse refs/domus/running)" != \
-    "$(git -C "$work/server.git" rev-parse HEAD)" ]; then
-    echo 'the pull took no commit:' && cat "$work/said"
-    exit 1
-fi
+# pull OVER: the agent takes what the server has.
+pull() {
+    /usr/bin/time -o "$work/times" -f "| \`domus-dom0 pull\` of one commit over $1 | %e | | %U + %S | %M KiB |" \
+        env DOMUS_ROOT="$root" SSL_CERT_FILE="$work/tls.pem" "$agent" pull --no-apply >"$work/said" 2>&1 ||
+        { cat "$work/said" "$work"/*.log; exit 1; }
+    cat "$work/times"
+    if [ "$(git -C "$root/config/repo.git" rev-parse refs/domus/running)" != \
+        "$(git -C "$work/server.git" rev-parse HEAD)" ]; then
+        echo 'the pull took no commit:' && cat "$work/said"
+        exit 1
+    fi
+}
+pull ssh
+
+openssl req -x509 -nodes -newkey rsa:2048 -days 2 -subj /CN=bench -addext subjectAltName=IP:127.0.0.1 \
+    -keyout "$work/tls.key" -out "$work/tls.pem" 2>/dev/null
+python3 "$here/../../dom0/agent/tests/server/https.py" "$work" "$work/tls.pem" "$work/tls.key" "$work/port" \
+    2>"$work/https.log" &
+servers="$servers $!"
+for _ in $(seq 100); do [ -e "$work/port" ] || sleep 0.1; done
+sed -i "s|^remote = .*|remote = \"https://127.0.0.1:$(cat "$work/port")/server.git\"|; /^host-key/d" \
+    "$root/run/domus/slice/domus.toml"
+change "$work/server.git" "$host" 896MiB
+pull https
