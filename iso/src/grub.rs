@@ -3,11 +3,13 @@
 //! that everything on the ISO is a file of the manifest.
 
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use domus_build::toolroot::ToolRoot;
+use domus_model::fleet::SerialConsole;
 use domus_model::manifest::Payload;
 use domus_system::digest;
 
@@ -58,6 +60,12 @@ const MENU_BYTES: usize = 2048;
 
 /// What the script of a medium adds to them: nothing on a CD, or on a stick with this ISO alone.
 const SLOT: &str = "$domus_slot $domus_try";
+/// The serial port of what is not the medium of one host.
+const ANY_HOST: &str = "if [ -z \"$domus_com\" ]; then ";
+/// GRUB shows what it does there, too.
+const SERIAL: &str = "serial --unit=$domus_unit --speed=$domus_speed\n\
+     terminal_input console serial\n\
+     terminal_output console serial\n";
 
 /// Kernel arguments of dom0. The console goes to Xen, and so to the serial port. A kernel that panics
 /// starts the machine again: nobody stands beside it.
@@ -72,7 +80,24 @@ pub(crate) fn kernel_arguments(id: &str) -> String {
 pub(crate) fn xen_arguments(ceiling: domus_model::units::Size) -> String {
     let mib = ceiling.mib();
     // Microcode is in the initramfs, where the release has any.
-    format!("dom0_mem={mib}M,max:{mib}M ucode=scan console=com1,vga com1=115200,8n1")
+    format!("dom0_mem={mib}M,max:{mib}M ucode=scan")
+}
+
+/// Xen's arguments for this serial port and the screen.
+pub(crate) fn xen_console(port: &str, speed: impl Display) -> String {
+    format!("console={port},vga {port}={speed},8n1")
+}
+
+/// Sets the variables that a menu takes the serial port from.
+fn set_console(console: SerialConsole) -> String {
+    let (port, unit, speed) = (console.port(), console.unit(), console.speed());
+    format!("set domus_com={port}; set domus_unit={unit}; set domus_speed={speed}")
+}
+
+/// How the script of a medium begins whose host has this console.
+pub(crate) fn begin(console: SerialConsole) -> String {
+    let set = set_console(console);
+    format!("{set}\nexport domus_com domus_unit domus_speed\n{SERIAL}")
 }
 
 /// Where GRUB finds what it loads, beside Xen.
@@ -126,6 +151,11 @@ fn entry(id: &str, payload: &Payload, places: &Places) -> String {
     } = payload;
     let title = format!("Domus {release}, fleet {fleet}");
     let kernel = kernel_arguments(id);
+    let xen = format!(
+        "{xen_arguments} {}",
+        xen_console("$domus_com", "$domus_speed")
+    );
+    let set = set_console(SerialConsole::default());
     let Places {
         kernel: kernel_file,
         initramfs,
@@ -137,17 +167,16 @@ fn entry(id: &str, payload: &Payload, places: &Places) -> String {
     };
     format!(
         "# Domus release {release} ({id})\n\
-         serial --unit=0 --speed=115200\n\
-         terminal_input console serial\n\
-         terminal_output console serial\n\
+         {ANY_HOST}{set}; fi\n\
+         {SERIAL}\
          set timeout=2\n\
          {lock}menuentry '{title}' {free}{{\n  \
-           multiboot2 /BOOT/XEN.GZ {xen_arguments}\n  \
+           multiboot2 /BOOT/XEN.GZ {xen}\n  \
            module2 {kernel_file} {kernel} {SLOT}\n  \
            module2 --nounzip {initramfs}\n\
          }}\n\
          menuentry '{title}: rescue shell' {free}{{\n  \
-           multiboot2 /BOOT/XEN.GZ {xen_arguments}\n  \
+           multiboot2 /BOOT/XEN.GZ {xen}\n  \
            module2 {kernel_file} {kernel} domus.rescue=now {SLOT}\n  \
            module2 --nounzip {initramfs}\n\
          }}\n"

@@ -9,9 +9,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use domus_build::roottar::RootTar;
 use domus_build::toolroot::ToolRoot;
+use domus_model::fleet::SerialConsole;
 use domus_model::manifest::Payload;
 
-use crate::grub::kernel_arguments;
+use crate::grub::{kernel_arguments, xen_console};
 use crate::signing::Signing;
 
 const XEN: &str = "boot/xen-4.20-amd64.efi";
@@ -19,13 +20,16 @@ const PAGE: u64 = 4096;
 
 /// What Xen reads in place of a `xen.cfg`.
 fn configuration(id: &str, payload: &Payload) -> String {
+    // It is signed for all hosts.
+    let console = SerialConsole::default();
+    let console = xen_console(&console.port(), console.speed());
     let (xen, kernel) = (&payload.xen_arguments, kernel_arguments(id));
     format!(
         "[global]\n\
          default=domus\n\
          \n\
          [domus]\n\
-         options={xen}\n\
+         options={xen} {console}\n\
          kernel=VMLINUZ {kernel}\n\
          ramdisk=INITRD.IMG\n"
     )
@@ -112,6 +116,9 @@ mod tests {
         let text = configuration("3f9a", &payload);
         assert_eq!(text, include_str!("../tests/golden/XEN.CFG"));
         let menu = crate::grub::menu("3f9a", &payload, &crate::grub::Places::files());
+        let menu = menu
+            .replace("$domus_com", "com1")
+            .replace("$domus_speed", "115200");
         for line in ["options=", "kernel=VMLINUZ "] {
             let told = text.lines().find_map(|it| it.strip_prefix(line));
             let told = told.expect("a line");

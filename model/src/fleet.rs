@@ -3,9 +3,11 @@
 //! Only `load` makes one; whoever holds one need check nothing again. As JSON its settings have
 //! the names that documents have for them.
 
+mod console;
 mod network;
 mod storage;
 
+pub use console::SerialConsole;
 pub use network::{Address, Bond, Firewall, Forward, Network, Opening, Protocol, Route, SSH};
 pub use storage::{LocalStorage, Storage, VolumePool};
 
@@ -202,6 +204,8 @@ pub struct Machine {
     pub memory: Size,
     /// The logical CPUs that it has, if that is known.
     pub cpus: Option<u32>,
+    /// The serial port that its boot is shown on.
+    pub console: SerialConsole,
     /// Its SSH host key, for which its secrets are encrypted.
     pub key: Option<SshKey>,
 }

@@ -24,12 +24,15 @@ pub struct How {
     pub uefi: bool,
     /// From a stick whose switch is on.
     pub protected: bool,
+    /// What counts is said on the second serial port.
+    pub second_port: bool,
 }
 
 /// By a BIOS, from a stick that can be written.
 pub const BIOS: How = How {
     uefi: false,
     protected: false,
+    second_port: false,
 };
 
 struct Machine(Child);
@@ -59,6 +62,12 @@ pub fn says(stick: &Path, (dir, name): (&Path, &str), how: How, texts: &[&str]) 
         .args(["-drive", &format!("if=none,id=s,{file}")])
         .args(["-device", "qemu-xhci"])
         .args(["-device", "usb-storage,drive=s,bootindex=0,removable=on"])
+        .args(
+            how.second_port
+                .then_some(["-serial", "null"])
+                .into_iter()
+                .flatten(),
+        )
         .args(["-serial", &format!("file:{}", log.display())])
         .stdin(Stdio::null())
         .stdout(Stdio::null())

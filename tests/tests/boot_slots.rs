@@ -125,6 +125,23 @@ fn grub_chooses_and_counts() {
     boots(BIOS, &[unread, "IN a: domus.slot=a ."]);
 }
 
+#[test]
+fn a_medium_shows_its_boot_where_its_machine_does() {
+    let stage = Stage::with("slots-console", |fleet| {
+        change(fleet);
+        let console = "[machine]\nconsole = \"com2,57600\"";
+        fleet.change("pservers/alpha/host.toml", "[machine]", console);
+    });
+    let stick = medium(&stage, &stage.fleet.iso());
+    let how = How {
+        second_port: true,
+        ..BIOS
+    };
+    let xen = "console=com2,vga com2=57600,8n1";
+    let texts = ["fleet example", "(XEN) Xen version ", xen, "domus.slot=a"];
+    grub::says(&stick, (stage.dir(), "second-port"), how, &texts);
+}
+
 /// A medium, and both releases.
 struct Site {
     stage: Stage,

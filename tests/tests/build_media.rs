@@ -125,6 +125,19 @@ fn a_medium_is_one_host_and_the_same_each_time() {
 }
 
 #[test]
+fn the_key_of_a_replaced_host_goes_along() {
+    let site = Site::new();
+    let replace = ["host", "replace", "alpha", "--same-machine", "--json"];
+    let replaced = site.fleet.domus(&replace).exits(0).json();
+    let key = replaced["private_key"].as_str().expect("a file");
+    site.fleet.commit();
+    let (medium, _) = site.medium("new.img");
+    let config = Ext4::at(&medium, start(&medium, 5));
+    let carried = config.read("state/ssh/ssh_host_ed25519_key");
+    assert_eq!(carried, fs::read_to_string(key).expect("a key"));
+}
+
+#[test]
 fn a_medium_of_what_hosts_would_not_run_is_refused() {
     let site = Site::new();
     let to = site.path("none.img");

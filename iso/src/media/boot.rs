@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use domus_build::toolroot::ToolRoot;
+use domus_model::fleet::SerialConsole;
 use domus_model::slots::{Choice, Slot};
 
 use crate::esp::PROGRAM;
@@ -84,7 +85,12 @@ fn chain(boot: &mut [u8], core: &mut [u8]) -> Result<()> {
 }
 
 /// GRUB for UEFI.
-fn efi(tools: &ToolRoot, signing: Option<&Signing>, scratch: &Path) -> Result<PathBuf> {
+fn efi(
+    tools: &ToolRoot,
+    signing: Option<&Signing>,
+    console: SerialConsole,
+    scratch: &Path,
+) -> Result<PathBuf> {
     let efi = scratch.join("BOOTX64.EFI");
     let modules = MODULES.map(OsStr::new);
     let prefix = ["-p", "/GRUB"].map(OsStr::new);
@@ -93,7 +99,7 @@ fn efi(tools: &ToolRoot, signing: Option<&Signing>, scratch: &Path) -> Result<Pa
         return Ok(efi);
     };
     let early = file(scratch, "early.cfg", EARLY)?;
-    let inside = file(scratch, "inside.tar", inside()?)?;
+    let inside = file(scratch, "inside.tar", inside(console)?)?;
     let public = scratch.join("public");
     signing.public(&public)?;
     let unsigned = scratch.join("unsigned.efi");
@@ -112,8 +118,8 @@ fn efi(tools: &ToolRoot, signing: Option<&Signing>, scratch: &Path) -> Result<Pa
 }
 
 /// The script of a signed GRUB, as an archive that GRUB reads as a disk.
-fn inside() -> Result<Vec<u8>> {
-    let script = [LOCK, CHOOSE, CHAIN].concat();
+fn inside(console: SerialConsole) -> Result<Vec<u8>> {
+    let script = [LOCK, &grub::begin(console), CHOOSE, CHAIN].concat();
     let mut header = tar::Header::new_ustar();
     header.set_mode(0o644);
     header.set_size(script.len() as u64);
@@ -128,10 +134,11 @@ fn inside() -> Result<Vec<u8>> {
 pub(super) fn esp(
     tools: &ToolRoot,
     signing: Option<&Signing>,
+    console: SerialConsole,
     label: &str,
     scratch: &Path,
 ) -> Result<PathBuf> {
-    let efi = efi(tools, signing, scratch)?;
+    let efi = efi(tools, signing, console, scratch)?;
     let path = scratch.join("esp.img");
     let sectors = ESP_SECTORS.to_string();
     let fat = Fat::make(tools, &path, &["-T", &sectors, "-h", "64", "-s", "32"])?;
@@ -142,7 +149,11 @@ pub(super) fn esp(
     let block = Choice::only(Slot::A).render();
     fat.copy(&file(scratch, "block", block)?, BLOCK)?;
     // A BIOS runs it, and UEFI where GRUB is not signed.
-    let script = file(scratch, "grub.cfg", [CHOOSE, MENU].concat())?;
+    let script = file(
+        scratch,
+        "grub.cfg",
+        [&grub::begin(console), CHOOSE, MENU].concat(),
+    )?;
     fat.copy(&script, "/GRUB/grub.cfg")?;
     fat.copy(&file(scratch, "label", label)?, LABEL)?;
     Ok(path)

@@ -80,6 +80,7 @@ pub fn build(
         Content::gather(&parts.configuration, near)
     })?;
     let label = parts.label();
+    let console = parts.configuration.host.machine.console;
     let text = serde_json::to_string_pretty(&label)? + "\n";
     // The same label has the same UUIDs, another one has others.
     let seed = Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("domus:{text}").as_bytes());
@@ -97,7 +98,7 @@ pub fn build(
         partitions::write(tools, &image, &layout.partitions(), Some(seed))?;
         let scratch = tempfile::tempdir_in(near).with_context(doing)?;
         boot::bios(tools, &image, scratch.path())?;
-        let esp = boot::esp(tools, parts.signing, &text, scratch.path())?;
+        let esp = boot::esp(tools, parts.signing, console, &text, scratch.path())?;
         place(&esp, &image, ESP).with_context(doing)
     })?;
     step(progress, "medium: release", || {

@@ -53,6 +53,10 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
         ["name"] => rule(Impact::HostReboot, "its name is its identity"),
         ["release"] => rule(Impact::HostReboot, "it boots another release"),
         ["machine", "memory" | "cpus"] => rule(Impact::Live, "only what check counts with"),
+        ["machine", "console"] => rule(
+            Impact::Live,
+            "only media that are built from now on have it",
+        ),
         ["machine", "key"] => rule(Impact::Live, "only whom secrets are encrypted for"),
         ["machine", ..] => rule(
             Impact::HostReboot,

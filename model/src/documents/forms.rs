@@ -3,7 +3,7 @@
 
 use super::shape::Shape;
 use crate::bad_value::{BadValue, quoted};
-use crate::fleet::{Kind, Policy};
+use crate::fleet::{Kind, Policy, SerialConsole};
 use crate::lock::Sha256;
 use crate::names::{Hosts, ImageRef, Name};
 use crate::units::{Interval, Mac, Size};
@@ -117,6 +117,12 @@ pub(super) const EVERY: Form<Interval> = Form {
 pub(super) const DEADLINE: Form<Interval> = Form {
     example: "10m",
     ..EVERY
+};
+
+pub(super) const CONSOLE: Form<SerialConsole> = Form {
+    example: "com2,57600",
+    pattern: r"^com[12](,(9600|19200|38400|57600|115200))?$",
+    parse: str::parse,
 };
 
 pub(super) const MAC: Form<Mac> = Form {

@@ -3,12 +3,13 @@
 
 use super::addresses::{MACHINE, TIME_SERVER};
 use super::domu::DomUSettings;
-use super::forms::{DEADLINE, MAC, MEMORY, UUID, name, size};
+use super::forms::{CONSOLE, DEADLINE, MAC, MEMORY, UUID, name, size};
 use super::network::{FirewallDoc, ForwardDoc, NetworkDoc};
 use super::place::At;
 use super::storage::StorageDoc;
 use super::table::{Table, VarsDoc};
 use super::words::{COMMAND, RELEASE_VERSION, SERIAL, SSH_KEY};
+use crate::fleet::SerialConsole;
 use crate::names::Name;
 use crate::secrets::SshKey;
 use crate::units::{Interval, Mac, Size};
@@ -45,6 +46,7 @@ pub(crate) struct MachineDoc {
     pub(crate) mac: Option<At<Mac>>,
     pub(crate) memory: Option<At<Size>>,
     pub(crate) cpus: Option<At<u32>>,
+    pub(crate) console: Option<At<SerialConsole>>,
     pub(crate) key: Option<At<SshKey>>,
 }
 
@@ -104,6 +106,11 @@ impl MachineDoc {
             mac: table.read("mac", "address of one of its network cards", &MAC),
             memory: table.require("memory", "memory that dom0 and domUs share", &size("64GiB")),
             cpus: table.number("cpus", "logical CPUs that it has", super::CPUS),
+            console: table.read(
+                "console",
+                "the serial port that its boot is shown on",
+                &CONSOLE,
+            ),
             key: table.read(
                 "key",
                 "its SSH host key, for which secrets are encrypted",

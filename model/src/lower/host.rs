@@ -76,6 +76,7 @@ fn machine(doc: &MachineDoc) -> Option<Machine> {
         mac: value(&doc.mac),
         memory: value(&doc.memory)?,
         cpus: value(&doc.cpus),
+        console: value(&doc.console).unwrap_or_default(),
         key: value(&doc.key),
     })
 }

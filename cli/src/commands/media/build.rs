@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 use domus_iso::media::{self, Parts};
 use domus_model::disk::bytes;
+use domus_model::fleet::SerialConsole;
 use domus_model::media::Label;
 use domus_model::status::short;
 use domus_system::{digest, interrupt};
@@ -76,6 +77,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         staged.opened.output().0.join(name)
     };
     let to = args.output.clone().unwrap_or_else(default);
+    let console = staged.host().machine.console;
+    if signing.is_some() && console != SerialConsole::default() {
+        eprintln!(
+            "warning: the release is signed, so that Xen shows itself on {} and not on {console}; \
+             GRUB does that",
+            SerialConsole::default()
+        );
+    }
     let parts = Parts {
         configuration: staged.configuration(),
         iso: &staged.iso,
