@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Secure Boot: firmware that knows the operator's keys starts what they signed and nothing else;
-//! the same stick boots by BIOS, where nobody verifies it and nobody edits its menu.
+//! the same stick boots by BIOS, where nobody verifies it and nobody edits its menu. Then a medium
+//! with two signed releases, on which a signed GRUB counts and chooses.
 
 use domus_model::slots::{Choice, Slot};
 use domus_tests::boots::Boot;
@@ -24,26 +25,13 @@ const UP: Duration = Duration::from_secs(480);
 #[test]
 fn firmware_starts_what_the_operator_signed_and_nothing_else() {
     let boot = Boot::new("secure");
-    let fleet = Fleet::new(boot.path());
-    fleet.sign();
-    fleet.domus(&["keys", "secure-boot"]).exits(0);
-    let commit = fleet.commit();
-    let built = fleet.domus(&["iso", "build"]).exits(0);
-    assert!(
-        built.stdout.contains("   signed for Secure Boot   "),
-        "{built:?}"
-    );
-    let variables = boot.path().join("enrolled.vars");
-    enrol(&fleet.dir.join("secure-boot"), &variables);
-
-    an_altered_one_is_refused(&boot, &fleet, &variables);
-    an_unsigned_one_is_refused(&boot, &fleet, &variables);
-    by_bios_it_boots_and_its_menu_cannot_be_edited(&boot, &fleet);
-    let disk = Partition::new(boot.path(), "good")
-        .marker("example", "alpha", &format!("dmi-uuid = \"{ALPHA}\""))
-        .repo(&fleet.dir, &commit)
-        .disk(24);
-    the_signed_one_boots(&boot, &fleet, &variables, disk);
+    let medium = Medium::new(&boot);
+    boot.step("an ISO by itself");
+    an_altered_one_is_refused(&medium);
+    refused(&boot, &medium.isos[2], &medium.variables, "unsigned");
+    by_bios_it_boots_and_its_menu_cannot_be_edited(&medium);
+    the_signed_one_boots(&medium);
+    a_medium_counts_and_firmware_makes_sure(&boot, &medium);
 }
 
 /// Starts a stick that the firmware refuses.
@@ -54,33 +42,19 @@ fn refused(boot: &Boot, stick: &Path, variables: &Path, name: &str) {
     assert!(!said.contains("Xen"), "{said}");
 }
 
-fn an_altered_one_is_refused(boot: &Boot, fleet: &Fleet, variables: &Path) {
+fn an_altered_one_is_refused(medium: &Medium<'_>) {
+    let boot = medium.boot;
     let iso = boot.path().join("altered.iso");
-    fs::copy(fleet.iso(), &iso).expect("a copy");
+    fs::copy(&medium.isos[0], &iso).expect("a copy");
     // In the midst of the initramfs.
     let place = Image::open(&iso).place("BOOT/EFI.IMG") + (8 << 20);
     iso9660::flip(&iso, place);
-    refused(boot, &iso, variables, "altered");
+    refused(boot, &iso, &medium.variables, "altered");
 }
 
-fn an_unsigned_one_is_refused(boot: &Boot, fleet: &Fleet, variables: &Path) {
-    let iso = boot.path().join("unsigned.iso");
-    let to = iso.display().to_string();
-    fleet.change("domus.toml", "version     = \"1\"", "version     = \"2\"");
-    fleet
-        .domus(&["iso", "build", "--unsigned", "--output", &to])
-        .exits(0);
-    refused(boot, &iso, variables, "unsigned");
-}
-
-fn by_bios_it_boots_and_its_menu_cannot_be_edited(boot: &Boot, fleet: &Fleet) {
-    let mut machine = Booted::start(
-        Firmware::Bios,
-        Stick::iso(&fleet.iso()),
-        ALPHA,
-        &[],
-        (boot, "menu"),
-    );
+fn by_bios_it_boots_and_its_menu_cannot_be_edited(medium: &Medium<'_>) {
+    let (stick, place) = (Stick::iso(&medium.isos[0]), (medium.boot, "menu"));
+    let mut machine = Booted::start(Firmware::Bios, stick, ALPHA, &[], place);
     let console = &mut machine.console;
     console.wait_for("fleet example", DECISION);
     console.send("e");
@@ -96,15 +70,19 @@ fn by_bios_it_boots_and_its_menu_cannot_be_edited(boot: &Boot, fleet: &Fleet) {
     console.wait_for("domus: no config partition for this machine", UP);
 }
 
-fn the_signed_one_boots(boot: &Boot, fleet: &Fleet, variables: &Path, disk: PathBuf) {
-    let firmware = Firmware::Uefi(variables);
-    let place = (boot, "signed");
-    let mut machine = Booted::start(firmware, Stick::iso(&fleet.iso()), ALPHA, &[disk], place);
+/// The root is what the signed initramfs says, and runs.
+fn the_signed_one_boots(medium: &Medium<'_>) {
+    let disk = Partition::new(medium.boot.path(), "good")
+        .marker("example", "alpha", &format!("dmi-uuid = \"{ALPHA}\""))
+        .repo(&medium.fleet.dir, &medium.commit)
+        .disk(24);
+    let firmware = Firmware::Uefi(&medium.variables);
+    let (stick, place) = (Stick::iso(&medium.isos[0]), (medium.boot, "signed"));
+    let mut machine = Booted::start(firmware, stick, ALPHA, &[disk], place);
     let console = &mut machine.console;
     let said = console.wait_for("domus: starting systemd", UP);
     assert!(said.contains("Xen version"), "{said}");
     assert!(said.contains("domus: boot secure-boot"), "{said}");
-    // The root is what the signed initramfs says, and runs.
     console.wait_for("alpha login: ", UP);
 }
 
@@ -116,6 +94,7 @@ const UPGRADE: Duration = Duration::from_secs(300);
 struct Medium<'b> {
     boot: &'b Boot,
     fleet: Fleet,
+    commit: String,
     isos: [PathBuf; 3],
     variables: PathBuf,
     stick: PathBuf,
@@ -138,12 +117,13 @@ impl<'b> Medium<'b> {
             } else {
                 &[]
             };
-            fleet
-                .domus(&[&["iso", "build"], unsigned].concat())
-                .exits(0);
+            let built = fleet.domus(&[&["iso", "build"], unsigned].concat());
+            let built = built.exits(0);
+            let is_signed = built.stdout.contains("   signed for Secure Boot   ");
+            assert_eq!(is_signed, version < 3, "{built:?}");
             fleet.dir.join(format!("build/domus-example-{version}.iso"))
         });
-        fleet.commit();
+        let commit = fleet.commit();
         let stick = boot.path().join("stick.img");
         let (iso, to) = (text(&isos[0]), text(&stick));
         let args = ["media", "build", "alpha", "--iso", &iso, "-o", &to];
@@ -153,6 +133,7 @@ impl<'b> Medium<'b> {
         Self {
             boot,
             fleet,
+            commit,
             isos,
             variables,
             stick,
@@ -220,10 +201,7 @@ fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-#[test]
-fn a_signed_medium_counts_and_firmware_makes_sure() {
-    let boot = Boot::new("secure-slots");
-    let medium = Medium::new(&boot);
+fn a_medium_counts_and_firmware_makes_sure(boot: &Boot, medium: &Medium<'_>) {
     let stick = &medium.stick;
     let block = || grub::block(stick).expect("a block");
     let trial = |tries| Choice {
@@ -292,5 +270,5 @@ fn a_signed_medium_counts_and_firmware_makes_sure() {
     let found = places.find(|(_, part)| part == script);
     let (place, _) = found.expect("GRUB's script");
     iso9660::flip(stick, place as u64);
-    refused(&boot, stick, &medium.variables, "altered-grub");
+    refused(boot, stick, &medium.variables, "altered-grub");
 }
