@@ -234,7 +234,7 @@ mod tests {
     fn a_disk_of_sata_is_read() {
         let answer = parse(0, SATA);
         assert_eq!(answer.model.as_deref(), Some("HGST HUS726020ALE614"));
-        assert_eq!(answer.serial.as_deref(), Some("K5G0XXXX"));
+        assert_eq!(answer.serial.as_deref(), Some("K5G0417A"));
         let expected = Facts {
             passed: Some(true),
             temperature: Some(27),
