@@ -167,6 +167,15 @@ impl Choice {
         }
     }
 
+    /// What GRUB did if it took the release in this slot: it counts before it boots.
+    pub fn booted(&self, slot: Slot) -> Booted {
+        let attempt = self.trial.filter(|(on, tries)| *on == slot && *tries > 0);
+        Booted {
+            slot,
+            attempt: attempt.map(|(_, tries)| tries),
+        }
+    }
+
     /// Whether what runs in this slot has yet to get healthy.
     pub fn is_on_trial(&self, running: Slot) -> bool {
         self.trial.is_some_and(|(slot, _)| slot == running)
@@ -292,6 +301,23 @@ mod tests {
         }
         let proven = Choice::only(Slot::B);
         assert_eq!(proven.settle(Slot::B), (proven, None));
+    }
+
+    #[test]
+    fn what_grub_counted_is_the_number_of_the_boot() {
+        let tried = |tries| Choice {
+            good: Slot::A,
+            trial: Some((Slot::B, tries)),
+        };
+        let booted = |choice: Choice, slot| {
+            let booted = choice.booted(slot);
+            assert_eq!(booted.slot, slot);
+            booted.attempt
+        };
+        assert_eq!(booted(tried(2), Slot::B), Some(2));
+        assert_eq!(booted(tried(2), Slot::A), None);
+        assert_eq!(booted(tried(0), Slot::B), None);
+        assert_eq!(booted(Choice::only(Slot::B), Slot::B), None);
     }
 
     #[test]

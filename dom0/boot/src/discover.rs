@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use domus_model::discovery::{self, Bound, DiskName, Finding, Seen};
 use domus_model::marker::{Identity, MARKER_LIMIT, MARKER_PATH, Marker};
 use domus_model::names::Name;
-use domus_model::slots::Booted;
+use domus_model::slots::{Booted, Choice};
 use domus_repo::{Export, Judge, Repo, Statement};
 use domus_system::block::{self, Content, Device, FileSystem};
 use domus_system::kmod::Modules;
@@ -125,15 +125,11 @@ impl Started {
     }
 }
 
-/// What GRUB did, as it wrote that down.
+/// What GRUB did, as it wrote that down. A block that cannot be read is said later.
 fn booted(medium: &Medium) -> Booted {
-    // One that cannot be read is said later.
-    let trial = medium.choice().ok().and_then(|choice| choice.trial);
-    let attempt = trial.filter(|(slot, tries)| *slot == medium.slot && *tries > 0);
-    Booted {
-        slot: medium.slot,
-        attempt: attempt.map(|(_, tries)| tries),
-    }
+    let choice = medium.choice();
+    let choice = choice.unwrap_or_else(|_| Choice::only(medium.slot));
+    choice.booted(medium.slot)
 }
 
 /// What looking at every partition gave.

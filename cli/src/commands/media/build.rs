@@ -46,7 +46,12 @@ fn signing(key: &SignerKey, staged: &Staged) -> Result<Option<Signer>> {
         return Ok(None);
     };
     let iso = staged.iso.display();
-    let other = || format!("{iso} is signed for a certificate that this fleet does not have");
+    let other = || {
+        format!(
+            "{iso} is signed for another certificate than the one in secure-boot/: `domus iso build` \
+             makes one for this"
+        )
+    };
     let signer = key.signer(&staged.opened)?.unwrap_or_else(|| Err(other()));
     Ok(Some(match signer {
         Ok(signing) if digest::of_file(&signing.certificate)? != *signed => Err(other()),
