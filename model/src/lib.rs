@@ -39,6 +39,7 @@ pub mod secure_boot;
 pub mod selector;
 pub mod show;
 pub mod slots;
+pub mod started;
 pub mod status;
 pub mod storage;
 pub mod table;

@@ -77,16 +77,9 @@ impl Medium {
         }))
     }
 
-    /// Whether GRUB was started from it, which said that it was started from the partition with the
-    /// id `loader`.
-    ///
-    /// # Errors
-    /// Its partition table cannot be read.
-    pub fn is_of(&self, loader: &str) -> Result<bool> {
-        let devices = block::devices()?;
-        let esp = devices.iter().find(|device| device.path == self.esp);
-        let id = esp.map(block::partition_id).transpose()?.flatten();
-        Ok(id.as_deref() == Some(loader))
+    /// The partition from which firmware starts GRUB.
+    pub fn loader(&self) -> &Path {
+        &self.esp
     }
 
     /// The partition with what firmware starts of the release in a slot, where all releases are

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use domus_model::discovery::{self, Bound, DiskName, Finding, Seen};
 use domus_model::marker::{Identity, MARKER_LIMIT, MARKER_PATH, Marker};
 use domus_model::names::Name;
-use domus_model::slots::{Booted, Choice};
+use domus_model::started::{Carrier, Origin, Place, Started};
 use domus_repo::{Export, Judge, Repo, Statement};
 use domus_system::block::{self, Content, Device, FileSystem};
 use domus_system::kmod::Modules;
@@ -43,32 +43,19 @@ pub(crate) struct Candidate {
     pub(crate) is_damaged: bool,
 }
 
-/// Who chose the release.
-pub(crate) enum Started {
-    /// GRUB, which says that it took it from this slot.
-    Slot(Booted),
-    /// A loader that was started from the partition with this id. It may be GRUB, which took the
-    /// release from a slot of the same disk.
-    Loader(String),
-    /// Nobody: there was one.
-    Alone,
-}
-
 /// Waits for the device whose ISO 9660 volume set carries the release's id: a disc or stick, or a
 /// slot of a medium that holds the configuration as well; and says which slot.
-pub(crate) fn medium(
-    id: &str,
-    started: &Started,
-    modules: &mut Modules,
-) -> Result<(PathBuf, Option<Booted>)> {
+pub(crate) fn medium(id: &str, started: &Started, modules: &mut Modules) -> Result<Origin> {
     let begin = Instant::now();
     loop {
         modules.load_for_devices();
         let devices = block::devices()?;
         let is_it = |device: &&Device| matches!(block::probe(&device.path), Ok(Content::Iso9660(set)) if set == id);
-        let found = devices.iter().filter(is_it).map(|device| &device.path);
-        if let Some(found) = started.choose(found, &devices) {
-            return Ok(found);
+        let carriers = devices.iter().filter(is_it);
+        let carriers: Vec<Carrier> = carriers.map(|it| carrier(it, &devices)).collect();
+        let partitions: Vec<String> = devices.iter().filter_map(partition).collect();
+        if let Some(origin) = started.choose(&carriers, &partitions) {
+            return Ok(origin);
         }
         if begin.elapsed() > MEDIUM_PATIENCE {
             let seen: Vec<String> = block::devices()?
@@ -90,46 +77,26 @@ pub(crate) fn medium(
     }
 }
 
-impl Started {
-    /// Which of the devices with the release it was started from, if that is there already.
-    fn choose<'d>(
-        &self,
-        mut found: impl Iterator<Item = &'d PathBuf>,
-        devices: &[Device],
-    ) -> Option<(PathBuf, Option<Booted>)> {
-        let slot = |device: &PathBuf| Medium::of(device).ok().flatten();
-        match self {
-            Self::Alone => Some((found.next()?.clone(), None)),
-            Self::Slot(booted) => {
-                let is_it =
-                    |device: &&PathBuf| slot(device).is_some_and(|it| it.slot == booted.slot);
-                Some((found.find(is_it)?.clone(), Some(*booted)))
-            }
-            Self::Loader(loader) => {
-                let found: Vec<&PathBuf> = found.collect();
-                let of_loader = |device: &&PathBuf| {
-                    let medium = slot(device).filter(|it| it.is_of(loader).unwrap_or(false))?;
-                    Some(((*device).clone(), Some(booted(&medium))))
-                };
-                found.iter().find_map(of_loader).or_else(|| {
-                    // The loader's disk is here, and the release is elsewhere: another loader.
-                    let is_loader = |it: &Device| {
-                        let id = block::partition_id(it).ok().flatten();
-                        id.as_ref() == Some(loader)
-                    };
-                    let is_here = devices.iter().any(is_loader);
-                    Some(((*found.first().filter(|_| is_here)?).clone(), None))
-                })
-            }
+/// What there is to know of a device with the release, whatever of it can be read.
+fn carrier(device: &Device, devices: &[Device]) -> Carrier {
+    let medium = Medium::of(&device.path).ok().flatten();
+    let place = medium.map(|medium| {
+        let loader = devices.iter().find(|it| it.path == medium.loader());
+        Place {
+            slot: medium.slot,
+            loader: loader.and_then(partition),
+            choice: medium.choice().ok(),
         }
+    });
+    Carrier {
+        device: device.path.clone(),
+        place,
     }
 }
 
-/// What GRUB did, as it wrote that down. A block that cannot be read is said later.
-fn booted(medium: &Medium) -> Booted {
-    let choice = medium.choice();
-    let choice = choice.unwrap_or_else(|_| Choice::only(medium.slot));
-    choice.booted(medium.slot)
+/// The id of a partition. A table that cannot be read gives it none.
+fn partition(device: &Device) -> Option<String> {
+    block::partition_id(device).ok().flatten()
 }
 
 /// What looking at every partition gave.
@@ -276,10 +243,9 @@ pub(crate) fn choose(seen: &[Seen], named: Option<&DiskName>) -> Result<Candidat
     })
 }
 
-/// How the kernel command line may name a device. A table that cannot be read names nothing.
+/// How the kernel command line may name a device.
 fn names(device: &Device, content: &Content) -> Vec<DiskName> {
-    let partition = block::partition_id(device).ok().flatten();
-    let partition = partition.map(|id| DiskName::partition(&id));
+    let partition = partition(device).map(|id| DiskName::partition(&id));
     let own = match content {
         Content::FileSystem(found) => Some(DiskName::file_system(&found.id.to_string())),
         _ => None,

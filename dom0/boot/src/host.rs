@@ -12,6 +12,7 @@ use domus_model::discovery::{self, Bound};
 use domus_model::etc;
 use domus_model::layers::Layer;
 use domus_model::names::Name;
+use domus_model::started::{Origin, Started};
 use domus_model::units::Interval;
 use domus_model::verity::{Integrity, ROOT_DEVICE, Verity};
 use domus_repo::{Export, Judge, Repo, Statement};
@@ -24,7 +25,7 @@ use domus_system::{block, loopdev, machine, verity};
 use rustix::system::{RebootCommand, reboot};
 
 use crate::compose::{self, Source};
-use crate::discover::{self, Candidate, Started, Wanted};
+use crate::discover::{self, Candidate, Wanted};
 use crate::init::Boot;
 use crate::orders::{HostOrders, OnFailure};
 use crate::rescue::{PAUSE, Request, Rescue};
@@ -196,10 +197,10 @@ fn begin(
         (None, Some(loader)) => Started::Loader(loader),
         (None, None) => Started::Alone,
     };
-    let (medium, slot) = discover::medium(id, &started, modules)?;
-    record.slot = slot;
-    record.medium = Some(medium.display().to_string());
-    mount_root(&medium, modules, record)?;
+    let Origin { device, booted } = discover::medium(id, &started, modules)?;
+    record.slot = booted;
+    record.medium = Some(device.display().to_string());
+    mount_root(&device, modules, record)?;
     record::note(record, "medium");
     Ok(release)
 }
