@@ -9,6 +9,8 @@ use domus_model::disk::{Disk, Erasure};
 use domus_system::burn::Target;
 use domus_system::disks;
 
+use crate::refused::Refused;
+
 /// Which disk, and what the operator says about it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Consent {
@@ -23,16 +25,12 @@ pub(crate) struct Consent {
     yes: bool,
 }
 
-/// Takes the disk, so that nobody else uses it; none if that is refused, which was said then.
-/// `needs`: how many bytes it must have; `blank_only`: whether only a blank one is taken.
+/// Takes the disk, so that nobody else uses it. `needs`: how many bytes it must have; `blank_only`:
+/// whether only a blank one is taken.
 ///
 /// # Errors
-/// There is no such device, or it cannot be read.
-pub(crate) fn take(
-    consent: &Consent,
-    needs: u64,
-    blank_only: bool,
-) -> Result<Option<(Disk, Target)>> {
+/// That is refused. There is no such device, or it cannot be read.
+pub(crate) fn take(consent: &Consent, needs: u64, blank_only: bool) -> Result<(Disk, Target)> {
     let disk = disks::find(&consent.device)?;
     eprint!("{}", disk.describe());
     let named = consent.i_know_this_erases.as_deref().map(real);
@@ -46,18 +44,18 @@ pub(crate) fn take(
         refusals.extend(ask(&disk.path)?);
     }
     if !refusals.is_empty() {
-        return Ok(refuse(&refusals));
+        return Err(refused(&refusals));
     }
     let Some(target) = Target::open(Path::new(&disk.path))? else {
         let why = format!("{} is in use: the kernel does not give it", disk.path);
-        return Ok(refuse(&[why]));
+        return Err(refused(&[why]));
     };
     // Sticks are exchanged while somebody is asked.
     if disks::find(&consent.device)? != disk {
         let why = format!("{} is another disk than a moment ago", disk.path);
-        return Ok(refuse(&[why]));
+        return Err(refused(&[why]));
     }
-    Ok(Some((disk, target)))
+    Ok((disk, target))
 }
 
 /// A device as the kernel calls it; what is not there, as it is written.
@@ -66,12 +64,10 @@ fn real(device: &Path) -> String {
     path.display().to_string()
 }
 
-fn refuse<T>(refusals: &[String]) -> Option<T> {
-    eprintln!(
-        "refused: {}\nNothing was written.",
-        refusals.join("\n         ")
-    );
-    None
+fn refused(reasons: &[String]) -> anyhow::Error {
+    // Below each other behind the word by which a refusal begins.
+    let reasons = reasons.join("\n         ");
+    Refused(format!("{reasons}\nNothing was written.")).into()
 }
 
 /// Asks for the name of the device; why not to go on, if the answer is not that.

@@ -14,6 +14,8 @@ use domus_model::lock::{LOCK, Lock, Sha256};
 use domus_model::schema::Vocabulary;
 use domus_system::atomic;
 
+use crate::refused::Refused;
+
 /// The lock, which nobody else changes meanwhile.
 #[derive(Debug)]
 pub(crate) struct WorkLock {
@@ -78,8 +80,10 @@ fn update(path: &Path, text: &str) -> Result<()> {
     }
 }
 
-/// Enters what was built under `name`. `Err`: why that is refused, as `name` stands for something
-/// else, and `raise` says where it gets another.
+/// Enters what was built under `name`. `raise` says where it gets another.
+///
+/// # Errors
+/// Refused: `name` stands for something else.
 pub(crate) fn enter<K: Ord + Display>(
     entries: &mut BTreeMap<K, Sha256>,
     name: K,
@@ -87,16 +91,16 @@ pub(crate) fn enter<K: Ord + Display>(
     relock: bool,
     what: &str,
     raise: &str,
-) -> Result<(), String> {
+) -> Result<(), Refused> {
     let known = entries.get(&name).filter(|known| **known != built);
     if let (Some(known), false) = (known, relock) {
-        return Err(format!(
-            "refused: {what} {name} is locked to another digest, so nothing was written\n\
+        return Err(Refused(format!(
+            "{what} {name} is locked to another digest, so nothing was written\n\
              \x20 {LOCK}  {known}\n\
              \x20 built       {built}\n\
              help: {raise}; or replace the entry with --relock: whoever has the old one will not \
              run it"
-        ));
+        )));
     }
     entries.insert(name, built);
     Ok(())
@@ -119,7 +123,7 @@ mod tests {
         };
         assert_eq!(enter("web@7", "a", false), Ok(()));
         assert_eq!(enter("web@8", "b", false), Ok(()));
-        let refused = enter("web@7", "c", false).expect_err("refused");
+        let Refused(refused) = enter("web@7", "c", false).expect_err("refused");
         for part in [
             "image web@7 is locked",
             "sha256:aaaa",

@@ -10,6 +10,7 @@ mod opened;
 mod private;
 mod progress;
 mod receipt;
+mod refused;
 mod render;
 mod secure_boot;
 mod signer;
@@ -75,8 +76,5 @@ fn main() -> ExitCode {
         Command::Rehearse(args) => commands::rehearse::run(args),
         Command::Completions(args) => commands::completions::run(&args),
     };
-    done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
-        ExitCode::FAILURE
-    })
+    done.unwrap_or_else(|error| refused::say(&error).into())
 }

@@ -47,9 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let scratch = staged.opened.output().0;
     let content = Content::gather(&staged.configuration(), &scratch)?;
     let needs = content.needs + DISK_OVERHEAD;
-    let Some((disk, target)) = erase::take(&args.consent, needs, true)? else {
-        return Ok(ExitCode::from(3));
-    };
+    let (disk, target) = erase::take(&args.consent, needs, true)?;
     // From here on sfdisk and mke2fs ask the kernel for the disk, which gives it to one at a time.
     drop(target);
     content

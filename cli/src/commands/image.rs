@@ -75,10 +75,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     let mut work = WorkLock::open(&opened.root)?;
     let (images, relock) = (&mut work.lock.images, args.relock);
     let raise = format!("raise `revision` in images/{}.toml", image.name);
-    if let Err(refusal) = enter(images, image.clone(), built.digest, relock, "image", &raise) {
-        eprintln!("{refusal}");
-        return Ok(ExitCode::from(3));
-    }
+    enter(images, image.clone(), built.digest, relock, "image", &raise)?;
     let dir = opened.output().dir(&image);
     let unchanged = built.deliver(&dir).with_context(building)?;
     work.write(&image, &built.etc)?;

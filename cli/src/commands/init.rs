@@ -11,6 +11,8 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::refused::Refused;
+
 /// The template. It is a fleet by itself, of which `domus check` finds nothing wrong.
 static TEMPLATE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../config-repo-template");
 
@@ -19,9 +21,6 @@ const NAME_LINE: &str = "fleet   = \"example\"";
 
 /// The file that lists who may log in as root.
 const KEYS: &str = "global/etc/ssh/authorized_keys";
-
-/// Refused for safety.
-const REFUSED: u8 = 3;
 
 /// Make a new fleet's repository from the template
 #[derive(Debug, clap::Args)]
@@ -42,14 +41,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         [] => keys::of_operator()?,
         files => keys::read(files)?,
     };
-    let Some(target) = Target::claim(&args.dir)? else {
-        eprintln!(
-            "error: {} is there already and not empty; nothing was written\n\
-             help: name a directory that is absent or empty",
-            args.dir.display()
-        );
-        return Ok(ExitCode::from(REFUSED));
-    };
+    let target = Target::claim(&args.dir)?;
     let name = match args.name {
         Some(name) => name,
         None => name_of(&args.dir)?,
@@ -69,8 +61,11 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Makes `dir`, or takes it if it is empty; `None` if it is something else.
-    fn claim(dir: &'a Path) -> Result<Option<Self>> {
+    /// Makes `dir`, or takes it if it is empty.
+    ///
+    /// # Errors
+    /// Refused: it is something else. It cannot be made.
+    fn claim(dir: &'a Path) -> Result<Self> {
         let making = || format!("making the directory {}", dir.display());
         if let Some(parent) = dir.parent() {
             fs::create_dir_all(parent).with_context(making)?;
@@ -82,14 +77,19 @@ impl<'a> Target<'a> {
         };
         let is_empty = || Ok::<_, std::io::Error>(fs::read_dir(dir)?.next().is_none());
         if was_there && !(dir.is_dir() && is_empty().with_context(making)?) {
-            return Ok(None);
+            let why = format!(
+                "{} is there already and not empty; nothing was written\n\
+                 help: name a directory that is absent or empty",
+                dir.display()
+            );
+            return Err(Refused(why).into());
         }
         let kept = false;
-        Ok(Some(Self {
+        Ok(Self {
             dir,
             was_there,
             kept,
-        }))
+        })
     }
 
     fn keep(mut self) {

@@ -19,6 +19,7 @@ use serde_json::json;
 
 use self::store::Store;
 use crate::opened::{self, Opened};
+use crate::refused::Refused;
 use crate::signer::Signer;
 
 /// Say who may sign what: trust.toml
@@ -156,11 +157,10 @@ impl Add {
 
 fn begin(store: &Store, args: &Args, init: &Init) -> Result<ExitCode> {
     if store.read()?.is_some() {
-        eprintln!(
-            "refused: there is a {DOCUMENT} already, which hosts may believe; `domus keys list` \
-             shows it"
+        let why = format!(
+            "there is a {DOCUMENT} already, which hosts may believe; `domus keys list` shows it"
         );
-        return Ok(ExitCode::from(3));
+        return Err(Refused(why).into());
     }
     let fleet = Opened::at(&args.dir)?.fleet.name;
     let login = || std::env::var("USER").ok()?.parse().ok();

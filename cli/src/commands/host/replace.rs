@@ -19,10 +19,8 @@ use uuid::Uuid;
 
 use super::document;
 use crate::commands::secret;
+use crate::refused::Refused;
 use crate::{opened, private, render};
-
-/// Refused for safety.
-const REFUSED: u8 = 3;
 
 /// Give a host another machine: a new binding and a new key, and its secrets encrypted for that
 ///
@@ -86,9 +84,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode> {
     let mut files = documents::read(&root)?;
     let before = args.before(&files)?;
     let (private, key) = ssh::make_host_key()?;
-    let Some(new) = args.prepare(&root, &mut files, &before, &key)? else {
-        return Ok(ExitCode::from(REFUSED));
-    };
+    let new = args.prepare(&root, &mut files, &before, &key)?;
     let binding = args.binding().unwrap_or_else(|| before.binding.clone());
     let kept = |key: &SshKey| private::host_key(&new.fleet.name, host, key);
     let old = before.key.as_ref().and_then(|old| kept(old).ok());
@@ -164,15 +160,17 @@ impl Args {
         Ok(before)
     }
 
-    /// Changes these documents as they are to be, and proves them; none if that is refused, which
-    /// was said then.
+    /// Changes these documents as they are to be, and proves them.
+    ///
+    /// # Errors
+    /// Refused: what would change is not committed. The fleet would not prove.
     fn prepare(
         &self,
         root: &Path,
         files: &mut Files,
         before: &Identity,
         key: &SshKey,
-    ) -> Result<Option<New>> {
+    ) -> Result<New> {
         let (host, old) = (&self.host, before.key.as_ref());
         let path = format!("pservers/{host}/host.toml");
         let binding = self.binding();
@@ -189,21 +187,19 @@ impl Args {
         let (all, needs) = secrets(files);
         let concerned = replace::concerned(&all, &needs, host, old);
         let paths = readable(&concerned)?;
-        if is_uncommitted(root, &path, &paths)? {
-            return Ok(None);
-        }
+        ensure_committed(root, &path, &paths)?;
         let anew = secret::anew(root, paths, &self.identity, &needs);
         let secrets = anew.context("nothing was written")?;
         for (path, content) in &secrets {
             files.insert(path.as_str(), content.clone());
         }
         let binding = binding.as_ref().unwrap_or(&before.binding);
-        Ok(Some(New {
+        Ok(New {
             fleet: prove(files, host, binding)?,
             document: (path, edited),
             secrets,
             known: replace::known(concerned, old),
-        }))
+        })
     }
 
     fn exchanges(&self) -> Vec<Exchange> {
@@ -237,19 +233,20 @@ fn readable<'s>(secrets: &[&'s Secret]) -> Result<Vec<&'s str>> {
     secrets.iter().map(path).collect()
 }
 
-/// Whether something that is to change differs from the last commit, which is said then: that could
-/// not be told from what is written here, nor taken back without it.
-fn is_uncommitted(root: &Path, document: &str, secrets: &[&str]) -> Result<bool> {
+/// Makes sure that nothing that is to change differs from the last commit: that could not be told
+/// from what is written here, nor taken back without it.
+fn ensure_committed(root: &Path, document: &str, secrets: &[&str]) -> Result<()> {
     let all = [document].into_iter().chain(secrets.iter().copied());
     let changed = Repo::open(root)?.uncommitted(all)?;
-    if !changed.is_empty() {
-        eprintln!(
-            "refused: these are not committed as they are, and would be changed:\n  {}\n\
-             Nothing was written. Commit them, or take them back with `git checkout`.",
-            changed.join("\n  ")
-        );
+    if changed.is_empty() {
+        return Ok(());
     }
-    Ok(!changed.is_empty())
+    let why = format!(
+        "these are not committed as they are, and would be changed:\n  {}\n\
+         Nothing was written. Commit them, or take them back with `git checkout`.",
+        changed.join("\n  ")
+    );
+    Err(Refused(why).into())
 }
 
 /// The fleet as it is to be; its problems are shown.

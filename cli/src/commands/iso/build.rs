@@ -17,6 +17,7 @@ use super::title;
 use crate::locked::{WorkLock, enter};
 use crate::opened::Opened;
 use crate::progress::Terminal;
+use crate::refused::Refused;
 use crate::secure_boot::SignerKey;
 
 /// Build the ISO of the fleet's release
@@ -50,25 +51,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     interrupt::catch().context("preparing for Ctrl-C")?;
     let opened = Opened::at(&args.dir)?;
     let version = opened.fleet.release.version.clone();
-    let Some(mut release) = release(&opened, args.unsigned)? else {
-        eprintln!(
-            "refused: there is no trust.toml, so the release would not know whose commits its \
-             hosts may run.\n`domus keys init` makes one; `domus iso build --unsigned` is for \
-             hosts that run what nobody signed"
-        );
-        return Ok(ExitCode::from(3));
-    };
+    let mut release = release(&opened, args.unsigned)?;
     let signing = match args.unsigned {
         // Firmware would start it on any host, and it runs what nobody signed.
         true => None,
         false => args.signer.signer(&opened)?,
-    };
-    let signing = match signing.transpose() {
-        Ok(signing) => signing,
-        Err(why) => {
-            eprintln!("refused: {why}");
-            return Ok(ExitCode::from(3));
-        }
     };
     if let Some(signing) = &signing {
         release.secure_boot = Some(digest::of_file(&signing.certificate)?);
@@ -87,17 +74,14 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     }
     let (releases, relock) = (&mut work.lock.releases, args.relock);
     let raise = "raise [release] version in domus.toml";
-    if let Err(refusal) = enter(
+    enter(
         releases,
         version.clone(),
         built.digest,
         relock,
         "release",
         raise,
-    ) {
-        eprintln!("{refusal}");
-        return Ok(ExitCode::from(3));
-    }
+    )?;
     let unchanged = built.deliver(&to).context(building)?;
     work.write_release(&version, &built.etc)?;
     let size = to.metadata().map_or(0, |meta| meta.len());
@@ -121,8 +105,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the release says of itself; none if it would not know whom to believe.
-fn release(opened: &Opened, unsigned: bool) -> Result<Option<ReleaseIdentity>> {
+/// What the release says of itself.
+///
+/// # Errors
+/// Refused: it would not know whom to believe.
+fn release(opened: &Opened, unsigned: bool) -> Result<ReleaseIdentity> {
     let path = opened.root.join(trust::DOCUMENT);
     let trust = match unsigned || !path.exists() {
         true => None,
@@ -130,9 +117,12 @@ fn release(opened: &Opened, unsigned: bool) -> Result<Option<ReleaseIdentity>> {
         false => Some(fs::read_to_string(&path).context("reading trust.toml")?),
     };
     if trust.is_none() && !unsigned {
-        return Ok(None);
+        let why = "there is no trust.toml, so the release would not know whose commits its hosts may \
+                   run.\n`domus keys init` makes one; `domus iso build --unsigned` is for hosts that \
+                   run what nobody signed";
+        return Err(Refused(why.to_owned()).into());
     }
-    Ok(Some(ReleaseIdentity {
+    Ok(ReleaseIdentity {
         fleet: opened.fleet.name.clone(),
         version: opened.fleet.release.version.clone(),
         unsigned,
@@ -143,7 +133,7 @@ fn release(opened: &Opened, unsigned: bool) -> Result<Option<ReleaseIdentity>> {
         trust,
         rescue_password: opened.fleet.release.rescue_password.clone(),
         secure_boot: None,
-    }))
+    })
 }
 
 /// Says if hosts that are installed with a new release would take targets that are long outdated.

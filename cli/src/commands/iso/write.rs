@@ -72,9 +72,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let label = label(&verified, &iso, opened.as_ref())?;
     let needs = iso.metadata()?.len();
     eprintln!("{}   {}", title(&verified.manifest), iso.display());
-    let Some((disk, target)) = erase::take(&args.consent, needs, false)? else {
-        return Ok(ExitCode::from(3));
-    };
+    let (disk, target) = erase::take(&args.consent, needs, false)?;
     let bar = Bar::new(needs);
     let digest = target.burn(&iso, &mut |phase, done, _| bar.show(phase, done))?;
     drop((bar, target));

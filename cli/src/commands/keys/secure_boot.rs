@@ -14,6 +14,7 @@ use domus_system::interrupt;
 use domus_system::program::Program;
 
 use crate::opened::Opened;
+use crate::refused::Refused;
 use crate::secure_boot::{certificate, key, private};
 
 /// Valid for so many days. Firmware does not look, and nothing of Domus does.
@@ -38,25 +39,18 @@ impl SecureBoot {
         let public = opened.root.join(DIRECTORY);
         let is_new = !keys.exists();
         if is_new && public.exists() {
-            eprintln!(
-                "refused: hosts may know the certificates in {} already, and their private keys \
-                 are not in {}; --private names the directory that has them",
+            let why = format!(
+                "hosts may know the certificates in {} already, and their private keys are not in \
+                 {}; --private names the directory that has them",
                 public.display(),
                 keys.display()
             );
-            return Ok(ExitCode::from(3));
+            return Err(Refused(why).into());
         }
         if is_new {
             make(fleet, &keys)?;
         }
-        if let Some(other) = publish(fleet, &keys, &public)? {
-            eprintln!(
-                "refused: {} is not the certificate of the key in {}; hosts may know it",
-                other.display(),
-                keys.display()
-            );
-            return Ok(ExitCode::from(3));
-        }
+        publish(fleet, &keys, &public)?;
         let done = if is_new { "made" } else { "there already" };
         println!(
             "private keys   {done}   {}\ncertificates   {}",
@@ -97,8 +91,11 @@ fn make(fleet: &Name, to: &Path) -> Result<()> {
     pending.commit()
 }
 
-/// Writes certificates and lists into the repository; one that is there and is another, if any.
-fn publish(fleet: &Name, keys: &Path, public: &Path) -> Result<Option<PathBuf>> {
+/// Writes certificates and lists into the repository.
+///
+/// # Errors
+/// Refused: one that is there is another.
+fn publish(fleet: &Name, keys: &Path, public: &Path) -> Result<()> {
     let mut files = Vec::new();
     for name in KEYS {
         let from = certificate(keys, name);
@@ -109,12 +106,17 @@ fn publish(fleet: &Name, keys: &Path, public: &Path) -> Result<Option<PathBuf>> 
     }
     for (path, content) in &files {
         if path.exists() && fs::read(path).context("reading a certificate")? != *content {
-            return Ok(Some(path.clone()));
+            let why = format!(
+                "{} is not the certificate of the key in {}; hosts may know it",
+                path.display(),
+                keys.display()
+            );
+            return Err(Refused(why).into());
         }
     }
     fs::create_dir_all(public).with_context(|| format!("making {}", public.display()))?;
     for (path, content) in &files {
         atomic::write(path, content, 0o644)?;
     }
-    Ok(None)
+    Ok(())
 }

@@ -10,11 +10,11 @@ use domus_model::disk::bytes;
 use domus_model::fleet::SerialConsole;
 use domus_model::media::Label;
 use domus_model::status::short;
-use domus_system::{digest, interrupt};
+use domus_system::interrupt;
 use serde::Serialize;
 
 use crate::progress::Terminal;
-use crate::secure_boot::{Signer, SignerKey};
+use crate::secure_boot::SignerKey;
 use crate::staged::{Staged, Wanted};
 
 /// Build an image with the release and a host's configuration: written to a stick, it is that host
@@ -40,25 +40,6 @@ struct Report<'a> {
     label: &'a Label,
 }
 
-/// Who signs what chooses between releases, if the ISO is signed for Secure Boot.
-fn signing(key: &SignerKey, staged: &Staged) -> Result<Option<Signer>> {
-    let Some(signed) = &staged.manifest.payload.secure_boot else {
-        return Ok(None);
-    };
-    let iso = staged.iso.display();
-    let other = || {
-        format!(
-            "{iso} is signed for another certificate than the one in secure-boot/: `domus iso build` \
-             makes one for this"
-        )
-    };
-    let signer = key.signer(&staged.opened)?.unwrap_or_else(|| Err(other()));
-    Ok(Some(match signer {
-        Ok(signing) if digest::of_file(&signing.certificate)? != *signed => Err(other()),
-        signer => signer,
-    }))
-}
-
 /// Runs the command.
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     interrupt::catch().context("preparing for Ctrl-C")?;
@@ -69,12 +50,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         staged.iso.display()
     );
     staged.warn_of_key();
-    let signing = match signing(&args.signer, &staged)?.transpose() {
-        Ok(signing) => signing,
-        Err(why) => {
-            eprintln!("refused: {why}");
-            return Ok(ExitCode::from(3));
-        }
+    let signing = match &staged.manifest.payload.secure_boot {
+        Some(signed) => Some(args.signer.same(&staged.opened, &staged.iso, signed)?),
+        None => None,
     };
     let host = &staged.host().name;
     let default = || {
