@@ -2,10 +2,11 @@
 //! Stories of keys. Signatures are made here with the crate that reads them; that those of
 //! `ssh-keygen` and git are read is for the tests of the command line to show.
 
+mod security_keys;
+
 use super::*;
 use ssh_key::private::{Ed25519Keypair, KeypairData};
-use ssh_key::public::{KeyData, SkEd25519};
-use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, SshSig};
+use ssh_key::{HashAlg, LineEnding, PrivateKey, SshSig};
 
 /// Somebody's key, always the same for one letter.
 fn key(of: char) -> PrivateKey {
@@ -184,98 +185,6 @@ fn a_signature_counts_for_what_it_was_made_for_and_by_whom() {
     let signature = Signature::parse(text.as_bytes()).expect("a signature");
     let signer = trust.signer(Role::Commit, Namespace::Git, b"this", &signature);
     assert!(signer.is_err());
-}
-
-/// What a security key is asked to do, and what is shown of it.
-#[derive(Clone, Copy)]
-struct Touch {
-    application: &'static str,
-    flags: u8,
-    counter: u32,
-}
-
-const TOUCH: Touch = Touch {
-    application: "ssh:",
-    flags: 1,
-    counter: 9,
-};
-
-/// A key in a security key: an Ed25519 key that signs for an application.
-fn security_key(application: &str) -> KeyData {
-    let key = key('s');
-    let public = *key.public_key().key_data().ed25519().expect("Ed25519");
-    KeyData::SkEd25519(SkEd25519::new(public, application))
-}
-
-/// Ed25519's own signature: 64 bytes.
-fn ed25519(key: &impl ssh_key::SigningKey, message: &[u8]) -> Vec<u8> {
-    let signature = key.try_sign(message).expect("a signature");
-    signature.as_bytes().to_vec()
-}
-
-/// A signature by a security key as OpenSSH's PROTOCOL.u2f has it. `signed` is what the key signed,
-/// `shown` what the signature says.
-fn touched(signed: Touch, shown: Touch, message: &[u8]) -> String {
-    let trailer = |of: Touch| [&[of.flags][..], &of.counter.to_be_bytes()].concat();
-    let message = SshSig::signed_data("git", HashAlg::Sha512, message).expect("data");
-    let data = [
-        HashAlg::Sha256.digest(signed.application.as_bytes()),
-        trailer(signed),
-        HashAlg::Sha256.digest(&message),
-    ];
-    let bytes = [ed25519(&key('s'), &data.concat()), trailer(shown)].concat();
-    let signature = ssh_key::Signature::new(Algorithm::SkEd25519, bytes).expect("69 bytes");
-    let key = security_key(shown.application);
-    let signature = SshSig::new(key, "git", HashAlg::Sha512, signature);
-    let pem = signature.and_then(|it| it.to_pem(LineEnding::LF));
-    pem.expect("a signature")
-}
-
-#[test]
-fn a_security_key_signs_when_it_is_touched() {
-    let name = "a".parse().expect("a name");
-    let key = SigningKey::new(security_key("ssh:")).expect("a key that signs");
-    assert!(key.to_string().starts_with("sk-ssh-ed25519@openssh.com "));
-    let roles = Role::ALL.into_iter().collect();
-    let trust = Trust {
-        keys: [(name, Trusted { key, roles })].into(),
-        ..trust(1, 1, &[])
-    };
-    assert_eq!(Trust::parse(trust.render().as_bytes()), Ok(trust.clone()));
-    let judged = |signed, shown, message: &[u8]| {
-        let text = touched(signed, shown, b"this");
-        let signature = Signature::parse(text.as_bytes()).map_err(str::to_owned)?;
-        let signer = trust.signer(Role::Commit, Namespace::Git, message, &signature);
-        signer.map(ToString::to_string)
-    };
-    assert_eq!(judged(TOUCH, TOUCH, b"this"), Ok("a".to_owned()));
-    // Whose PIN or finger was asked for, too.
-    let verified = Touch { flags: 5, ..TOUCH };
-    assert_eq!(judged(verified, verified, b"this"), Ok("a".to_owned()));
-
-    let untouched = Touch { flags: 0, ..TOUCH };
-    let later = Touch {
-        counter: 10,
-        ..TOUCH
-    };
-    let other = Touch {
-        application: "ssh:other",
-        ..TOUCH
-    };
-    let cases: [(Touch, Touch, &[u8], &str); 7] = [
-        (TOUCH, TOUCH, b"that", "of something else"),
-        (TOUCH, verified, b"this", "of something else"),
-        (untouched, TOUCH, b"this", "of something else"),
-        (TOUCH, later, b"this", "of something else"),
-        (other, TOUCH, b"this", "of something else"),
-        // The application is a part of the key.
-        (other, other, b"this", "does not have"),
-        (untouched, untouched, b"this", "nobody touched"),
-    ];
-    for (signed, shown, message, expected) in cases {
-        let error = judged(signed, shown, message).expect_err(expected);
-        assert!(error.contains(expected), "{error}");
-    }
 }
 
 #[test]
