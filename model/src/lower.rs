@@ -8,7 +8,7 @@ mod recipe;
 
 pub(crate) use host::host;
 pub(crate) use layers::{Layers, layers};
-pub(crate) use network::{listed, nets_with_nat, target};
+pub(crate) use network::{listed, nets_with_nat, others, target};
 
 use crate::documents::{
     At, ConfigDoc, DomUSettings, FleetDoc, HostSettings, LockDoc, Shared, VarsDoc,

@@ -12,7 +12,7 @@ use repository::manifest_dir;
 use std::fs;
 
 /// What host.toml says, by the name of its golden file.
-const CASES: [(&str, &str); 15] = [
+const CASES: [(&str, &str); 16] = [
     (
         "bridge",
         "[networks.lan]\nports = [\"eno1\", \"eno2\"]\naddress = \"192.0.2.10/24\"\n\
@@ -95,6 +95,11 @@ const CASES: [(&str, &str); 15] = [
          [[networks.inside.route]]\nto = \"10.21.0.0/16\"\nvia = \"10.20.0.7\"",
     ),
     (
+        "dhcp-others",
+        "[networks.lan]\nports = [\"eno1\"]\naddress = \"dhcp\"\n\
+         [networks.inside]\nnat = true\ndhcp = true\naddress = \"10.20.0.1/24\"",
+    ),
+    (
         "firewall",
         "[firewall]\nssh-from = [\"192.0.2.0/24\", \"2001:db8::/32\", \"198.51.100.7\"]\n\
          allow = [\"tcp/9100 from 192.0.2.9\", \"udp/6000-6010\", \"tcp/443\"]",
@@ -119,11 +124,12 @@ fn networks_are_rendered_as_expected() {
         let host = format!("version = 1\n{machine}\n{networks}");
         files.insert("pservers/alpha/host.toml", host.into());
         let domu = "version = 1\nimage = \"web@1\"\n[[network]]\nbridge = \"inside\"";
-        if ["nat", "dhcp"].contains(&name) {
+        if ["nat", "dhcp", "dhcp-others"].contains(&name) {
             files.insert("pservers/alpha/domUs/web.toml", domu.into());
             files.insert("images/web.toml", "version = 1\nrevision = 1".into());
             files.insert("global/hosts", HOSTS.into());
         }
+        // In `dhcp-others` nobody is called db, so that its lines are of others.
         if name == "dhcp" {
             files.insert("pservers/alpha/domUs/db.toml", DB.into());
         }

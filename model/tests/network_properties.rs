@@ -58,8 +58,12 @@ fn address() -> impl Strategy<Value = Ipv4Addr> {
 }
 
 /// The files of a host whose network `inside` has DHCP, if it proves: dom0 has `own` there, domUs
-/// have one card or two and are listed with these addresses.
-fn served(own: &[(Ipv4Addr, u8)], domus: &[(bool, Vec<Ipv4Addr>)]) -> Option<String> {
+/// have one card or two and are listed with these addresses, and `others` are of somebody else.
+fn served(
+    own: &[(Ipv4Addr, u8)],
+    domus: &[(bool, Vec<Ipv4Addr>)],
+    others: &[Ipv4Addr],
+) -> Option<String> {
     let own: Vec<String> = own
         .iter()
         .map(|(ip, bits)| format!("{ip}/{bits}"))
@@ -82,6 +86,9 @@ fn served(own: &[(Ipv4Addr, u8)], domus: &[(bool, Vec<Ipv4Addr>)]) -> Option<Str
             let _ = writeln!(hosts, "{address} d{index}");
         }
     }
+    for (index, address) in others.iter().enumerate() {
+        let _ = writeln!(hosts, "{address} other{index}");
+    }
     files.insert("global/hosts", hosts.into());
     let fleet = load(&files).ok()?;
     let mut all = render(&fleet.hosts["alpha"]).into_iter();
@@ -99,8 +106,9 @@ proptest! {
     fn no_address_is_given_twice(
         own in prop::collection::vec((address(), 16..=32_u8), 1..4),
         domus in prop::collection::vec((any::<bool>(), prop::collection::vec(address(), 0..3)), 0..4),
+        others in prop::collection::vec(address(), 0..3),
     ) {
-        let text = served(&own, &domus);
+        let text = served(&own, &domus, &others);
         prop_assume!(text.is_some());
         let text = text.unwrap_or_default();
         let number = |key: &str| values(&text, key)[0].parse::<u32>().expect("a number");
@@ -113,6 +121,9 @@ proptest! {
         let pool = subnet + offset..subnet + offset + size;
         for (own, _) in &own {
             prop_assert!(!pool.contains(&own.to_bits()), "{}", text);
+        }
+        for other in &others {
+            prop_assert!(!pool.contains(&other.to_bits()), "{}", text);
         }
         // Each card has one of its own.
         let leases = text.split("[DHCPServerStaticLease]").skip(1);

@@ -78,7 +78,7 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
             Impact::HostReboot,
             "a bond has the mode with which it was made",
         ),
-        ["networks", _, "lease", ..] => of_given(),
+        ["networks", _, "lease" | "kept-out", ..] => of_given(),
         ["networks", ..] => rule(
             Impact::Service,
             "systemd-networkd and nftables are reloaded; what networkd made it does not remove",

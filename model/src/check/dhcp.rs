@@ -99,7 +99,8 @@ fn prove_cards(
             }));
         }
     }
-    let pool = pool(server, network.statics().map(|(net, _)| net));
+    let others = lower::others(shared, server, |address| owners.contains_key(address));
+    let pool = pool(server, network.statics().map(|(net, _)| net), &others);
     let kept = |pool: Pool| owners.keys().filter(|it| pool.contains(**it)).count();
     let free = pool.map(|pool| (pool.size as usize).saturating_sub(kept(pool)));
     let subnet = server.trunc();
@@ -110,7 +111,11 @@ fn prove_cards(
         }
         Some(_) => return,
     };
-    let help = "take a larger subnet in `address`, as \"10.20.0.1/24\"";
+    let mut help = "take a larger subnet in `address`, as \"10.20.0.1/24\"".to_owned();
+    if !others.is_empty() {
+        help +=
+            "; global/hosts gives some of its addresses to others, and no card gets one of these";
+    }
     let note = dhcp.place.error(message).help(help);
     let mut statics = network.statics();
     let own = statics.find(|(net, _)| net.addr() == server.addr());

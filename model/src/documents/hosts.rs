@@ -4,9 +4,10 @@
 use super::place::At;
 use crate::bad_value::quoted;
 use crate::diagnostic::{Diagnostic, Place};
+use ipnet::Ipv4Net;
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, OnceLock};
 
 /// The file as written.
 #[derive(Debug, Default)]
@@ -14,6 +15,8 @@ pub(crate) struct HostsDoc {
     pub(crate) lines: Vec<Line>,
     /// The lines of each name: every host of a fleet looks for its own.
     by_name: HashMap<String, Vec<usize>>,
+    /// All addresses of IPv4 in order, once somebody asks for those of a subnet.
+    in_order: OnceLock<Vec<Ipv4Addr>>,
 }
 
 /// An address and its names, the canonical one first.
@@ -46,6 +49,25 @@ impl HostsDoc {
     pub(crate) fn of(&self, name: &str) -> impl Iterator<Item = &At<IpAddr>> {
         let lines = self.by_name.get(name).into_iter().flatten();
         lines.map(|line| &self.lines[*line].address)
+    }
+
+    /// The addresses in a subnet, in order.
+    pub(crate) fn within(&self, subnet: Ipv4Net) -> &[Ipv4Addr] {
+        let all = self.in_order.get_or_init(|| {
+            let addresses = self.lines.iter().map(|line| line.address.value);
+            let mut all: Vec<Ipv4Addr> = addresses
+                .filter_map(|address| match address {
+                    IpAddr::V4(address) => Some(address),
+                    IpAddr::V6(_) => None,
+                })
+                .collect();
+            all.sort_unstable();
+            all.dedup();
+            all
+        });
+        let begin = all.partition_point(|address| *address < subnet.network());
+        let end = all.partition_point(|address| *address <= subnet.broadcast());
+        &all[begin..end]
     }
 }
 

@@ -5,7 +5,7 @@ use crate::names::{Name, Port};
 use crate::units::Mac;
 use ipnet::IpNet;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -37,6 +37,9 @@ pub struct Network {
     /// The addresses that are kept for cards of domUs, if it does.
     #[serde(rename = "lease")]
     pub leases: BTreeMap<Mac, Ipv4Addr>,
+    /// The addresses in its subnet that somebody else has by `global/hosts`: no card is given one.
+    #[serde(rename = "kept-out")]
+    pub others: BTreeSet<Ipv4Addr>,
 }
 
 impl Network {

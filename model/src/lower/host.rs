@@ -2,7 +2,7 @@
 //! Hosts and their domUs.
 
 use super::layers::Layers;
-use super::network::{firewall, forward, leases, network};
+use super::network::{firewall, forward, network};
 use super::{DEADLINE, dom0_memory, domu_memory, domu_vcpus, host_release, value, values, vars};
 use crate::documents::{
     DiskDoc, Doc, DomUDoc, HealthDoc, HostDocs, MachineDoc, Shared, StorageDoc, VarsDoc, VifDoc,
@@ -34,8 +34,8 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> 
     });
     let domus = domus.collect::<Option<Vec<DomU>>>()?;
     let networks = settings.networks.iter().map(|(name, doc)| {
-        let leases = leases(shared, &name.value, doc, &domus);
-        Some((name.value.clone(), network(doc, leases)?))
+        let network = network(shared, &name.value, doc, &domus)?;
+        Some((name.value.clone(), network))
     });
     let networks = networks.collect::<Option<_>>()?;
     let domus = domus.into_iter();

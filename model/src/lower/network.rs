@@ -7,12 +7,19 @@ use crate::fleet::{DomU, Firewall, Forward, Network, Protocol, Route};
 use crate::names::Name;
 use crate::units::Mac;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-/// The network of this document; `None` if not all of it could be read. `leases`: the addresses
-/// that are kept on it.
-pub(super) fn network(doc: &NetworkDoc, leases: BTreeMap<Mac, Ipv4Addr>) -> Option<Network> {
+/// The network of this document, on which the domUs have cards; `None` if not all of it could be
+/// read.
+pub(super) fn network(
+    shared: &Shared<'_>,
+    name: &Name,
+    doc: &NetworkDoc,
+    domus: &[DomU],
+) -> Option<Network> {
+    let leases = leases(shared, name, doc, domus);
+    let leased: BTreeSet<Ipv4Addr> = leases.values().copied().collect();
     let routes = doc.routes.iter().map(|route| {
         Some(Route {
             to: value(&route.to)?,
@@ -37,13 +44,17 @@ pub(super) fn network(doc: &NetworkDoc, leases: BTreeMap<Mac, Ipv4Addr>) -> Opti
         routes: routes.collect::<Option<_>>()?,
         nat: doc.has_nat(),
         dhcp: doc.dhcp.as_ref().is_some_and(|dhcp| dhcp.value),
+        others: doc
+            .dhcp_server()
+            .map(|server| others(shared, server, |it| leased.contains(it)))
+            .unwrap_or_default(),
         leases,
     })
 }
 
 /// The addresses that dom0 keeps on this network, of which it is the DHCP server: those that
 /// `global/hosts` gives to domUs, the first to their first card there.
-pub(super) fn leases(
+fn leases(
     shared: &Shared<'_>,
     name: &Name,
     doc: &NetworkDoc,
@@ -74,6 +85,17 @@ pub(crate) fn listed(shared: &Shared<'_>, domu: &str, server: Ipv4Net) -> Vec<At
         }
     }
     found
+}
+
+/// The addresses in the subnet of `server` that `global/hosts` gives to whoever is no card of this
+/// network: a domU of another host, a machine, nobody any more.
+pub(crate) fn others(
+    shared: &Shared<'_>,
+    server: Ipv4Net,
+    is_leased: impl Fn(&Ipv4Addr) -> bool,
+) -> BTreeSet<Ipv4Addr> {
+    let all = shared.hosts.iter().flat_map(|hosts| hosts.within(server));
+    all.copied().filter(|address| !is_leased(address)).collect()
 }
 
 /// Who reaches dom0: SSH from anywhere, where nobody says otherwise.

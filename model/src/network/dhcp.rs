@@ -3,6 +3,7 @@
 //! systemd.network(5), `[DHCPServer]` and `[DHCPServerStaticLease]`.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -44,13 +45,19 @@ impl Pool {
 }
 
 /// The longest row of addresses in the subnet of `server` without one of dom0's own, which are
-/// `statics`; `None` if there is none. networkd itself leaves out what it keeps for somebody.
-pub(crate) fn pool(server: Ipv4Net, statics: impl IntoIterator<Item = IpNet>) -> Option<Pool> {
+/// `statics`, and of `others`; `None` if there is none. networkd itself leaves out what it keeps for
+/// somebody.
+pub(crate) fn pool(
+    server: Ipv4Net,
+    statics: impl IntoIterator<Item = IpNet>,
+    others: &BTreeSet<Ipv4Addr>,
+) -> Option<Pool> {
     let mut taken = vec![server.network(), server.broadcast()];
     taken.extend(statics.into_iter().filter_map(|net| match net.addr() {
         IpAddr::V4(address) => server.contains(&address).then_some(address),
         IpAddr::V6(_) => None,
     }));
+    taken.extend(others);
     taken.sort();
     let rows = taken.windows(2).map(|pair| {
         let (before, after) = (pair[0].to_bits(), pair[1].to_bits());
@@ -81,7 +88,7 @@ pub(super) fn kept(host: &Host) -> Option<RenderedFile> {
 /// and nothing that dom0 was told itself.
 pub(super) fn sections(network: &Network, name_servers: &[IpAddr]) -> Option<String> {
     let server = server(network.statics()).filter(|_| network.dhcp)?;
-    let pool = pool(server, network.statics())?;
+    let pool = pool(server, network.statics(), &network.others)?;
     let offset = pool.first - server.network().to_bits();
     let size = pool.size;
     let mut text = format!(
