@@ -147,12 +147,11 @@ nvme0n1  MZQL2    -       22  healthy
 sda      HDS72    MSK4    -   NOT HEALTHY
 sdb      cut off  -       -   not read
 sdc      cut off  -       -   not read
-vda      cut off  -       -   not read
+vda      cut off  -       -   no SMART
 
 sda: SMART says that it fails: replace it
 sdb: Unknown USB bridge
 sdc: it sleeps, and is not woken for this
-vda: disks of this kind have no SMART
 
 alpha: storage waiting; ";
     assert!(status.stdout.contains(expected), "{status:?}");
@@ -164,7 +163,9 @@ alpha: storage waiting; ";
     });
     assert_eq!(disks[1], expected);
     assert_eq!(disks[0]["health"], "healthy");
-    assert_eq!(disks[4]["health"], "not-read");
+    assert_eq!(disks[2]["health"], "not-read");
+    assert_eq!(disks[4]["health"], "no-smart");
+    assert_eq!(disks[4]["reasons"], json!([]));
 }
 
 #[test]

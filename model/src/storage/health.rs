@@ -61,6 +61,15 @@ const WARNINGS: [&str; 6] = [
     "its persistent memory is read-only or not reliable",
 ];
 
+/// Why a disk said nothing of its health.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mute {
+    /// Disks of its kind have no SMART: those of virtio, cards.
+    Kind,
+    /// It could not be asked, and why.
+    NotRead(String),
+}
+
 /// How a disk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -71,6 +80,8 @@ pub enum Health {
     Unhealthy,
     /// It could not be asked.
     NotRead,
+    /// It can say nothing, and nothing is wrong with that.
+    NoSmart,
 }
 
 impl Health {
@@ -79,6 +90,7 @@ impl Health {
             Self::Healthy => "healthy",
             Self::Unhealthy => "NOT HEALTHY",
             Self::NotRead => "not read",
+            Self::NoSmart => "no SMART",
         }
     }
 }
@@ -107,15 +119,16 @@ pub struct DiskStatus {
 }
 
 impl DiskStatus {
-    /// Judges what the disk said, or why it could not be asked.
-    pub fn new(disk: Physical, said: Result<&Facts, String>) -> Self {
+    /// Judges what the disk said, or why it said nothing.
+    pub fn new(disk: Physical, said: Result<&Facts, Mute>) -> Self {
         let temperature = said.as_ref().ok().and_then(|facts| facts.temperature);
         let (health, reasons, remarks) = match said {
             Ok(facts) => match facts.ills() {
                 ills if ills.is_empty() => (Health::Healthy, ills, facts.remarks()),
                 ills => (Health::Unhealthy, ills, facts.remarks()),
             },
-            Err(why) => (Health::NotRead, vec![why], Vec::new()),
+            Err(Mute::NotRead(why)) => (Health::NotRead, vec![why], Vec::new()),
+            Err(Mute::Kind) => (Health::NoSmart, Vec::new(), Vec::new()),
         };
         Self {
             device: disk.device,
@@ -361,17 +374,19 @@ nvme0n1  MZQL2  S64G    60  healthy
             ..Facts::default()
         };
         let bad = DiskStatus::new(disk("sda", "HDS72", "MSK4"), Ok(&facts));
-        let why = Err("it sleeps, and is not woken for this".into());
-        let mute = DiskStatus::new(disk("sdb", "HDS72", "MSK5"), why);
+        let why = Mute::NotRead("it sleeps, and is not woken for this".into());
+        let mute = DiskStatus::new(disk("sdb", "HDS72", "MSK5"), Err(why));
+        let made = DiskStatus::new(disk("vda", "-", "virtio-1"), Err(Mute::Kind));
         let all = "\
-disk     model  serial  °C  health
-nvme0n1  MZQL2  S64G    60  healthy
-sda      HDS72  MSK4    -   NOT HEALTHY
-sdb      HDS72  MSK5    -   not read
+disk     model  serial    °C  health
+nvme0n1  MZQL2  S64G      60  healthy
+sda      HDS72  MSK4      -   NOT HEALTHY
+sdb      HDS72  MSK5      -   not read
+vda      -      virtio-1  -   no SMART
 
 sda: SMART says that it fails: replace it; 8 sectors that cannot be read and wait to be written
 sdb: it sleeps, and is not woken for this
 ";
-        assert_eq!(render(&[one, bad, mute]), all);
+        assert_eq!(render(&[one, bad, mute, made]), all);
     }
 }

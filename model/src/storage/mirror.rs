@@ -51,6 +51,8 @@ pub enum HalfState {
     InSync,
     /// It is there, and does not have all of it yet.
     Behind,
+    /// It takes the place of one that fails; until then it has nothing of the mirror.
+    Spare,
     /// The kernel had errors from it and does not use it any more.
     Failed,
     /// Its disk is there, and the mirror does not use it.
@@ -69,11 +71,12 @@ pub struct Half {
 }
 
 impl Half {
-    /// Why it is not of use.
-    fn ill(&self) -> Option<String> {
+    /// What there is to say of it, if it is not as the other is.
+    fn remark(&self) -> Option<String> {
         let says = match self.state {
             HalfState::InSync => return None,
             HalfState::Behind => "is behind",
+            HalfState::Spare => "is a spare",
             HalfState::Failed => "has FAILED",
             HalfState::LeftOut => "is not in it",
             HalfState::Absent => "is not there",
@@ -149,7 +152,7 @@ impl Mirror {
             true => "mirror whole".to_owned(),
             false => "mirror degraded".to_owned(),
         }];
-        words.extend(self.halves.iter().filter_map(Half::ill));
+        words.extend(self.halves.iter().filter_map(Half::remark));
         words.extend(self.doing.as_ref().map(ToString::to_string));
         words.join(", ")
     }
@@ -158,20 +161,48 @@ impl Mirror {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use HalfState::{Absent, Behind, Failed, InSync, LeftOut, Spare};
+
+    /// How many are missing, the members of the array, what it does, the devices of the disks `one`
+    /// and `two` of host.toml; then the halves and the words that come of it.
+    type Case = (
+        u32,
+        &'static [(&'static str, HalfState)],
+        Option<(&'static str, Option<u64>)>,
+        [Option<&'static str>; 2],
+        &'static [(&'static str, HalfState)],
+        &'static str,
+    );
+
+    const RECOVER: Option<(&str, Option<u64>)> = Some(("recover", Some(37)));
+
+    fn assert_told(cases: &[Case]) {
+        for (missing, members, doing, devices, halves, words) in cases.iter().copied() {
+            let members = members.iter().map(|(disk, state)| Member {
+                disk: (*disk).into(),
+                state: *state,
+            });
+            let array = Array {
+                missing,
+                members: members.collect(),
+                doing: doing.map(|(what, percent)| Doing {
+                    what: what.into(),
+                    percent,
+                }),
+            };
+            let named = ["one", "two"].into_iter().zip(devices);
+            let named = named.map(|(name, device)| (name.to_owned(), device.map(str::to_owned)));
+            let mirror = Mirror::new(&array, &named.collect::<Vec<_>>());
+            let found = mirror.halves.iter().map(|it| (it.disk.as_str(), it.state));
+            assert_eq!(found.collect::<Vec<_>>(), halves, "{words}");
+            assert_eq!(mirror.words(), words);
+            assert_eq!(mirror.is_recovering(), missing > 0 && doing.is_some());
+        }
+    }
 
     #[test]
     fn halves_are_told_by_their_names() {
-        use HalfState::{Absent, Behind, Failed, InSync, LeftOut};
-        let recover = Some(("recover", Some(37)));
-        type Case = (
-            u32,
-            &'static [(&'static str, HalfState)],
-            Option<(&'static str, Option<u64>)>,
-            [Option<&'static str>; 2],
-            &'static [(&'static str, HalfState)],
-            &'static str,
-        );
-        let cases: [Case; 8] = [
+        assert_told(&[
             (
                 0,
                 &[("sda", InSync), ("sdb", InSync)],
@@ -224,7 +255,7 @@ mod tests {
             (
                 1,
                 &[("sda", InSync), ("sdb", Behind)],
-                recover,
+                RECOVER,
                 [Some("sda"), Some("sdb")],
                 &[("one", InSync), ("two", Behind)],
                 "mirror degraded, two is behind, recover 37%",
@@ -238,27 +269,29 @@ mod tests {
                 &[("one", InSync), ("two", Absent), ("sdc", Behind)],
                 "mirror degraded, two is not there, sdc is behind, recover",
             ),
-        ];
-        for (missing, members, doing, devices, halves, words) in cases {
-            let members = members.iter().map(|(disk, state)| Member {
-                disk: (*disk).into(),
-                state: *state,
-            });
-            let array = Array {
-                missing,
-                members: members.collect(),
-                doing: doing.map(|(what, percent)| Doing {
-                    what: what.into(),
-                    percent,
-                }),
-            };
-            let named = ["one", "two"].into_iter().zip(devices);
-            let named = named.map(|(name, device)| (name.to_owned(), device.map(str::to_owned)));
-            let mirror = Mirror::new(&array, &named.collect::<Vec<_>>());
-            let found = mirror.halves.iter().map(|it| (it.disk.as_str(), it.state));
-            assert_eq!(found.collect::<Vec<_>>(), halves, "{words}");
-            assert_eq!(mirror.words(), words);
-            assert_eq!(mirror.is_recovering(), missing > 0 && doing.is_some());
-        }
+        ]);
+    }
+
+    #[test]
+    fn what_was_added_by_hand_is_a_spare() {
+        assert_told(&[
+            // To what is whole already, and to what gets whole.
+            (
+                0,
+                &[("sda", InSync), ("sdb", InSync), ("sdc", Spare)],
+                None,
+                [Some("sda"), Some("sdb")],
+                &[("one", InSync), ("two", InSync), ("sdc", Spare)],
+                "mirror whole, sdc is a spare",
+            ),
+            (
+                1,
+                &[("sda", InSync), ("sdb", Behind), ("sdc", Spare)],
+                RECOVER,
+                [Some("sda"), Some("sdb")],
+                &[("one", InSync), ("two", Behind), ("sdc", Spare)],
+                "mirror degraded, two is behind, sdc is a spare, recover 37%",
+            ),
+        ]);
     }
 }

@@ -87,11 +87,15 @@ pub fn state(root: &Path) -> Option<Array> {
     let dir = class.join(device.file_name()?).join("md");
     let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap_or_default();
     let entries = fs::read_dir(&dir).ok()?.flatten();
-    let mut members: Vec<(String, String)> = entries
+    let mut members: Vec<Part> = entries
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let part = name.strip_prefix("dev-")?;
-            Some((disk_of(&class, part), read(&format!("{name}/state"))))
+            Some(Part {
+                disk: disk_of(&class, part),
+                state: read(&format!("{name}/state")),
+                slot: read(&format!("{name}/slot")),
+            })
         })
         .collect();
     members.sort();
@@ -122,8 +126,17 @@ struct Texts<'t> {
     action: &'t str,
     /// `1234 / 5678`, `none`, `delayed`.
     completed: &'t str,
-    /// The disks and their states: `in_sync,write_mostly`.
-    members: &'t [(String, String)],
+    members: &'t [Part],
+}
+
+/// What the kernel says of a partition in an array.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Part {
+    disk: String,
+    /// `in_sync,write_mostly`.
+    state: String,
+    /// Its place in the array, `0`; or `none`.
+    slot: String,
 }
 
 fn parse(texts: &Texts) -> Array {
@@ -133,14 +146,17 @@ fn parse(texts: &Texts) -> Array {
         done.saturating_mul(100).checked_div(all)
     };
     let doing = Some(texts.action.trim()).filter(|it| !matches!(*it, "" | "idle" | "frozen"));
-    let member = |(disk, state): &(String, String)| {
-        let has = |word: &str| state.trim().split(',').any(|it| it == word);
+    let member = |part: &Part| {
+        let has = |word: &str| part.state.trim().split(',').any(|it| it == word);
         Member {
-            disk: disk.clone(),
-            state: match (has("faulty"), has("in_sync")) {
-                (true, _) => HalfState::Failed,
-                (false, true) => HalfState::InSync,
-                (false, false) => HalfState::Behind,
+            disk: part.disk.clone(),
+            state: match (has("faulty"), has("in_sync"), part.slot.trim()) {
+                (true, ..) => HalfState::Failed,
+                (false, true, _) => HalfState::InSync,
+                // Both that which gets its copy and that which waits for another to fail are called
+                // a spare.
+                (false, false, "none") => HalfState::Spare,
+                (false, false, _) => HalfState::Behind,
             },
         }
     };
@@ -161,47 +177,57 @@ mod tests {
 
     #[test]
     fn states_are_read() {
-        use HalfState::{Behind, Failed, InSync};
+        use HalfState::{Behind, Failed, InSync, Spare};
         type Case = (
             [&'static str; 3],
-            &'static [(&'static str, HalfState)],
+            &'static [(&'static str, &'static str, HalfState)],
             u32,
             Option<&'static str>,
         );
-        let cases: [Case; 7] = [
+        let cases: [Case; 8] = [
             (
                 ["0\n", "idle\n", "none\n"],
-                &[("in_sync\n", InSync)],
+                &[("in_sync\n", "0\n", InSync)],
                 0,
                 None,
             ),
             (
                 ["1\n", "recover\n", "512 / 2048\n"],
-                &[("in_sync\n", InSync), ("spare\n", Behind)],
+                &[("in_sync\n", "0\n", InSync), ("spare\n", "1\n", Behind)],
                 1,
                 Some("recover 25%"),
             ),
             (
                 ["1\n", "recover\n", "delayed\n"],
-                &[("spare\n", Behind)],
+                &[("spare\n", "1\n", Behind)],
                 1,
                 Some("recover"),
             ),
             (
+                ["0\n", "idle\n", "none\n"],
+                &[("in_sync\n", "1\n", InSync), ("spare\n", "none\n", Spare)],
+                0,
+                None,
+            ),
+            (
                 ["1\n", "idle\n", "none\n"],
                 &[
-                    ("faulty,write_error\n", Failed),
-                    ("in_sync,write_mostly\n", InSync),
+                    ("faulty,write_error\n", "none\n", Failed),
+                    ("in_sync,write_mostly\n", "1\n", InSync),
                 ],
                 1,
                 None,
             ),
             (["0\n", "resync\n", "0 / 0\n"], &[], 0, Some("resync")),
             (["1\n", "frozen\n", "none\n"], &[], 1, None),
-            (["", "", ""], &[("", Behind)], 0, None),
+            (["", "", ""], &[("", "", Behind)], 0, None),
         ];
         for ([degraded, action, completed], states, missing, doing) in cases {
-            let members = states.iter().map(|it| ("sda".to_owned(), it.0.to_owned()));
+            let members = states.iter().map(|(state, slot, _)| Part {
+                disk: "sda".to_owned(),
+                state: (*state).to_owned(),
+                slot: (*slot).to_owned(),
+            });
             let array = parse(&Texts {
                 degraded,
                 action,
@@ -209,7 +235,7 @@ mod tests {
                 members: &members.collect::<Vec<_>>(),
             });
             let found: Vec<HalfState> = array.members.iter().map(|it| it.state).collect();
-            let expected: Vec<HalfState> = states.iter().map(|it| it.1).collect();
+            let expected: Vec<HalfState> = states.iter().map(|it| it.2).collect();
             assert_eq!(found, expected);
             let says = array.doing.as_ref().map(ToString::to_string);
             assert_eq!((array.missing, says.as_deref()), (missing, doing));
@@ -239,6 +265,9 @@ mod tests {
         write(&format!("{md}/sync_action"), "idle\n");
         write(&format!("{md}/sync_completed"), "none\n");
         write(&format!("{md}/dev-sda1/state"), "in_sync\n");
+        write(&format!("{md}/dev-sda1/slot"), "0\n");
+        write(&format!("{md}/dev-sdc1/state"), "spare\n");
+        write(&format!("{md}/dev-sdc1/slot"), "none\n");
         // It was pulled out.
         write(&format!("{md}/dev-sdb1/state"), "faulty\n");
         let member = |disk: &str, state| Member {
@@ -250,6 +279,7 @@ mod tests {
             members: vec![
                 member("sda", HalfState::InSync),
                 member("sdb1", HalfState::Failed),
+                member("sdc1", HalfState::Spare),
             ],
             doing: None,
         };

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use domus_model::storage::health::Physical;
+use domus_model::storage::health::{Mute, Physical};
 
 use super::smart::SLEEPS;
 use crate::disks::words;
@@ -17,7 +17,7 @@ pub struct Found {
     /// What it is.
     pub disk: Physical,
     /// The node to ask, or why it is not asked.
-    pub ask: Result<PathBuf, String>,
+    pub ask: Result<PathBuf, Mute>,
 }
 
 /// Every disk of the machine below `root`, by name. Partitions, what is made of other disks, and
@@ -59,9 +59,9 @@ fn disk(root: &Path, dir: &Path) -> Option<Found> {
     }
     let can_say = device.starts_with("sd") || device.starts_with("nvme");
     let ask = match (can_say, read("device/power/runtime_status").trim()) {
-        (false, _) => Err("disks of this kind have no SMART".to_owned()),
+        (false, _) => Err(Mute::Kind),
         // Whoever opens it wakes it.
-        (true, "suspended") => Err(SLEEPS.to_owned()),
+        (true, "suspended") => Err(Mute::NotRead(SLEEPS.to_owned())),
         (true, _) => Ok(root.join("dev").join(&device)),
     };
     let serial = words(&read("device/serial")).or_else(|| words(&read("serial")));
@@ -124,5 +124,7 @@ mod tests {
         assert_eq!(found[0].disk.model.as_deref(), Some("Model of it"));
         assert_eq!(found[0].disk.size, 1 << 30);
         assert_eq!(found[1].ask, Ok(root.path().join("dev/sda")));
+        assert_eq!(found[2].ask, Err(Mute::NotRead(SLEEPS.to_owned())));
+        assert_eq!(found[3].ask, Err(Mute::Kind));
     }
 }

@@ -4,7 +4,7 @@
 
 use std::thread;
 
-use domus_model::storage::health::DiskStatus;
+use domus_model::storage::health::{DiskStatus, Mute};
 use domus_system::storage::physical::{self, Found};
 use domus_system::storage::smart::{self, Answer};
 
@@ -34,9 +34,10 @@ pub(crate) fn disks(context: &Context) -> Vec<DiskStatus> {
             let threads: Vec<_> = batch.iter().map(ask).collect();
             let joined = threads.into_iter().zip(batch).map(|(thread, found)| {
                 let why = "asking it panicked; that is a defect of domus-dom0";
+                let why = || Err(Mute::NotRead(why.to_owned()));
                 thread
                     .join()
-                    .unwrap_or_else(|_| DiskStatus::new(found.disk.clone(), Err(why.to_owned())))
+                    .unwrap_or_else(|_| DiskStatus::new(found.disk.clone(), why()))
             });
             joined.collect::<Vec<_>>()
         }));
@@ -55,7 +56,7 @@ fn status(found: &Found) -> DiskStatus {
         // The kernel cuts models off at 16 letters.
         disk.model = model.or(disk.model.take());
         disk.serial = serial.or(disk.serial.take());
-        health
+        health.map_err(Mute::NotRead)
     });
     DiskStatus::new(disk, health.as_ref().map_err(Clone::clone))
 }
