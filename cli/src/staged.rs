@@ -155,10 +155,16 @@ impl Staged {
 
     /// Says so if the host has a key, and what is made does not get it.
     pub(crate) fn warn_of_key(&self) {
-        if self.host().machine.key.is_some() && self.host_key.is_none() {
+        let key = self.host().machine.key.as_ref();
+        if let Some(key) = key.filter(|_| self.host_key.is_none()) {
+            let place = match private::host_key(&self.opened.fleet.name, &self.host, key) {
+                Ok(file) => format!("at {}", file.display()),
+                Err(why) => format!("here: {why:#}"),
+            };
             eprintln!(
-                "warning: the private key of {0} is not here, so {0} makes one when it boots, which \
-                 opens none of its secrets; --host-key names it, `domus host replace` makes another",
+                "warning: the private key of {0} is not {place}, so {0} makes one when it boots, \
+                 which opens none of its secrets; --host-key names it, `domus host replace` makes \
+                 another",
                 self.host
             );
         }

@@ -25,6 +25,7 @@ pub mod secret;
 pub mod slots;
 pub mod ssh;
 pub mod storage;
+pub mod sudo;
 pub mod systemd;
 pub mod upper;
 pub mod verity;

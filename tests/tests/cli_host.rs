@@ -202,6 +202,43 @@ fn a_key_alone_is_renewed_on_request() {
 }
 
 #[test]
+fn under_sudo_the_key_is_whose_who_called_it() {
+    domus_tests::require_root();
+    let (home, fleet, _) = fleet();
+    let ann = home.path().join("ann");
+    let getent = home.path().join("bin/getent");
+    fs::create_dir(home.path().join("bin")).expect("a directory");
+    let entry = format!("ann:x:4711:4711::{}:/bin/sh", ann.display());
+    let script = format!("#!/bin/sh\n[ \"$*\" = 'passwd 4711' ] && echo '{entry}'\n");
+    fs::write(&getent, script).expect("a program");
+    fs::set_permissions(&getent, fs::Permissions::from_mode(0o755)).expect("chmod");
+    let path = std::env::var("PATH").expect("PATH");
+    let operator = fleet.ssh_key().display().to_string();
+    let mut replace = fleet.command();
+    replace
+        .env("SUDO_UID", "4711")
+        .env(
+            "PATH",
+            format!("{}:{path}", home.path().join("bin").display()),
+        )
+        .args([
+            "host",
+            "replace",
+            "alpha",
+            "--same-machine",
+            "--json",
+            "-i",
+            &operator,
+        ]);
+    let report = Ran::of(&mut replace, Duration::from_secs(60))
+        .exits(0)
+        .json();
+    let key = report["private_key"].as_str().expect("a path");
+    assert!(Path::new(key).starts_with(ann.join(".config/domus/host-keys/example")));
+    assert!(Path::new(key).exists());
+}
+
+#[test]
 fn a_dry_run_writes_nothing() {
     let (home, fleet, _) = fleet();
     let before = all_files(home.path());
