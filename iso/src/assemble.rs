@@ -18,7 +18,7 @@ use domus_model::boot::ReleaseIdentity;
 use domus_model::contents::EtcList;
 use domus_model::fleet::Fleet;
 use domus_model::lock::Sha256;
-use domus_model::manifest::{FileEntry, MANIFEST, MENU, Payload, ReleaseManifest};
+use domus_model::manifest::{FileEntry, MANIFEST, MENU, Payload, ReleaseManifest, publisher};
 use domus_model::verity::Verity;
 use domus_system::atomic::Pending;
 use domus_system::digest;
@@ -118,6 +118,7 @@ pub fn build(
         ("initramfs", &contents::initramfs()),
         ("signature", esp::SIGNATURE),
         ("dates", EPOCH),
+        ("publisher", &publisher(release.secure_boot.as_deref())),
     ]);
     let kept = cache.step("iso", &iso_key, |out| {
         let tree = RootTar::open(&debian.path)?;
@@ -275,7 +276,7 @@ impl Parts<'_> {
                 serde_json::to_vec_pretty(&manifest)?,
             )?;
             let _ = fs::remove_file(iso);
-            xorriso::write(self.tools, &manifest.id, staging, iso)?;
+            xorriso::write(self.tools, &manifest, staging, iso)?;
             let files = &mut manifest.files;
             files.insert(BIOS_IMAGE.into(), iso::entry(iso, BIOS_IMAGE)?);
             if let Some(inside) = &inside {

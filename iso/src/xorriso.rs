@@ -7,12 +7,20 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use domus_build::EPOCH;
 use domus_build::toolroot::ToolRoot;
+use domus_model::manifest::{ReleaseManifest, publisher};
 
 /// Volume identifier of every release; the volume set identifier is the release's own id.
 const VOLUME: &str = "DOMUS";
 
-/// Writes the tree `from` as the ISO `to` of the release `id`.
-pub(crate) fn write(tools: &ToolRoot, id: &str, from: &Path, to: &Path) -> Result<()> {
+/// Writes the tree `from` as the ISO `to` of a release.
+pub(crate) fn write(
+    tools: &ToolRoot,
+    manifest: &ReleaseManifest,
+    from: &Path,
+    to: &Path,
+) -> Result<()> {
+    let id = &manifest.id;
+    let publisher = publisher(manifest.payload.secure_boot.as_deref());
     tools
         .program("xorriso")?
         .args([
@@ -25,6 +33,7 @@ pub(crate) fn write(tools: &ToolRoot, id: &str, from: &Path, to: &Path) -> Resul
             "-r",
         ])
         .args(["-V", VOLUME, "-volset", id, "-appid", "DOMUS"])
+        .args(["-publisher", &publisher])
         .arg(format!("--modification-date={}", uuid_digits(id)))
         .args(["--set_all_file_dates", &format!("={EPOCH}")])
         .args(["--sort-weight", "0", "/", "--sort-weight", "1", "/BOOT"])

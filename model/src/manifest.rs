@@ -52,6 +52,14 @@ pub const MENU: &str = "BOOT/GRUB.CFG";
 /// The file system that UEFI starts a release from.
 pub const EFI_IMAGE: &str = "BOOT/EFI.IMG";
 
+/// Whom an ISO names as its publisher: the certificate that UEFI starts it for, by its SHA-256, or
+/// nobody. The manifest says it too, and is far behind; this stands in the first MiB, so that it is
+/// known before anything is written of an ISO that comes from a network. The field has capital
+/// letters (ECMA-119, 8.4.20).
+pub fn publisher(secure_boot: Option<&str>) -> String {
+    secure_boot.unwrap_or("nobody").to_uppercase()
+}
+
 /// Manifest of a release: [`MANIFEST`] on its ISO.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

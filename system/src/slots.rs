@@ -26,15 +26,13 @@ pub struct Medium {
 }
 
 impl Medium {
-    /// That of which `partition` is a slot; none if it is no slot.
+    /// That of which `partition` is a slot, of the machine whose `/sys` and `/dev` are below `root`;
+    /// none if it is no slot.
     ///
     /// # Errors
     /// Partitions beside it are missing.
-    pub fn of(partition: &Path) -> Result<Option<Self>> {
-        Self::below(Path::new("/sys/class/block"), partition)
-    }
-
-    fn below(class: &Path, partition: &Path) -> Result<Option<Self>> {
+    pub fn of(root: &Path, partition: &Path) -> Result<Option<Self>> {
+        let class = root.join("sys/class/block");
         let name = partition.file_name().unwrap_or_default();
         let Ok(own) = class.join(name).canonicalize() else {
             return Ok(None);
@@ -57,13 +55,12 @@ impl Medium {
                 [path] => path.file_name(),
                 _ => None,
             };
-            name.map(|name| Path::new("/dev").join(name))
-                .ok_or_else(|| {
-                    anyhow!(
-                        "the medium {} has not one partition {wanted}: write it again",
-                        disk.file_name().unwrap_or_default().display()
-                    )
-                })
+            name.map(|name| root.join("dev").join(name)).ok_or_else(|| {
+                anyhow!(
+                    "the medium {} has not one partition {wanted}: write it again",
+                    disk.file_name().unwrap_or_default().display()
+                )
+            })
         };
         let boot = slots.map(Slot::boot_partition);
         let has_boot = boot.iter().any(|name| !named(name).is_empty());
@@ -217,9 +214,9 @@ mod tests {
 
     #[test]
     fn slots_are_told_by_the_names_of_partitions_on_one_disk() {
-        let sys = tempfile::tempdir().expect("a directory");
-        let class = sys.path().join("class");
-        fs::create_dir(&class).expect("a directory");
+        let root = tempfile::tempdir().expect("a directory");
+        let class = root.path().join("sys/class/block");
+        fs::create_dir_all(&class).expect("a directory");
         let all = [
             ("sda2", "domus-esp"),
             ("sda3", "domus-a"),
@@ -227,11 +224,12 @@ mod tests {
             ("sda5", "domus-config"),
         ];
         disk(&class, &all);
-        let medium = |name: &str| Medium::below(&class, &Path::new("/dev").join(name));
+        let medium = |name: &str| Medium::of(root.path(), &Path::new("/dev").join(name));
+        let dev = |name: &str| root.path().join("dev").join(name);
         let found = medium("sda4").expect("readable").expect("a medium");
         assert_eq!(found.slot, Slot::B);
-        assert_eq!(found.partition(Slot::A), Path::new("/dev/sda3"));
-        assert_eq!(found.esp, Path::new("/dev/sda2"));
+        assert_eq!(found.partition(Slot::A), dev("sda3"));
+        assert_eq!(found.loader(), dev("sda2"));
         assert_eq!(medium("sda5").expect("readable"), None);
         assert_eq!(medium("sr0").expect("readable"), None);
         assert_eq!(found.boot_partition(Slot::A), None);
@@ -243,7 +241,7 @@ mod tests {
         );
         disk(&class, &[("sda7", "domus-b-efi")]);
         let found = medium("sda3").expect("readable").expect("a medium");
-        assert_eq!(found.boot_partition(Slot::B), Some(Path::new("/dev/sda7")));
+        assert_eq!(found.boot_partition(Slot::B), Some(&*dev("sda7")));
         disk(&class, &[("sda8", "domus-esp")]);
         let error = medium("sda3").expect_err("two");
         assert_eq!(

@@ -147,7 +147,7 @@ pub(crate) fn medium(context: &Context) -> Result<Medium> {
         .into());
     };
     let device = context.record["medium"].as_str().unwrap_or_default();
-    match Medium::of(Path::new(device))? {
+    match Medium::of(&root(context), Path::new(device))? {
         Some(medium) if medium.slot == booted.slot => Ok(medium),
         _ => Err(refused(&format!("{device} is not slot {}", booted.slot)).into()),
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use domus_model::manifest::{EFI_IMAGE, MENU, ReleaseManifest};
+use domus_model::manifest::{EFI_IMAGE, MENU, ReleaseManifest, publisher};
 use domus_model::slots::Choice;
 use domus_system::burn::{Phase, Target};
 use domus_system::iso::{self, HEAD, Head};
@@ -64,6 +64,10 @@ pub(crate) fn upgrade(context: &Context, from: &str, again: bool) -> Result<Upgr
     let mut source = Source::open(from)?;
     let head = source.head()?;
     let locked = acceptable(context, &medium, &head, again)?;
+    if let Some(publisher) = &head.publisher {
+        // Its manifest says it too, and from an address comes only after the slot is written.
+        ensure_started(context, &medium, publisher, from)?;
+    }
     if source.child.is_none() {
         // What is here already is read first: the release in the slot may be worth more.
         proved(context, &medium, Path::new(from), &head)?;
@@ -163,6 +167,20 @@ fn acceptable(context: &Context, medium: &Medium, head: &Head, again: bool) -> R
     Ok(is_locked)
 }
 
+/// Makes sure that this medium starts what is signed by `signed`, if it starts signed releases only.
+fn ensure_started(context: &Context, medium: &Medium, signed: &str, shown: &str) -> Result<()> {
+    let own = context.identity.as_ref();
+    let own = own.map(|own| publisher(own.secure_boot.as_deref()));
+    if medium.boot_partition(medium.slot).is_none() || own.as_deref() == Some(signed) {
+        return Ok(());
+    }
+    let why = format!(
+        "{shown} is not signed with the key that signed what runs, and this medium starts nothing \
+         else by UEFI: build a new medium"
+    );
+    Err(Refused(why).into())
+}
+
 /// Reads all of the ISO at `path`; it has to be the release that `head` said, one for this host and
 /// this medium, whose id stands for whatever boots.
 fn proved(context: &Context, medium: &Medium, path: &Path, head: &Head) -> Result<ReleaseManifest> {
@@ -180,13 +198,8 @@ fn proved(context: &Context, medium: &Medium, path: &Path, head: &Head) -> Resul
             "{shown} is of the fleet {other}, this host of {own}"
         ));
     }
-    let own = context.identity.as_ref().map(|own| &own.secure_boot);
-    if medium.boot_partition(medium.slot).is_some() && own != Some(&payload.secure_boot) {
-        return refuse(format!(
-            "{shown} is not signed with the key that signed what runs, and this medium starts \
-             nothing else by UEFI: build a new medium"
-        ));
-    }
+    let signed = publisher(payload.secure_boot.as_deref());
+    ensure_started(context, medium, &signed, &shown.to_string())?;
     if let Some(part) = READ.iter().find(|part| !payload.parts.contains_key(**part)) {
         return refuse(format!(
             "{shown}: its id does not cover {part}; build it again"

@@ -79,7 +79,7 @@ pub(crate) fn medium(id: &str, started: &Started, modules: &mut Modules) -> Resu
 
 /// What there is to know of a device with the release, whatever of it can be read.
 fn carrier(device: &Device, devices: &[Device]) -> Carrier {
-    let medium = Medium::of(&device.path).ok().flatten();
+    let medium = Medium::of(Path::new("/"), &device.path).ok().flatten();
     let place = medium.map(|medium| {
         let loader = devices.iter().find(|it| it.path == medium.loader());
         Place {

@@ -59,6 +59,6 @@ pub(crate) fn leave(root: &Path, device: &str, id: &str, why: &str) -> Result<()
 }
 
 fn find(device: &str) -> Result<Medium> {
-    let medium = Medium::of(Path::new(device))?;
+    let medium = Medium::of(Path::new("/"), Path::new(device))?;
     medium.with_context(|| format!("the medium {device} is no slot"))
 }

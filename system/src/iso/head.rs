@@ -15,7 +15,13 @@ pub struct Head {
     pub id: String,
     /// How many bytes it has.
     pub length: u64,
+    /// Whom it names as its publisher, see [`domus_model::manifest::publisher`]; ISOs that were built
+    /// before that name none.
+    pub publisher: Option<String>,
 }
+
+/// Where the field of the publisher is, and its length, in bytes (ECMA-119, 8.4.20).
+const PUBLISHER: (usize, usize) = (16 * 2048 + 318, 128);
 
 impl Head {
     /// Reads it. Nothing of it is proved.
@@ -25,7 +31,15 @@ impl Head {
         };
         let (_, length) = seal::read(bytes.get(seal::FIELD..)?.get(..seal::LENGTH)?)?;
         let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-        is_id.then_some(Self { id, length })
+        let (place, room) = PUBLISHER;
+        let field = bytes.get(place..place + room)?;
+        let publisher = String::from_utf8_lossy(field);
+        let publisher = publisher.trim_matches([' ', '\0']);
+        is_id.then(|| Self {
+            id,
+            length,
+            publisher: Some(publisher.to_owned()).filter(|it| !it.is_empty()),
+        })
     }
 }
 
@@ -48,6 +62,12 @@ mod tests {
             (head.id.as_str(), head.length),
             ("a".repeat(64).as_str(), 123)
         );
+        assert_eq!(head.publisher, None);
+        bytes[0x8000 + 318..0x8000 + 446].fill(b' ');
+        assert_eq!(Head::read(&bytes).expect("a head").publisher, None);
+        bytes[0x8000 + 318..0x8000 + 324].copy_from_slice(b"NOBODY");
+        let head = Head::read(&bytes).expect("a head");
+        assert_eq!(head.publisher.as_deref(), Some("NOBODY"));
         assert_eq!(Head::read(&bytes[..seal::FIELD]), None);
         assert_eq!(Head::read(&[]), None);
     }

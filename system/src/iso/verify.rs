@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use domus_model::manifest::{FileEntry, MANIFEST, MENU, ReleaseManifest};
+use domus_model::manifest::{FileEntry, MANIFEST, MENU, ReleaseManifest, publisher};
 use iso9660::{DirectoryEntry, ISO9660, ISODirectory};
 
 use super::seal;
@@ -48,6 +48,12 @@ pub fn verify(path: &Path) -> Result<Verified> {
         ));
     }
     wrong.extend(unlike_id(path, &manifest)?);
+    let claimed = open(path)?.publisher_identifier().to_owned();
+    if !claimed.is_empty() && claimed != publisher(manifest.payload.secure_boot.as_deref()) {
+        wrong.push(format!(
+            "it says that it is signed for {claimed}, and its manifest says otherwise"
+        ));
+    }
     if wrong.is_empty() && !seal::holds(path)? {
         wrong.push(format!(
             "every file listed in {MANIFEST} is whole; what differs is {MANIFEST} itself or the \
