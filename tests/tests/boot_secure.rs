@@ -127,6 +127,8 @@ impl<'b> Medium<'b> {
         let stick = boot.path().join("stick.img");
         let (iso, to) = (text(&isos[0]), text(&stick));
         let args = ["media", "build", "alpha", "--iso", &iso, "-o", &to];
+        let keys = boot.path().join(".config/domus/secure-boot/example");
+        a_medium_is_signed_by_the_same_key_or_not_made(&fleet, &keys, &args, &stick);
         fleet.domus(&args).exits(0);
         let variables = boot.path().join("enrolled.vars");
         enrol(&fleet.dir.join("secure-boot"), &variables);
@@ -188,6 +190,33 @@ impl<'b> Medium<'b> {
             .expect("a table");
         u64::from_le_bytes(sector) * 512
     }
+}
+
+/// Without the private key, and with another certificate than that of the ISO.
+fn a_medium_is_signed_by_the_same_key_or_not_made(
+    fleet: &Fleet,
+    keys: &Path,
+    build: &[&str],
+    stick: &Path,
+) {
+    let without = |file: &Path, why: &str| {
+        let kept = fs::read(file).expect("it is there");
+        match file.extension() == Some("key".as_ref()) {
+            true => fs::remove_file(file),
+            false => fs::write(file, b"another"),
+        }
+        .expect("it is another");
+        fleet.domus(build).exits(3).complains(&["refused: ", why]);
+        assert!(!stick.exists(), "nothing is made");
+        fs::write(file, kept).expect("it is back");
+    };
+    let key = keys.join("db.key");
+    without(
+        &key,
+        &format!("its private key is not at {}", key.display()),
+    );
+    let certificate = fleet.dir.join("secure-boot/db.cer");
+    without(&certificate, "is signed for another certificate than");
 }
 
 /// Writes at a place of the stick.

@@ -5,12 +5,12 @@
 use domus_model::schema::Vocabulary;
 use domus_system::digest;
 use domus_tests::fleet::{self, Fleet};
-use domus_tests::iso9660::Image;
+use domus_tests::iso9660::{DESCRIPTOR, Image};
 use domus_tests::ran::Ran;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -32,6 +32,15 @@ fn files(manifest: &Value) -> BTreeMap<String, (u64, String)> {
     };
     let named = files.iter().map(|(name, file)| (name.clone(), entry(file)));
     named.collect()
+}
+
+/// Whom an ISO names as its publisher (ECMA-119, 8.4.20).
+fn publisher(iso: &Path) -> String {
+    let mut field = [0; 128];
+    let iso = fs::File::open(iso).expect("an ISO");
+    let read = iso.read_exact_at(&mut field, DESCRIPTOR + 318);
+    read.expect("a descriptor");
+    String::from_utf8_lossy(&field).trim_end().to_owned()
 }
 
 fn listed(dir: &Path) -> Vec<String> {
@@ -166,6 +175,9 @@ fn an_iso_is_built_once_and_its_manifest_is_true() {
         };
         assert_eq!(*part, digest, "{name}");
     }
+
+    // Which certificate it is signed for: none.
+    assert_eq!(publisher(&path), "NOBODY");
 
     let inode = || fs::metadata(&path).expect("an ISO").ino();
     let before = inode();
