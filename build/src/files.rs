@@ -130,6 +130,34 @@ fn collect(root: &Path, dir: &Path, added: &mut Vec<Added>) -> Result<()> {
     Ok(())
 }
 
+/// Makes `dir`, which is not there yet, a directory with this in it. What is in a directory comes
+/// after it.
+///
+/// # Errors
+/// The disk is full, or a file cannot be read.
+pub fn lay(dir: &Path, added: &[Added]) -> Result<()> {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let make = |entry: &Added, mode: u32, to: &Path| -> Result<()> {
+        match &entry.what {
+            What::Directory => fs::create_dir_all(to)?,
+            What::Bytes(bytes, _) => fs::write(to, bytes)?,
+            What::File(from, ..) => drop(fs::copy(from, to)?),
+            What::Link(target) => return Ok(symlink(target, to)?),
+        }
+        Ok(fs::set_permissions(to, fs::Permissions::from_mode(mode))?)
+    };
+    fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
+    for entry in added {
+        let mode = match entry.what {
+            What::Bytes(_, mode) | What::File(_, _, mode) => mode,
+            What::Directory | What::Link(_) => 0o755,
+        };
+        let to = dir.join(&entry.path);
+        make(entry, mode, &to).with_context(|| format!("writing {}", to.display()))?;
+    }
+    Ok(())
+}
+
 /// The digest of everything that is added.
 pub fn digest(added: &[Added]) -> String {
     let mut hasher = Hasher::default();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The config partition of a host, as `domus-boot` looks for it: on a disk of its own, on a medium
-//! with the release, in a rehearsal. There is one way of making it.
+//! with the release, in a rehearsal; and the read-only seed with the same content. There is one way
+//! of gathering it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,10 +11,10 @@ use domus_build::files::{self, Added, What};
 use domus_build::roottar;
 use domus_build::toolroot::ToolRoot;
 use domus_model::boot::HOST_KEY;
-use domus_model::fleet::{Backing, Disk, Fleet, Host, VolumePool};
+use domus_model::fleet::{CONFIG_SLACK, Fleet, Host};
 use domus_model::lock::Sha256;
 use domus_model::manifest::{IMAGE_MANIFEST, ImageManifest};
-use domus_model::marker::{MARKER_PATH, Marker};
+use domus_model::marker::{CONFIG_LABEL, MARKER_PATH, Marker};
 use domus_model::names::ImageRef;
 use domus_repo::Repo;
 use domus_system::atomic::Pending;
@@ -23,13 +24,12 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::partitions::{self, Kind, MIB, Partition, TAIL};
+use crate::xorriso;
 
-/// Free space for repository, state and file system, in bytes.
-const SLACK: u64 = 64 * MIB;
 /// What a disk has beside its one partition, in bytes.
 pub const DISK_OVERHEAD: u64 = MIB + TAIL;
-/// What the partition and its file system are called.
-pub(crate) const LABEL: &str = "domus-config";
+/// What an entry of an archive has beside its content, in bytes: headers, and a name that is long.
+const HEADERS: u64 = 1536;
 
 /// What a host is configured with.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +60,7 @@ pub trait Images: std::fmt::Debug {
 #[derive(Debug)]
 pub struct Content {
     scratch: TempDir,
+    added: Vec<Added>,
     /// Bytes that the partition must have at least, with room for the data volumes of the domUs.
     pub needs: u64,
 }
@@ -96,13 +97,29 @@ impl Content {
             added.push(entry);
         }
         added.extend(images(configuration)?);
-        let tar = dir.path().join("config.tar");
-        roottar::write(&tar, &added).with_context(doing)?;
-        let needs = tar.metadata()?.len() + volumes(configuration.host) + SLACK;
+        let mut needs = configuration.host.volumes_on_config() + CONFIG_SLACK;
+        for entry in &added {
+            needs += HEADERS + size(&entry.what)?.next_multiple_of(512);
+        }
         Ok(Self {
             scratch: dir,
+            added,
             needs: needs.next_multiple_of(MIB),
         })
+    }
+
+    /// Makes `to` a read-only seed with this: an ISO 9660. `id`, of 64 hexadecimal digits, is where
+    /// its UUID comes from.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn seed(&self, tools: &ToolRoot, id: &str, to: &Path) -> Result<()> {
+        let doing = || format!("making the seed {}", to.display());
+        let tree = self.scratch.path().join("seed");
+        files::lay(&tree, &self.added).with_context(doing)?;
+        let pending = Pending::new(to)?;
+        xorriso::write_data(tools, id, &tree, pending.temporary())?;
+        pending.commit(0o600)
     }
 
     /// Makes the file system of it at `offset` of the disk or image `to`, `size` bytes long. Its
@@ -117,6 +134,9 @@ impl Content {
         (offset, size): (u64, u64),
         seed: Option<Uuid>,
     ) -> Result<()> {
+        let tar = self.scratch.path().join("config.tar");
+        roottar::write(&tar, &self.added)
+            .with_context(|| format!("packing what goes to {}", to.display()))?;
         let mut extended = format!("offset={offset}");
         let mut uuid = "random".to_owned();
         if let Some(seed) = seed {
@@ -126,8 +146,18 @@ impl Content {
         // -F: it is no partition as the kernel knows them, but a place on a disk.
         tools
             .program("mke2fs")?
-            .args(["-q", "-F", "-t", "ext4", "-L", LABEL, "-U", &uuid, "-d"])
-            .arg(self.scratch.path().join("config.tar"))
+            .args([
+                "-q",
+                "-F",
+                "-t",
+                "ext4",
+                "-L",
+                CONFIG_LABEL,
+                "-U",
+                &uuid,
+                "-d",
+            ])
+            .arg(tar)
             .args(["-E", &extended])
             .arg(to)
             .arg(format!("{}k", size / 1024))
@@ -170,7 +200,7 @@ impl Content {
 /// The one partition of a disk that holds nothing else.
 fn partition() -> Partition {
     Partition {
-        name: LABEL,
+        name: CONFIG_LABEL,
         kind: Kind::Linux,
         start: MIB,
         size: None,
@@ -184,6 +214,19 @@ fn check(tools: &ToolRoot, disk: &Path, offset: u64) -> Result<()> {
     program
         .run()
         .with_context(|| format!("reading the config partition on {} back", disk.display()))
+}
+
+/// Bytes of a file.
+fn size(what: &What) -> Result<u64> {
+    Ok(match what {
+        What::Bytes(bytes, _) => bytes.len() as u64,
+        What::File(path, ..) => {
+            let meta = path.metadata();
+            meta.with_context(|| format!("reading {}", path.display()))?
+                .len()
+        }
+        What::Directory | What::Link(_) => 0,
+    })
 }
 
 /// The images that the host's domUs start from.
@@ -228,19 +271,4 @@ fn images(configuration: &Configuration<'_>) -> Result<Vec<Added>> {
         }
     }
     Ok(added)
-}
-
-/// Room for data volumes that live on the config partition, in bytes.
-fn volumes(host: &Host) -> u64 {
-    match &host.storage.domus {
-        VolumePool::VolumeGroup(_) => 0,
-        VolumePool::Directory(_) => {
-            let disks = host.domus.values().flat_map(|domu| &domu.disks);
-            let size = |disk: &Disk| match &disk.backing {
-                Backing::Volume { size, .. } => size.bytes() + 8 * MIB,
-                Backing::Device { .. } => 0,
-            };
-            disks.map(size).sum()
-        }
-    }
 }

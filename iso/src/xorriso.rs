@@ -11,6 +11,8 @@ use domus_model::manifest::{ReleaseManifest, publisher};
 
 /// Volume identifier of every release; the volume set identifier is the release's own id.
 const VOLUME: &str = "DOMUS";
+/// Volume identifier of every seed.
+const SEED: &str = "DOMUS-SEED";
 
 /// Writes the tree `from` as the ISO `to` of a release.
 pub(crate) fn write(
@@ -59,6 +61,23 @@ pub(crate) fn write(
             "--efi-boot-image",
         ])
         .arg("--protective-msdos-label")
+        .arg("-o")
+        .arg(to)
+        .arg(from)
+        .run()
+        .with_context(|| format!("writing the ISO {}", to.display()))
+}
+
+/// Writes the tree `from` as the ISO `to` that boots nothing: a seed. Owners and modes are kept by
+/// Rock Ridge, and its UUID is derived from `id`.
+pub(crate) fn write_data(tools: &ToolRoot, id: &str, from: &Path, to: &Path) -> Result<()> {
+    tools
+        .program("xorriso")?
+        .args(["-no_rc", "-as", "mkisofs", "-quiet", "-iso-level", "3"])
+        .args(["-R", "-uid", "0", "-gid", "0"])
+        .args(["-V", SEED, "-volset", id, "-appid", "DOMUS"])
+        .arg(format!("--modification-date={}", uuid_digits(id)))
+        .args(["--set_all_file_dates", &format!("={EPOCH}")])
         .arg("-o")
         .arg(to)
         .arg(from)

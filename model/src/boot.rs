@@ -180,13 +180,50 @@ pub struct Left {
     pub why: String,
 }
 
-/// The config partition or disk that was taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// Where `/config` is from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ConfigSource {
     /// Its device.
     pub device: String,
+    /// What that is.
+    #[serde(default)]
+    pub kind: ConfigKind,
     /// How it was recognised.
     pub bound_by: String,
+    /// The seed that it was set up from in this boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<String>,
+}
+
+/// What `/config` is on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConfigKind {
+    /// A host's config partition.
+    #[default]
+    Partition,
+    /// A read-only seed.
+    Seed,
+    /// A domU's config disk.
+    Disk,
+}
+
+/// How the marker of a partition that an operator named in the rescue shell was recognised.
+pub const BY_HAND: &str = "hand";
+
+impl ConfigSource {
+    /// What there is to know of it, for people; nothing of what is as ever.
+    pub fn line(&self) -> Option<String> {
+        let device = &self.device;
+        match (self.kind, &self.seed) {
+            (ConfigKind::Seed, _) => Some(format!(
+                "config {device}, a read-only seed: nothing is kept"
+            )),
+            (_, Some(seed)) => Some(format!("config {device}, set up from the seed {seed}")),
+            _ => None,
+        }
+    }
 }
 
 /// A layer of `/etc` and how many files it gives.
@@ -244,6 +281,28 @@ pub fn composed(generated: &[RenderedFile], layers: &[Layer]) -> Vec<Composed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_config_is_from_is_said_if_it_is_or_was_a_seed() {
+        let mut config = ConfigSource {
+            device: "/dev/sda1".into(),
+            kind: ConfigKind::Partition,
+            bound_by: "serial".into(),
+            seed: None,
+        };
+        assert_eq!(config.line(), None);
+        let json = serde_json::to_value(&config).expect("JSON");
+        assert_eq!(
+            (&json["kind"], json.get("seed")),
+            (&"partition".into(), None)
+        );
+        config.seed = Some("/dev/sr0".into());
+        let line = config.line().expect("a line");
+        assert_eq!(line, "config /dev/sda1, set up from the seed /dev/sr0");
+        config.kind = ConfigKind::Seed;
+        let line = config.line().expect("a line");
+        assert_eq!(line, "config /dev/sda1, a read-only seed: nothing is kept");
+    }
 
     #[test]
     fn a_boot_is_verified_if_the_release_is_signed_and_firmware_looks() {

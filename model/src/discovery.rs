@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Which partition is this machine's config partition, from what was found on each. Exactly one,
-//! or none is taken.
+//! Which partition is this machine's config partition, or which seed stands in for one, from what
+//! was found on each. Exactly one, or none is taken.
 
 use std::fmt;
 use std::str::FromStr;
@@ -36,6 +36,11 @@ pub enum Finding {
     Unsettled(Bound, String),
     /// The same as what fits, but only a copy of its superblock can be read.
     Damaged(Bound),
+    /// A read-only seed whose marker fits, and which has something that may be run.
+    Seed(Bound),
+    /// It may not be taken, and it is a config partition of this machine, or may be one for all
+    /// that can be read. The reason, in words.
+    Broken(String),
     /// It may not. The reason, in words.
     Refused(String),
 }
@@ -59,7 +64,7 @@ struct Outcome {
 impl From<Finding> for Outcome {
     fn from(finding: Finding) -> Self {
         Self {
-            fits: !matches!(finding, Finding::Refused(_)),
+            fits: finding.bound().is_some(),
             reason: finding.to_string(),
         }
     }
@@ -68,8 +73,11 @@ impl From<Finding> for Outcome {
 impl Finding {
     fn bound(&self) -> Option<&Bound> {
         match self {
-            Self::Fits(bound) | Self::Unsettled(bound, _) | Self::Damaged(bound) => Some(bound),
-            Self::Refused(_) => None,
+            Self::Fits(bound)
+            | Self::Unsettled(bound, _)
+            | Self::Damaged(bound)
+            | Self::Seed(bound) => Some(bound),
+            Self::Broken(_) | Self::Refused(_) => None,
         }
     }
 }
@@ -84,7 +92,8 @@ impl fmt::Display for Finding {
             Self::Damaged(Bound { host, by }) => {
                 write!(f, "host {host}, by {by}, by a copy of its superblock")
             }
-            Self::Refused(reason) => f.write_str(reason),
+            Self::Seed(Bound { host, by }) => write!(f, "a seed of host {host}, by {by}"),
+            Self::Broken(reason) | Self::Refused(reason) => f.write_str(reason),
         }
     }
 }
@@ -134,8 +143,10 @@ impl fmt::Display for DiskName {
 }
 
 /// The config partition: the only one that fits; or, if none does, the only one that will after
-/// its journal was replayed; or, if none does, after its superblock was repaired; or among these
-/// the one that the kernel command line names.
+/// its journal was replayed; or, if none does, after its superblock was repaired; or, if none of
+/// this machine is there at all, the only seed; or among these the one that the kernel command line
+/// names. A seed has the commit of the day when it was made: by itself it never stands in for a
+/// partition that may have a newer one.
 ///
 /// # Errors
 /// There is none, or more than one: one line for the console.
@@ -152,21 +163,45 @@ pub fn choose<'s>(
             .filter_map(|seen| Some((seen, seen.finding.bound()?)))
             .collect()
     };
-    let ranks: [fn(&Finding) -> bool; 3] = [
+    let ranks: [fn(&Finding) -> bool; 4] = [
         |finding| matches!(finding, Finding::Fits(_)),
         |finding| matches!(finding, Finding::Unsettled(..)),
         |finding| matches!(finding, Finding::Damaged(_)),
+        |finding| matches!(finding, Finding::Seed(_)),
     ];
     let mut fitting = ranks.map(fit).into_iter();
     let fitting = fitting.find(|those| !those.is_empty()).unwrap_or_default();
+    let is_seed = matches!(fitting.first(), Some((it, _)) if is_seed(it));
     match fitting[..] {
+        [(seed, _), ..] if is_seed && has_broken(seen) => Err(format!(
+            "the config partition of this machine cannot be used, and {} may be older: no seed is \
+             taken in its place by itself",
+            seed.device
+        )),
         [only] => Ok(only),
         [] => Err("no config partition for this machine".to_owned()),
-        _ => Err(format!(
-            "{} config partitions fit this machine; Domus does not guess",
-            fitting.len()
-        )),
+        _ => {
+            let what = if is_seed {
+                "seeds"
+            } else {
+                "config partitions"
+            };
+            let number = fitting.len();
+            Err(format!(
+                "{number} {what} fit this machine; Domus does not guess"
+            ))
+        }
     }
+}
+
+fn is_seed(seen: &Seen) -> bool {
+    matches!(seen.finding, Finding::Seed(_))
+}
+
+/// Whether a config partition of this machine is there, or what may be one, that cannot be used.
+fn has_broken(seen: &[Seen]) -> bool {
+    let mut findings = seen.iter().map(|seen| &seen.finding);
+    findings.any(|finding| matches!(finding, Finding::Broken(_)))
 }
 
 fn choose_named<'s>(seen: &'s [Seen], name: &DiskName) -> Result<(&'s Seen, &'s Bound), String> {
@@ -228,8 +263,20 @@ pub fn refusal(why: &str, machine: &Identity, seen: &[Seen]) -> String {
         .iter()
         .filter(|seen| seen.finding.bound().is_some())
         .collect();
-    if fitting.len() > 1 {
-        text += "Remove a disk, or say which one on the kernel command line (`e` in the menu):\n";
+    let is_held_back = has_broken(seen) && fitting.iter().all(|seen| is_seed(seen));
+    let advice = match fitting.len() {
+        0 => None,
+        _ if is_held_back => Some(
+            "Repair or remove that disk, or take a seed all the same: say so on the kernel command \
+             line (`e` in the menu):\n",
+        ),
+        1 => None,
+        _ => {
+            Some("Remove a disk, or say which one on the kernel command line (`e` in the menu):\n")
+        }
+    };
+    if let Some(advice) = advice {
+        text += advice;
         for Seen { device, names, .. } in fitting {
             if let Some(name) = names.first() {
                 text += &format!("  {device:<9} domus.config={name}\n");
@@ -275,6 +322,15 @@ mod tests {
     fn unsettled(device: &str) -> Seen {
         let why = "no repository".to_owned();
         seen(device, "ext4", Finding::Unsettled(alpha(), why))
+    }
+
+    fn seed(device: &str) -> Seen {
+        seen(device, "iso9660", Finding::Seed(alpha()))
+    }
+
+    fn broken(device: &str) -> Seen {
+        let why = "marker fits, but it has no repository".to_owned();
+        seen(device, "ext4", Finding::Broken(why))
     }
 
     fn refused(device: &str) -> Seen {
@@ -331,6 +387,45 @@ mod tests {
         let all = [damaged.clone(), refused("sdb2")];
         assert_eq!(chosen(&all, ""), Ok("sda2".into()));
         assert!(chosen(&[damaged.clone(), damaged], "").is_err());
+    }
+
+    #[test]
+    fn a_seed_is_taken_only_where_no_config_partition_is() {
+        let damaged = seen("sda2", "ext4", Finding::Damaged(alpha()));
+        for better in [fits("sda2"), unsettled("sda2"), damaged] {
+            assert_eq!(chosen(&[seed("sdc3"), better], ""), Ok("sda2".into()));
+        }
+        assert_eq!(
+            chosen(&[refused("sda2"), seed("sdc3")], ""),
+            Ok("sdc3".into())
+        );
+        let two = chosen(&[seed("sdc3"), seed("sdb")], "").expect_err("two");
+        assert_eq!(two, "2 seeds fit this machine; Domus does not guess");
+        // Not in place of one that may have a newer commit, unless somebody says so.
+        let all = [broken("sda2"), seed("sdc3"), refused("sdb1")];
+        let held_back = chosen(&all, "").expect_err("held back");
+        assert!(held_back.contains("sdc3 may be older"), "{held_back}");
+        assert_eq!(chosen(&all, "PARTUUID=0000000a-3"), Ok("sdc3".into()));
+        let name = chosen(&all, "PARTUUID=0000000a-2").expect_err("it is broken");
+        assert!(name.ends_with("does not fit"), "{name}");
+        let text = refusal(&held_back, &Identity::default(), &all);
+        let end = "or take a seed all the same: say so on the kernel command line (`e` in the menu):\n  \
+                   sdc3      domus.config=PARTUUID=0000000a-3\n";
+        assert!(text.ends_with(end), "{text}");
+        assert!(text.contains("  sdc3      iso9660  fits: a seed of host alpha, by DMI UUID\n"));
+        // What is broken is no reason to leave what fits.
+        let all = [broken("sda2"), seed("sdc3"), fits("sdb2")];
+        assert_eq!(chosen(&all, ""), Ok("sdb2".into()));
+    }
+
+    #[test]
+    fn seeds_are_called_as_blkid_calls_them() {
+        for name in ["UUID=1234-ABCD", "UUID=2026-11-29-12-00-00-00"] {
+            let read: DiskName = name.parse().expect(name);
+            let id = name.trim_start_matches("UUID=");
+            assert_eq!(read, DiskName::file_system(id));
+            assert_eq!(read.to_string(), name.replace("ABCD", "abcd"));
+        }
     }
 
     #[test]

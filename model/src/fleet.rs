@@ -9,7 +9,7 @@ mod storage;
 
 pub use console::SerialConsole;
 pub use network::{Address, Bond, Firewall, Forward, Network, Opening, Protocol, Route, SSH};
-pub use storage::{LocalStorage, Storage, VolumePool};
+pub use storage::{CONFIG_SLACK, LocalStorage, Storage, VolumePool, room};
 
 use crate::contents::EtcList;
 use crate::layers::Layer;
@@ -188,6 +188,20 @@ pub struct Host {
     /// The domUs it runs.
     #[serde(rename = "domUs")]
     pub domus: BTreeMap<Name, DomU>,
+}
+
+impl Host {
+    /// Bytes that volumes of its domUs take on the config partition.
+    pub fn volumes_on_config(&self) -> u64 {
+        if !self.storage.domus.is_on_config() {
+            return 0;
+        }
+        let disks = self.domus.values().flat_map(|domu| &domu.disks);
+        room(disks.filter_map(|disk| match &disk.backing {
+            Backing::Volume { size, .. } => Some(*size),
+            Backing::Device { .. } => None,
+        }))
+    }
 }
 
 /// How a physical server is recognised (at least one of the three), and what it has.

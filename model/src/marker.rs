@@ -10,6 +10,9 @@ use crate::units::Mac;
 
 /// Where the marker stands on a config partition.
 pub const MARKER_PATH: &str = ".domus-config";
+/// What a config partition and its file system are called. One that cannot be read is known by
+/// that alone.
+pub const CONFIG_LABEL: &str = "domus-config";
 /// A marker is a few lines; what is longer is none. In bytes.
 pub const MARKER_LIMIT: usize = 4096;
 

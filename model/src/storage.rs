@@ -7,6 +7,7 @@ mod decide;
 pub mod health;
 pub mod mirror;
 mod note;
+pub mod seed;
 
 pub use claim::{CLAIM_AT, CLAIM_SIZE, Claim, ClaimState};
 pub use decide::{Plan, Step, decide};
@@ -23,7 +24,7 @@ pub const VAR: &str = "_var";
 pub const TMP: &str = "_tmp";
 /// Logical volume that dom0 swaps to.
 pub const SWAP: &str = "_swap";
-/// The label of the one partition on each disk.
+/// The label of the partition on each disk that has all but `/config`.
 pub const LABEL: &str = "domus-storage";
 /// So many bytes at both ends of a blank disk are zero: all that a table, a member of an array and
 /// the first partition, which begins at 1 MiB, begin with.
@@ -64,6 +65,8 @@ pub struct Disk {
     pub claim: Option<Claim>,
     /// The UUIDs of its partitions.
     pub partitions: Vec<String>,
+    /// The size in bytes of the one that its claim has for `/config`.
+    pub config: Option<u64>,
     /// All that `blkid` knows of it and its partitions.
     pub found: Vec<Found>,
 }

@@ -53,6 +53,11 @@ fn seen(line: &str) -> Seen {
                 claim.state = ClaimState::Ready;
                 disk.claim = Some(claim.clone());
             }
+            // The partition for /config, of so many GiB.
+            "config" => {
+                disk.partitions.push(claim.config().to_string());
+                disk.config = Some(value.parse::<u64>().expect("a number") << 30);
+            }
             "partition" => disk.partitions.push(match value {
                 "own" => seed(&claim),
                 other => other.to_owned(),
@@ -89,6 +94,7 @@ fn local(disks: &[Seen]) -> LocalStorage {
     LocalStorage {
         disks: disks.iter().map(|seen| seen.name.clone()).collect(),
         mirror: disks.len() == 2,
+        config: None,
         var: Some("8GiB".parse().expect("a size")),
         tmp: None,
         swap: Some("4GiB".parse().expect("a size")),
@@ -107,6 +113,8 @@ fn say(text: &str) -> String {
         let mut local = local(&disks);
         let erase = lines.iter().filter_map(|line| line.strip_prefix("erase "));
         local.erase = erase.map(str::to_owned).collect();
+        let config = lines.iter().find_map(|line| line.strip_prefix("config "));
+        local.config = config.map(|size| size.parse().expect("a size"));
         let plan = decide(&local, SET, &disks);
         for line in lines {
             said += &format!("{line}\n");
@@ -155,6 +163,7 @@ fn anything() -> impl Strategy<Value = Seen> {
             "preparing",
             "ready",
             "partition=own",
+            "config=1",
             "partition=x",
             "has=gpt_table:aa-1",
             "has=ext4:bb-2@",

@@ -2,6 +2,7 @@
 //! Block devices and what is on them, by their superblocks. Nothing is written and nothing is
 //! mounted to find out.
 
+mod removable;
 mod table;
 
 pub use table::partition_id;
@@ -29,10 +30,10 @@ pub struct Device {
 /// What a superblock says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// A file system that a config partition may have.
+    /// A file system that a config partition may have, or `vfat`, which a seed may have.
     FileSystem(FileSystem),
-    /// ISO 9660, with the volume set identifier of its primary descriptor.
-    Iso9660(String),
+    /// ISO 9660, with the volume set identifier of its primary descriptor. A seed may have it.
+    Iso9660(String, FileSystem),
     /// A name that `blkid` would give as well; Domus has no further use for it.
     Other(&'static str),
     /// Nothing that is known here.
@@ -42,12 +43,14 @@ pub enum Content {
 /// A file system that can be read without writing to it, its journal too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileSystem {
-    /// `ext4` (ext2 and ext3 too) or `xfs`, as the kernel mounts it.
+    /// `ext4` (ext2 and ext3 too), `xfs`, `vfat` or `iso9660`, as the kernel mounts it.
     pub kind: &'static str,
     /// The size in bytes that its superblock claims.
     pub size: u64,
-    /// Its UUID.
-    pub id: Uuid,
+    /// What `blkid` calls its UUID; empty if it has none.
+    pub id: String,
+    /// What it is called; that of `vfat` and `iso9660` is not read.
+    pub label: String,
     /// Whether a journal may have to be replayed before all of it is true. XFS does not say.
     pub journal: bool,
     /// The copy of its superblock that says so, where the first does not.
@@ -64,12 +67,18 @@ pub struct Copy {
 }
 
 impl FileSystem {
-    /// The option by which the kernel mounts it without replaying its journal.
-    pub fn without_replay(&self) -> &'static str {
+    /// The option by which the kernel mounts it without replaying its journal, if it may have one.
+    pub fn without_replay(&self) -> Option<&'static str> {
         match self.kind {
-            "xfs" => "norecovery",
-            _ => "noload",
+            "ext4" => Some("noload"),
+            "xfs" => Some("norecovery"),
+            _ => None,
         }
+    }
+
+    /// Whether it is one that only seeds have: it keeps neither owners nor what is written to it.
+    pub fn is_of_seeds(&self) -> bool {
+        matches!(self.kind, "vfat" | "iso9660")
     }
 }
 
@@ -77,8 +86,7 @@ impl Content {
     /// The name to show.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::FileSystem(found) => found.kind,
-            Self::Iso9660(_) => "iso9660",
+            Self::FileSystem(found) | Self::Iso9660(_, found) => found.kind,
             Self::Other(name) => name,
             Self::Unknown => "-",
         }
@@ -245,12 +253,8 @@ pub fn identify(head: &[u8], tail: &[u8]) -> Content {
         return Content::Other("linux_raid_member");
     }
     if at(0x8001, b"CD001") {
-        let id = head.get(0x8000 + 190..0x8000 + 318).unwrap_or_default();
-        return Content::Iso9660(
-            String::from_utf8_lossy(id)
-                .trim_end_matches([' ', '\0'])
-                .to_owned(),
-        );
+        let (set, found) = removable::iso9660(head.get(0x8000..).unwrap_or_default());
+        return Content::Iso9660(set, found);
     }
     if at(1024 + 0x38, &[0x53, 0xef]) {
         return Content::FileSystem(ext(head.get(1024..).unwrap_or_default()));
@@ -265,10 +269,11 @@ pub fn identify(head: &[u8], tail: &[u8]) -> Content {
         (0, b"LUKS\xba\xbe", "crypto_LUKS"),
         (0x218, b"LVM2 001", "LVM2_member"),
         (4086, b"SWAPSPACE2", "swap"),
-        (82, b"FAT32   ", "vfat"),
-        (54, b"FAT1", "vfat"),
         (3, b"NTFS    ", "ntfs"),
     ];
+    if at(82, b"FAT32   ") || at(54, b"FAT1") {
+        return Content::FileSystem(removable::vfat(head));
+    }
     others
         .iter()
         .find(|(offset, magic, _)| at(*offset, magic))
@@ -283,7 +288,8 @@ fn ext(superblock: &[u8]) -> FileSystem {
     FileSystem {
         kind: "ext4",
         size: blocks.saturating_mul(1024 << word(0x18).min(6)),
-        id: Uuid::from_bytes(bytes(superblock, 0x68)),
+        id: Uuid::from_bytes(bytes(superblock, 0x68)).to_string(),
+        label: text(&bytes::<16>(superblock, 0x78)),
         journal: word(0x60) & NEEDS_RECOVERY != 0,
         copy: None,
     }
@@ -295,10 +301,17 @@ fn xfs(head: &[u8]) -> FileSystem {
     FileSystem {
         kind: "xfs",
         size: u64::from_be_bytes(bytes(head, 8)).saturating_mul(block),
-        id: Uuid::from_bytes(bytes(head, 32)),
+        id: Uuid::from_bytes(bytes(head, 32)).to_string(),
+        label: text(&bytes::<12>(head, 108)),
         journal: true,
         copy: None,
     }
+}
+
+/// A text that zeros or spaces fill up.
+fn text(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.trim_end_matches([' ', '\0']).to_owned()
 }
 
 /// The bytes at `offset`; zeros where there are none.
@@ -323,10 +336,12 @@ mod tests {
         ext[1024 + 4] = 10;
         ext[1024 + 0x18] = 2;
         ext[1024 + 0x68] = 0xab;
+        ext[1024 + 0x78..][..5].copy_from_slice(b"label");
         let mut found = FileSystem {
             kind: "ext4",
             size: 40960,
-            id: Uuid::from_u128(0xab << 120),
+            id: Uuid::from_u128(0xab << 120).to_string(),
+            label: "label".into(),
             journal: false,
             copy: None,
         };
@@ -337,22 +352,20 @@ mod tests {
         let Content::FileSystem(cut) = identify(&ext[..1090], &[]) else {
             panic!("an ext4 that is cut off is one");
         };
-        assert_eq!((cut.size, cut.id), (40960, Uuid::nil()));
+        assert_eq!((cut.size, cut.id), (40960, Uuid::nil().to_string()));
         let mut xfs = with(0, b"XFSB\0\0\x10\0\0\0\0\0\0\0\x40\0");
         xfs[32] = 0xcd;
         let found = FileSystem {
             kind: "xfs",
             size: 0x4000 * 4096,
-            id: Uuid::from_u128(0xcd << 120),
+            id: Uuid::from_u128(0xcd << 120).to_string(),
+            label: String::new(),
             journal: true,
             copy: None,
         };
         assert_eq!(identify(&xfs, &[]), Content::FileSystem(found));
         assert_eq!(identify(&[], &[]), Content::Unknown);
         assert_eq!(identify(&[0; 1082], &[]), Content::Unknown);
-        let mut iso = with(0x8001, b"CD001");
-        iso[0x8000 + 190..0x8000 + 196].copy_from_slice(b"abc   ");
-        assert_eq!(identify(&iso, &[]), Content::Iso9660("abc".into()));
     }
 
     #[test]

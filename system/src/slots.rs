@@ -103,7 +103,7 @@ impl Medium {
     /// It cannot be read.
     pub fn release(&self, slot: Slot) -> Result<Option<String>> {
         Ok(match block::probe(self.partition(slot))? {
-            Content::Iso9660(id) => Some(id),
+            Content::Iso9660(id, _) => Some(id),
             _ => None,
         })
     }

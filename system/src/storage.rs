@@ -2,14 +2,16 @@
 //! A host's local disks: what is on them, and what Domus makes there. What is made of what is found
 //! is `domus-model`'s to decide.
 
+mod fill;
 mod lay;
 mod look;
 pub mod mirror;
 pub mod physical;
 pub mod smart;
 
+pub use fill::{config_mount, fill};
 pub use lay::{lay, settle};
-pub use look::{BY_ID, device, look, partition};
+pub use look::{BY_ID, Parts, device, look, parts_of, place};
 
 use std::fs;
 use std::path::Path;

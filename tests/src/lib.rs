@@ -20,6 +20,7 @@ pub mod ssh;
 pub mod stage;
 pub mod tmpfs;
 pub mod traces;
+pub mod vfat;
 
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};

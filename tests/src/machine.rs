@@ -123,6 +123,8 @@ pub enum Bus {
     Virtio,
     /// SATA, behind AHCI.
     Sata,
+    /// A disc in a CD drive.
+    Cd,
     /// `NVMe`, each its own controller.
     Nvme,
     /// SCSI behind virtio.
@@ -148,6 +150,7 @@ impl Bus {
                 (format!("virtio-blk-pci,serial={serial}"), &[])
             }
             Self::Nvme => (format!("nvme,serial=nvme{index}"), &[]),
+            Self::Cd => ("ide-cd".into(), &[]),
             Self::Sata => ("ide-hd,bus=ahci.0".into(), &["ich9-ahci,id=ahci"]),
             Self::VirtioScsi => ("scsi-hd,bus=vscsi.0".into(), &["virtio-scsi-pci,id=vscsi"]),
             Self::MegaRaid => ("scsi-hd,bus=mega.0".into(), &["megasas,id=mega"]),

@@ -52,7 +52,7 @@ fn foreign(stage: &Stage) -> Vec<Bad> {
             "no file system",
             false,
         ),
-        bad(fat, "vfat", other, false),
+        bad(fat, "vfat", "cannot be mounted: ", false),
         bad(swap, "swap", other, false),
         bad(mirror, "linux_raid_member", other, false),
     ]

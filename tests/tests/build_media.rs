@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `domus media build` and `domus config disk`: what is in them, and what is refused.
+//! `domus media build`, `domus config disk` and `domus config seed`: what is in them, and what is
+//! refused.
 
 use domus_system::digest;
 use domus_tests::disks::{blank, poke};
 use domus_tests::ext4::Ext4;
 use domus_tests::fleet::Fleet;
+use domus_tests::iso9660::Image;
 use domus_tests::loops::Loop;
 use serde_json::Value;
 use std::fs::{self, File};
@@ -194,4 +196,58 @@ fn a_disk_becomes_the_config_partition_of_a_host() {
     prepare(&small.device, &[])
         .exits(3)
         .complains(&["has 32 MiB, and"]);
+}
+
+#[test]
+fn a_seed_is_what_a_config_disk_is_and_the_same_each_time() {
+    let site = Site::new();
+    let key = site.fleet.host_key();
+    let commit = site.fleet.commit();
+    let seed = |name: &str, more: &[&str]| {
+        let to = site.path(name);
+        let path = to.display().to_string();
+        let args = ["config", "seed", "alpha", "--json", "-o", &path];
+        (site.fleet.domus(&[&args[..], more].concat()), to)
+    };
+    let with_key = ["--host-key", key.as_str()];
+    let (ran, one) = seed("one.iso", &with_key);
+    let ran = ran.exits(0);
+    assert_eq!(ran.json()["commit"], commit.as_str());
+    let warning = "has no `config` in [storage]: alpha keeps nothing";
+    let (two, digest) = (seed("two.iso", &with_key).1, |path: &Path| {
+        digest::of_file(path).expect("a digest")
+    });
+    assert_eq!(digest(&one), digest(&two), "the same bytes");
+    ran.complains(&[warning]);
+    let image = Image::open(&one);
+    let paths: Vec<String> = image.extents().into_iter().map(|it| it.path).collect();
+    // By its first standard names are short and loud; Rock Ridge has the true ones beside them.
+    let has = |end: &str| paths.iter().any(|path| path.ends_with(end));
+    for end in [
+        "DOMUS_CONFIG",
+        "REPO.GIT",
+        "ROOT.IMG",
+        "GLOBAL",
+        "LOCAL",
+        "STATE",
+    ] {
+        assert!(has(end), "no {end} in {paths:?}");
+    }
+    let bytes = fs::read(&one).expect("an ISO");
+    let has = |text: &[u8]| bytes.windows(text.len()).any(|part| part == text);
+    assert!(has(b"DOMUS-SEED") && has(b".domus-config") && has(b"ssh_host_ed25519_key"));
+    assert!(has(fs::read(&key).expect("a key").as_slice()));
+
+    // Where a config disk is refused, too.
+    let (ran, none) = seed("none.iso", &["--commit", "no-such"]);
+    ran.exits(1).complains(&["no-such"]);
+    assert!(!none.exists());
+    site.fleet.append(
+        "pservers/alpha/host.toml",
+        "\n[storage]\ndisks = [\"ata-A\"]\nconfig = \"64MiB\"\n",
+    );
+    site.fleet.commit();
+    let (ran, none) = seed("none.iso", &with_key);
+    ran.exits(1).complains(&["64MiB for /config"]);
+    assert!(!none.exists());
 }

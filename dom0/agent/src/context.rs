@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use domus_model::boot::{ReleaseIdentity, StatementNote, Verified};
+use domus_model::boot::{ConfigKind, ConfigSource, ReleaseIdentity, StatementNote, Verified};
 use domus_model::changes::Side;
 use domus_model::files::Files;
 use domus_model::fleet::{DomU, Fleet, Host};
@@ -58,6 +58,8 @@ pub(crate) struct Context {
     pub(crate) slot: Option<Booted>,
     /// Whether the boot read its root as it was built; none where nothing proves it.
     pub(crate) root: Option<Integrity>,
+    /// What `/config` is on.
+    pub(crate) config: Option<ConfigSource>,
     /// What of `/etc` could not be done.
     pub(crate) problems: Vec<String>,
     /// What of a commit that it was not booted with its release does not know.
@@ -85,6 +87,7 @@ struct Boot {
     verified: Verified,
     root: Option<Integrity>,
     slot: Option<Booted>,
+    config: Option<ConfigSource>,
 }
 
 impl Context {
@@ -131,6 +134,7 @@ impl Context {
             verified: boot.verified,
             root: boot.root,
             slot: boot.slot,
+            config: boot.config,
             warnings: Vec::new(),
             problems: taken
                 .as_ref()
@@ -196,10 +200,23 @@ impl Context {
     /// # Errors
     /// It is damaged, or the disk is read-only.
     pub(crate) fn repository(&self) -> Result<(Lock, Repo)> {
+        if let Some(seed) = self.seed() {
+            bail!(
+                "/config is the read-only seed {seed}, so no generation can be kept: a partition \
+                 for it is `config` in [storage] of host.toml, or make a new seed"
+            );
+        }
         let lock = Lock::of(&self.paths.repo_lock(), "that changes the repository")?;
         let repo = Repo::open(&self.paths.repo())?;
         repo.clear_leftovers()?;
         Ok((lock, repo))
+    }
+
+    /// The device of the seed that `/config` is, if it is one.
+    pub(crate) fn seed(&self) -> Option<&str> {
+        let config = self.config.as_ref();
+        let seed = config.filter(|config| config.kind == ConfigKind::Seed)?;
+        Some(&seed.device)
     }
 
     /// The version of the release that runs, and its id.

@@ -74,10 +74,12 @@ impl Health {
     pub(crate) fn find(context: &Context) -> Self {
         let trial = on_trial(context).unwrap_or_default();
         let release_on_trial = slots::on_trial(context);
-        let mut checks = vec![
-            Check::new("/config can be written", writable(&context.paths)),
-            Check::new("its domUs are up", domus_up(context)),
-        ];
+        let mut checks = vec![Check::new("its domUs are up", domus_up(context))];
+        // A seed is what nobody writes to.
+        if context.seed().is_none() {
+            let writable = Check::new("/config can be written", writable(&context.paths));
+            checks.insert(0, writable);
+        }
         // A release may change whatever dom0 needs to reach it.
         let good = trial.as_deref().filter(|_| !release_on_trial);
         if let Some(check) = remote(context, good) {
@@ -280,7 +282,8 @@ fn judged(context: &Context) -> Result<()> {
 fn keep(context: &Context) -> Result<()> {
     slots::keep(context)?;
     let statement = &context.statement.id;
-    if *statement == context.booted_by && context.paths.repo().is_dir() {
+    let is_kept = context.paths.repo().is_dir() && context.seed().is_none();
+    if *statement == context.booted_by && is_kept {
         let (_lock, repo) = context.repository()?;
         repo.mark_good(statement)?;
         let place = context.paths.at(TRIAL);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use domus_model::boot::{StatementNote, Verified};
+use domus_model::boot::{ConfigSource, StatementNote, Verified};
 use domus_model::changes::Changes;
 use domus_model::names::Name;
 use domus_model::status::{DomuStatus, Seen, State, render, short};
@@ -65,6 +65,8 @@ pub(crate) struct HostStatus {
     pull_failure: Option<String>,
     /// How what runs stands, or what was left for it, where there is something to say.
     standing: Option<String>,
+    /// What `/config` is on.
+    config: Option<ConfigSource>,
     /// How its local disks are, if it shall have any.
     storage: Option<Note>,
     /// How all disks of the machine are, by their own words.
@@ -158,6 +160,7 @@ impl HostStatus {
             next: live::booted_next(context).ok().flatten(),
             pull_failure: Last::read(context).error,
             standing: health::standing_line(context),
+            config: context.config.clone(),
             storage: storage::status(context),
             disks: storage::health::disks(context),
             problems: context.problems.clone(),
@@ -209,6 +212,9 @@ impl HostStatus {
         let mut say = |line: String| text += &format!("{host}: {line}\n");
         if self.root == Some(Integrity::Corrupted) {
             say(DAMAGED.to_owned());
+        }
+        if let Some(line) = self.config.as_ref().and_then(ConfigSource::line) {
+            say(line);
         }
         if let Some(storage) = &self.storage {
             say(storage.line());

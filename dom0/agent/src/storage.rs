@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The local disks of this host: prepared where they are blank, mounted, and how they are.
 
+mod config;
 mod disks;
 pub(crate) mod health;
 mod mounts;
@@ -9,6 +10,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use domus_model::boot::ConfigSource;
 use domus_model::storage::mirror::Mirror;
 use domus_model::storage::{Note, SWAP, Standing, TMP, VAR};
 use domus_system::atomic;
@@ -26,6 +28,8 @@ use disks::Disks;
 
 /// Its key in the record of the boot.
 const KEY: &str = "storage";
+/// The key of what `/config` is on.
+const CONFIG: &str = "config";
 /// Where local file systems are mounted.
 const MOUNTED: &str = "/run/domus/storage";
 
@@ -42,7 +46,14 @@ pub(crate) fn run(context: &Context) -> Result<Option<Note>> {
         "that prepares disks",
     )?;
     let mut note = Note::new(Standing::Ok);
-    if let Some(device) = Disks::new(context, local).prepare(&mut note) {
+    let mut disks = Disks::new(context, local);
+    let device = disks.prepare(&mut note);
+    let config = config::prepare(context, local, &disks, &mut note);
+    let config = config.unwrap_or_else(|error| {
+        note.worse(Standing::Degraded, one_line(&error));
+        None
+    });
+    if let Some(device) = device {
         match domus_system::storage::ensure_group(&local.volume_group, &device) {
             Ok(()) => volumes(context, &mut note),
             Err(error) => note.worse(Standing::Refused, one_line(&error)),
@@ -51,7 +62,7 @@ pub(crate) fn run(context: &Context) -> Result<Option<Note>> {
     if local.var.is_some() && !holds(&note, "/var") {
         note.remarks.push("/var is in RAM".to_owned());
     }
-    keep(context, &note)?;
+    keep(context, &note, config.as_ref())?;
     note.half = None;
     Ok(Some(note))
 }
@@ -94,13 +105,16 @@ fn holds(note: &Note, what: &str) -> bool {
     note.holds.iter().any(|held| held == what)
 }
 
-/// Adds what was done to the record of the boot.
-fn keep(context: &Context, note: &Note) -> Result<()> {
+/// Adds what was done to the record of the boot. `config`: where `/config` is now, if that is new.
+fn keep(context: &Context, note: &Note, config: Option<&ConfigSource>) -> Result<()> {
     let path = context.paths.boot_record();
     let doing = || format!("writing {}", path.display());
     let text = fs::read(&path).with_context(doing)?;
     let mut record: Value = serde_json::from_slice(&text).with_context(doing)?;
     record[KEY] = serde_json::to_value(note)?;
+    if let Some(config) = config {
+        record[CONFIG] = serde_json::to_value(config)?;
+    }
     let text = serde_json::to_string_pretty(&record)?;
     atomic::write(&path, text.as_bytes(), 0o644)
 }
@@ -132,6 +146,9 @@ pub(crate) fn status(context: &Context) -> Option<Note> {
         None => {}
     }
     note.half = None;
+    // Status says that itself.
+    let said = context.config.as_ref().and_then(ConfigSource::line);
+    note.remarks.retain(|remark| Some(remark) != said.as_ref());
     if holds(&note, "/var")
         && let Err(error) = mounts::has_room(&context.paths.at(MOUNTED).join("var"))
     {

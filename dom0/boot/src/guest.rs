@@ -10,7 +10,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use domus_model::boot::{BootRecord, ConfigSource, SLICE};
+use domus_model::boot::{BootRecord, ConfigKind, ConfigSource, SLICE};
 use domus_model::diagnostic::Diagnostic;
 use domus_model::etc;
 use domus_model::guest::{GUEST_DOCUMENT, GuestConfig, ROOT_DEVICE, SECRETS};
@@ -73,7 +73,9 @@ fn prepare(device: &str, modules: &mut Modules, record: &mut BootRecord) -> Resu
     console::say(format!("config {name}, given by dom0"));
     record.config = Some(ConfigSource {
         device: name,
+        kind: ConfigKind::Disk,
         bound_by: "dom0".into(),
+        seed: None,
     });
     record::note(record, "config-mounted");
 

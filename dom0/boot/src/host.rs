@@ -7,7 +7,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use domus_model::boot::{BootRecord, ConfigSource, HOST_KEY, ReleaseIdentity, SLICE, Verified};
+use domus_model::boot::{
+    BootRecord, ConfigKind, ConfigSource, HOST_KEY, ReleaseIdentity, SLICE, Verified,
+};
 use domus_model::discovery::{self, Bound};
 use domus_model::etc;
 use domus_model::layers::Layer;
@@ -214,7 +216,7 @@ fn prepare(
     let release = begin(orders, modules, record)?;
     let judge = Judge::new(&release)?;
     let candidate = match request {
-        Request::Use(device) => discover::by_hand(device, &judge)
+        Request::Use(device) => discover::by_hand(device, Path::new(ROOT), &judge)
             .map_err(|reason| anyhow!("domus: {}: {reason}", device.display()))?,
         Request::Retry => {
             let wanted = Wanted {
@@ -283,8 +285,8 @@ fn mount_root(medium: &Path, modules: &mut Modules, record: &mut BootRecord) -> 
     Ok(())
 }
 
-/// Mounts the config partition for good, which replays its journal, and exports what it says that
-/// this host shall run, or else the best that can be.
+/// Mounts the config partition for good, which replays its journal, or a seed as it is, and exports
+/// what it says that this host shall run, or else the best that can be.
 fn take(candidate: &Candidate, judge: &Judge, record: &mut BootRecord) -> Result<HostSlice> {
     if candidate.is_damaged {
         let problem = repair::superblock(Path::new(ROOT), &candidate.device)?;
@@ -292,7 +294,9 @@ fn take(candidate: &Candidate, judge: &Judge, record: &mut BootRecord) -> Result
         record.problems.push(problem);
     }
     let config = Path::new(ROOT).join("config");
-    let mut mount = if block::is_read_only(&candidate.device) {
+    let mut mount = if candidate.is_seed {
+        discover::seed(candidate.kind, &candidate.device)
+    } else if block::is_read_only(&candidate.device) {
         let problem = "/config cannot be written: its disk is write-protected".to_owned();
         console::say(&problem);
         record.problems.push(problem);
@@ -306,7 +310,11 @@ fn take(candidate: &Candidate, judge: &Judge, record: &mut BootRecord) -> Result
     mount.at(&config)?;
     let Bound { host, by } = &candidate.bound;
     let device = candidate.device.display().to_string();
-    console::say(format!("config {device}, bound by {by}"));
+    let what = match candidate.is_seed {
+        true => ", a read-only seed: nothing is kept",
+        false => "",
+    };
+    console::say(format!("config {device}, bound by {by}{what}"));
     let repo = Repo::open(&config.join("repo.git"))?;
     let export = |statement: &Statement| export(&repo, statement, judge, host);
     let trial = trial::begin(Path::new(ROOT), &repo, record);
@@ -330,7 +338,12 @@ fn take(candidate: &Candidate, judge: &Judge, record: &mut BootRecord) -> Result
     record.statement = Some(chosen.note);
     record.config = Some(ConfigSource {
         device,
+        kind: match candidate.is_seed {
+            true => ConfigKind::Seed,
+            false => ConfigKind::Partition,
+        },
         bound_by: by.clone(),
+        seed: None,
     });
     record::note(record, "config-mounted");
     Ok(chosen.found)

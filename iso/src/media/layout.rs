@@ -3,8 +3,8 @@
 
 use domus_model::slots::{self, SLOT_A, Slot};
 
-use crate::config;
 use crate::partitions::{Kind, MIB, Partition, TAIL};
+use domus_model::marker::CONFIG_LABEL;
 
 /// GRUB for a BIOS begins here, in bytes.
 pub(super) const BIOS: u64 = MIB;
@@ -75,7 +75,7 @@ impl Layout {
             partition(slots::ESP, Kind::Efi, ESP, ESP_SIZE),
             partition(Slot::A.partition(), Kind::Linux, SLOT_A, self.slot),
             partition(Slot::B.partition(), Kind::Linux, slot_b, self.slot),
-            partition(config::LABEL, Kind::Linux, start, size),
+            partition(CONFIG_LABEL, Kind::Linux, start, size),
         ];
         for (slot, boot) in [Slot::A, Slot::B].into_iter().zip(0..) {
             let start = self.boot().map(|start| start + boot * BOOT_SIZE);

@@ -96,6 +96,10 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
             Impact::HostReboot,
             "it is made when the host boots, once: what is there keeps its size",
         ),
+        ["storage", "config"] => rule(
+            Impact::HostReboot,
+            "the partition is made when a disk is prepared: one that was keeps what it has",
+        ),
         ["storage", "disks" | "mirror" | "volume-group"] => rule(
             Impact::HostReboot,
             "disks are prepared and mounted when the host boots",

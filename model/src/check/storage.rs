@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Proof: the local disks of a host are one, or the two of a mirror, and no domU has a part of them.
 //! That nobody else has them, and that two are not the same, is claimed.
+//! What is to be in `/config` fits there.
 
 use super::devices::identity;
 use crate::diagnostic::Diagnostic;
+use crate::disk::bytes;
 use crate::documents::{HostDocs, StorageDoc};
+use crate::fleet::{CONFIG_SLACK, VolumePool, room};
 
 pub(super) fn prove(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
     let Some((_, host)) = docs.body() else { return };
@@ -13,6 +16,7 @@ pub(super) fn prove(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
     };
     number(storage, notes);
     parts(docs, storage, notes);
+    room_in_config(docs, storage, notes);
 }
 
 /// As many disks as it takes.
@@ -41,7 +45,7 @@ fn number(storage: &StorageDoc, notes: &mut Vec<Diagnostic>) {
 /// What is to be on disks of which there are none. Defaults of groups may say more than a host has
 /// use for.
 fn unused(storage: &StorageDoc, notes: &mut Vec<Diagnostic>) {
-    let sizes = [&storage.var, &storage.tmp, &storage.swap];
+    let sizes = [&storage.config, &storage.var, &storage.tmp, &storage.swap];
     let places = sizes.into_iter().flatten().map(|at| &at.place);
     let erased = storage.erase.iter().map(|at| &at.place);
     for place in places.chain(erased) {
@@ -50,6 +54,31 @@ fn unused(storage: &StorageDoc, notes: &mut Vec<Diagnostic>) {
             notes
                 .push(note.help("write disks = [\"NAME\"]; `ls /dev/disk/by-id` on it lists them"));
         }
+    }
+}
+
+/// The volumes of domUs fit into the partition for `/config`, where they are there.
+fn room_in_config(docs: &HostDocs, storage: &StorageDoc, notes: &mut Vec<Diagnostic>) {
+    let Some(config) = storage.config.as_ref().filter(|_| storage.has_disks) else {
+        return;
+    };
+    if !storage.pool.as_ref().is_some_and(VolumePool::is_on_config) {
+        return;
+    }
+    let disks = docs.guests().flat_map(|it| &it.domu.settings.disks);
+    let volumes = disks.filter(|disk| disk.device.is_none());
+    let sizes = volumes.filter_map(|disk| Some(disk.size.as_ref()?.value));
+    let needs = room(sizes).saturating_add(CONFIG_SLACK);
+    if needs > config.value.bytes() {
+        let message = format!(
+            "/config has {}, and the volumes of domUs there need {}, images left out",
+            config.value,
+            bytes(needs)
+        );
+        let note = config.place.error(message);
+        notes.push(
+            note.help("write more, or keep the volumes elsewhere: [storage.domUs] volume-group"),
+        );
     }
 }
 

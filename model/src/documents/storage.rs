@@ -65,6 +65,7 @@ pub(crate) struct StorageDoc {
     /// Whether there is a list of disks, readable or not.
     pub(crate) has_disks: bool,
     pub(crate) mirror: Option<At<bool>>,
+    pub(crate) config: Option<At<Size>>,
     pub(crate) var: Option<At<Size>>,
     pub(crate) tmp: Option<At<Size>>,
     pub(crate) swap: Option<At<Size>>,
@@ -79,6 +80,7 @@ impl StorageDoc {
     pub(super) fn read(table: &Table<'_>) -> Self {
         let disks = "its own disk, or the two of a mirror, by their names in /dev/disk/by-id";
         let mirror = "whether each of the two disks has all of it";
+        let config = "the partition for /config, which is set up from a seed";
         let var = "what keeps dom0's /var; without it, /var is in RAM";
         let tmp = "what dom0's /tmp has; without it, /tmp is in RAM";
         let group = "the LVM volume group that has all of it, and the rest for volumes";
@@ -88,6 +90,7 @@ impl StorageDoc {
             disks: table.list("disks", disks, &DISK),
             has_disks: table.has("disks"),
             mirror: table.flag("mirror", mirror),
+            config: table.read("config", config, &PART),
             var: table.read("var", var, &PART),
             tmp: table.read("tmp", tmp, &PART),
             swap: table.read("swap", "how much dom0 may swap", &PART),

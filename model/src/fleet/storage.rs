@@ -24,6 +24,8 @@ pub struct LocalStorage {
     /// Whether each of the two has all of it.
     #[serde(skip_serializing_if = "is_false")]
     pub mirror: bool,
+    /// The size of the partition for `/config`, which a seed fills; with none there is none.
+    pub config: Option<Size>,
     /// The size of what keeps dom0's `/var`; with none it is in RAM.
     pub var: Option<Size>,
     /// The size of dom0's `/tmp`; with none it is in RAM.
@@ -54,6 +56,16 @@ fn is_false(flag: &bool) -> bool {
     !*flag
 }
 
+/// Room on a config partition for repository, state and file system, in bytes.
+pub const CONFIG_SLACK: u64 = 64 << 20;
+
+/// Bytes that volumes of these sizes take as files.
+pub fn room(sizes: impl Iterator<Item = Size>) -> u64 {
+    const EACH: u64 = 8 << 20;
+    let sizes = sizes.map(|size| size.bytes().saturating_add(EACH));
+    sizes.fold(0, u64::saturating_add)
+}
+
 /// Where volumes are made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -62,4 +74,17 @@ pub enum VolumePool {
     Directory(String),
     /// Logical volumes of this LVM volume group.
     VolumeGroup(String),
+}
+
+impl VolumePool {
+    /// Whether they are on the config partition.
+    pub fn is_on_config(&self) -> bool {
+        match self {
+            Self::Directory(directory) => {
+                let below = directory.strip_prefix("/config");
+                below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            Self::VolumeGroup(_) => false,
+        }
+    }
 }

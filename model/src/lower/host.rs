@@ -85,6 +85,7 @@ fn storage(doc: &StorageDoc) -> Option<Storage> {
     let local = || LocalStorage {
         disks: values(&doc.disks),
         mirror: value(&doc.mirror).unwrap_or(false),
+        config: value(&doc.config),
         var: value(&doc.var),
         tmp: value(&doc.tmp),
         swap: value(&doc.swap),

@@ -109,13 +109,24 @@ impl Claim {
         (claim.text() == text).then_some(claim)
     }
 
-    /// The seed of the UUIDs of its partition table; also the UUID of its one partition.
+    /// The seed of the UUIDs of its partition table; also the UUID of the partition that has what
+    /// the host keeps.
     pub fn seed(&self) -> Uuid {
         Uuid::new_v5(&self.birth, self.disk.as_bytes())
     }
+
+    /// The UUID of the partition before that one, if it has one: for `/config`.
+    pub fn config(&self) -> Uuid {
+        Uuid::new_v5(&self.seed(), b"config")
+    }
+
+    /// The UUID of the file system that is made there.
+    pub fn config_file_system(&self) -> Uuid {
+        Uuid::new_v5(&self.config(), b"file system")
+    }
 }
 
-fn sum(text: &str) -> Uuid {
+pub(super) fn sum(text: &str) -> Uuid {
     Uuid::new_v5(&NAMESPACE, text.as_bytes())
 }
 

@@ -7,18 +7,21 @@ use super::note::Standing;
 use super::{Disk, Found, Look, Seen};
 use crate::disk::bytes;
 use crate::fleet::LocalStorage;
+use crate::units::Size;
 use std::fmt;
 use uuid::Uuid;
 
 /// Something that is done, in order. Disks are named as in the document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Claims a disk, and gives it its partition. What is on it is removed.
+    /// Claims a disk, and gives it its partitions. What is on it is removed.
     Lay {
         /// The disk.
         disk: String,
         /// The mirror that it joins; with none, the disks that are laid now are born together.
         joins: Option<Uuid>,
+        /// Bytes of a partition for `/config`, if it gets one.
+        config: Option<u64>,
     },
     /// Makes a mirror of the partitions of two disks.
     Mirror([String; 2]),
@@ -35,8 +38,20 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lay { disk, joins: None } => write!(f, "lay {disk}"),
-            Self::Lay { disk, .. } => write!(f, "lay {disk} for the mirror"),
+            Self::Lay {
+                disk,
+                joins,
+                config,
+            } => {
+                write!(f, "lay {disk}")?;
+                if joins.is_some() {
+                    f.write_str(" for the mirror")?;
+                }
+                match config {
+                    Some(size) => write!(f, ", {} for /config", bytes(*size)),
+                    None => Ok(()),
+                }
+            }
             Self::Mirror([one, two]) => write!(f, "mirror {one} {two}"),
             Self::Group => f.write_str("group"),
             Self::Settle(disk) => write!(f, "settle {disk}"),
@@ -75,12 +90,20 @@ impl Plan {
 /// What a disk is good for.
 #[derive(Debug)]
 enum Class {
-    /// It is in use already: born then.
-    Ready(Uuid),
+    /// It is in use already.
+    Ready(Ready),
     /// It can be prepared.
     New,
     /// Neither, and why.
     Bad(Standing, String),
+}
+
+/// A disk that is in use already.
+#[derive(Debug, Clone, Copy)]
+struct Ready {
+    birth: Uuid,
+    /// Bytes of its partition for `/config`.
+    config: Option<u64>,
 }
 
 /// What follows for the disks `seen` of a host, which are those of its document, in order. `set`: by
@@ -92,33 +115,40 @@ pub fn decide(local: &LocalStorage, set: Uuid, seen: &[Seen]) -> Plan {
         .map(|it| it.name.as_str())
         .zip(classes)
         .collect();
+    let config = local.config.map(Size::bytes);
     match &classes[..] {
-        [(disk, class)] => single(disk, class),
-        [one, two] => mirror(one, two),
+        [(disk, class)] => single(disk, class, config),
+        [one, two] => mirror(one, two, config),
         _ => bad([&(Standing::Refused, "no disk is named".to_owned())]),
     }
 }
 
-fn single(disk: &str, class: &Class) -> Plan {
+fn single(disk: &str, class: &Class, config: Option<u64>) -> Plan {
     match class {
         Class::Ready(_) => Plan::of(Vec::new()),
-        Class::New => Plan::of(vec![lay(disk, None), Step::Group, settle(disk)]),
+        Class::New => Plan::of(vec![lay(disk, None, config), Step::Group, settle(disk)]),
         Class::Bad(standing, reason) => bad([&(*standing, reason.clone())]),
     }
 }
 
-fn mirror((one, is_one): &(&str, Class), (two, is_two): &(&str, Class)) -> Plan {
+fn mirror(
+    (one, is_one): &(&str, Class),
+    (two, is_two): &(&str, Class),
+    config: Option<u64>,
+) -> Plan {
     let both = [(*one).to_owned(), (*two).to_owned()];
     match (is_one, is_two) {
         (Class::New, Class::New) => Plan::of(vec![
-            lay(one, None),
-            lay(two, None),
+            lay(one, None, config),
+            lay(two, None, config),
             Step::Mirror(both),
             Step::Group,
             settle(one),
             settle(two),
         ]),
-        (Class::Ready(a), Class::Ready(b)) if a == b => Plan::of(vec![Step::Assemble(both.into())]),
+        (Class::Ready(a), Class::Ready(b)) if a.birth == b.birth => {
+            Plan::of(vec![Step::Assemble(both.into())])
+        }
         (Class::Ready(_), Class::Ready(_)) => {
             let reason = format!(
                 "{one} and {two} are halves of different mirrors: Domus does not guess whose data \
@@ -127,8 +157,8 @@ fn mirror((one, is_one): &(&str, Class), (two, is_two): &(&str, Class)) -> Plan 
             );
             bad([&(Standing::Refused, reason)])
         }
-        (Class::Ready(birth), Class::New) => joined(one, *birth, two),
-        (Class::New, Class::Ready(birth)) => joined(two, *birth, one),
+        (Class::Ready(ready), Class::New) => joined(one, *ready, two),
+        (Class::New, Class::Ready(ready)) => joined(two, *ready, one),
         (Class::Ready(_), Class::Bad(_, reason)) => half(one, reason),
         (Class::Bad(_, reason), Class::Ready(_)) => half(two, reason),
         (Class::Bad(a, why), Class::Bad(b, because)) => {
@@ -140,10 +170,12 @@ fn mirror((one, is_one): &(&str, Class), (two, is_two): &(&str, Class)) -> Plan 
     }
 }
 
-fn joined(ready: &str, birth: Uuid, new: &str) -> Plan {
+/// What joins is laid as the other was, whatever the document says since: a half that is smaller
+/// would not do.
+fn joined(disk: &str, ready: Ready, new: &str) -> Plan {
     Plan::of(vec![
-        Step::Assemble(vec![ready.to_owned()]),
-        lay(new, Some(birth)),
+        Step::Assemble(vec![disk.to_owned()]),
+        lay(new, Some(ready.birth), ready.config),
         Step::Join(new.to_owned()),
         settle(new),
     ])
@@ -167,10 +199,11 @@ fn bad<const N: usize>(why: [&(Standing, String); N]) -> Plan {
     }
 }
 
-fn lay(disk: &str, joins: Option<Uuid>) -> Step {
+fn lay(disk: &str, joins: Option<Uuid>, config: Option<u64>) -> Step {
     Step::Lay {
         disk: disk.to_owned(),
         joins,
+        config,
     }
 }
 
@@ -196,7 +229,7 @@ fn classify(local: &LocalStorage, set: Uuid, seen: &Seen) -> Class {
         Some(claim) if claim.state == ClaimState::Ready => {
             return match disk.read_only {
                 true => refused("is write-protected: what it holds is not used".to_owned()),
-                false => ready(local, name, claim),
+                false => ready(local, name, claim, disk.config),
             };
         }
         // What it says is true as long as nobody has made anything else there.
@@ -220,9 +253,10 @@ fn classify(local: &LocalStorage, set: Uuid, seen: &Seen) -> Class {
     Class::New
 }
 
-fn ready(local: &LocalStorage, name: &str, claim: &Claim) -> Class {
+fn ready(local: &LocalStorage, name: &str, claim: &Claim, config: Option<u64>) -> Class {
     if claim.mirror == local.mirror {
-        return Class::Ready(claim.birth);
+        let birth = claim.birth;
+        return Class::Ready(Ready { birth, config });
     }
     let (is, says) = match claim.mirror {
         true => ("is half of a mirror", "`mirror = true` is missing"),
@@ -236,7 +270,10 @@ fn ready(local: &LocalStorage, name: &str, claim: &Claim) -> Class {
 
 /// Whether there is nothing on a disk but what its claim says is being made, and what may be erased.
 fn is_half_made(disk: &Disk, claim: &Claim, named: impl Fn(&Found) -> bool) -> bool {
-    let has_own = disk.partitions == [claim.seed().to_string()];
+    // The document may have got its `config` since, or lost it.
+    let own = [claim.config(), claim.seed()].map(|id| id.to_string());
+    let mut partitions = disk.partitions.iter();
+    let has_own = !disk.partitions.is_empty() && partitions.all(|id| own.contains(id));
     let is_own = |found: &Found| match (found.inside, found.what.as_str()) {
         (false, "gpt table") => has_own,
         // What a table that is half written may look like.
@@ -279,5 +316,8 @@ fn holds(disk: &Disk) -> String {
 fn needs(local: &LocalStorage) -> u64 {
     let sizes = [local.var, local.tmp, local.swap].into_iter().flatten();
     let sum: u64 = sizes.fold(0, |sum, size| sum.saturating_add(size.bytes()));
-    sum.saturating_add(sum / 512).saturating_add(64 << 20)
+    let config = local.config.map_or(0, Size::bytes);
+    sum.saturating_add(sum / 512)
+        .saturating_add(config)
+        .saturating_add(64 << 20)
 }

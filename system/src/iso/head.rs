@@ -26,7 +26,7 @@ const PUBLISHER: (usize, usize) = (16 * 2048 + 318, 128);
 impl Head {
     /// Reads it. Nothing of it is proved.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let Content::Iso9660(id) = block::identify(bytes, &[]) else {
+        let Content::Iso9660(id, _) = block::identify(bytes, &[]) else {
             return None;
         };
         let (_, length) = seal::read(bytes.get(seal::FIELD..)?.get(..seal::LENGTH)?)?;

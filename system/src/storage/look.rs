@@ -6,12 +6,15 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use domus_model::marker::MARKER_PATH;
+use domus_model::storage::seed::{FILLING_AT, FILLING_SIZE, Filling, Place};
 use domus_model::storage::{CLAIM_AT, CLAIM_SIZE, Claim, Disk, ENDS, Found, Look};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::block;
 use crate::disks::value;
+use crate::mount::{Mount, Mounted};
 use crate::program::Program;
 
 /// Where disks have names that do not change.
@@ -48,14 +51,19 @@ fn disk(device: &Path) -> Result<Disk> {
     let size = size(&dir);
     ensure!(size > 2 * ENDS, "it has {size} bytes only");
     let parts = parts(device)?;
+    let (zero, claim) = ends(&file, size)?;
+    let of_config = claim.as_ref().map(|claim| claim.config().to_string());
     let mut found = known(device, false)?.found;
     let mut partitions = Vec::new();
+    let mut config = None;
     for part in &parts {
         let known = known(part, true)?;
         found.extend(known.found);
+        if known.partition.is_some() && known.partition == of_config {
+            config = Some(self::size(&sysfs(part)));
+        }
         partitions.extend(known.partition);
     }
-    let (zero, claim) = ends(&file, size)?;
     let all = std::iter::once(device).chain(parts.iter().map(PathBuf::as_path));
     let mut in_use = false;
     for device in all {
@@ -68,6 +76,7 @@ fn disk(device: &Path) -> Result<Disk> {
         zero,
         claim,
         partitions,
+        config,
         found,
     })
 }
@@ -96,21 +105,70 @@ pub(super) fn parts(device: &Path) -> Result<Vec<PathBuf>> {
     Ok(parts)
 }
 
-/// The one partition of a disk that was laid, which has this UUID.
+/// The partitions of a disk that was laid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// The one for `/config`, if it has one.
+    pub config: Option<PathBuf>,
+    /// The one that has what the host keeps.
+    pub kept: PathBuf,
+}
+
+/// The partitions of a disk that was laid with this claim.
 ///
 /// # Errors
-/// The disk has another one, several, or none.
-pub fn partition(device: &Path, id: &str) -> Result<PathBuf> {
-    let parts = parts(device)?;
-    if let [part] = &parts[..]
-        && known(part, true)?.partition.as_deref() == Some(id)
-    {
-        return Ok(part.clone());
+/// The disk has others, or not that which it needs.
+pub fn parts_of(device: &Path, claim: &Claim) -> Result<Parts> {
+    let [of_config, of_kept] = [claim.config(), claim.seed()].map(|id| Some(id.to_string()));
+    let (mut config, mut kept) = (None, None);
+    let mut others = 0;
+    for part in parts(device)? {
+        match known(&part, true)?.partition {
+            id if id == of_config => config = Some(part),
+            id if id == of_kept => kept = Some(part),
+            _ => others += 1,
+        }
     }
-    bail!(
-        "{} has not the one partition that Domus gave it: somebody changed its table",
-        device.display()
-    )
+    match kept {
+        Some(kept) if others == 0 => Ok(Parts { config, kept }),
+        _ => bail!(
+            "{} has not the partitions that Domus gave it: somebody changed its table",
+            device.display()
+        ),
+    }
+}
+
+/// Looks at the partition for `/config` of a disk that is ready. `scratch`: where it is mounted for
+/// that.
+///
+/// # Errors
+/// The disk cannot be read.
+pub fn place(disk: &Path, part: &Path, claim: &Claim, scratch: &Path) -> Result<Place> {
+    let shown = part.display();
+    let doing = || format!("looking at {shown}");
+    let mut note = vec![0; FILLING_SIZE];
+    let file = File::open(disk).with_context(doing)?;
+    file.read_exact_at(&mut note, FILLING_AT)
+        .with_context(doing)?;
+    let found = known(part, true)?.found;
+    let is_ext4 = matches!(&found[..], [found] if found.what == "ext4");
+    let file = File::open(part).with_context(doing)?;
+    Ok(Place {
+        device: shown.to_string(),
+        filling: Filling::parse(&note, claim),
+        zero: ends(&file, size(&sysfs(part))).with_context(doing)? == (true, None),
+        marker: is_ext4.then(|| has_marker(part, scratch)).flatten(),
+        found,
+    })
+}
+
+/// Whether the ext4 on a partition has a marker; nothing if it cannot be mounted.
+fn has_marker(part: &Path, scratch: &Path) -> Option<bool> {
+    let mut mount = Mount::read_only("ext4", part);
+    mount.flags.push("noload");
+    let mounted = Mounted::new(&mount, scratch).ok()?;
+    let marker = mounted.path().join(MARKER_PATH).symlink_metadata();
+    Some(marker.is_ok())
 }
 
 /// What `blkid` knows of a device.

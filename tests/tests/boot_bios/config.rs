@@ -38,7 +38,7 @@ pub(crate) fn etc_is_layered(ssh: &Ssh, commit: &str) {
     );
     assert_eq!(
         record["config"],
-        json!({"device": "/dev/vda1", "bound_by": "DMI UUID"})
+        json!({"device": "/dev/vda1", "kind": "partition", "bound_by": "DMI UUID"})
     );
     assert_eq!(
         record["release"],

@@ -12,7 +12,7 @@ use domus_model::storage::{
     Claim, ClaimState, Look, Note, Plan, Seen, Standing, Step, decide, set_of,
 };
 use domus_system::program::Program;
-use domus_system::storage::{self, mirror};
+use domus_system::storage::{self, Parts, mirror};
 use uuid::Uuid;
 
 use crate::context::Context;
@@ -34,7 +34,7 @@ pub(super) struct Disks<'c> {
     /// What is written on them.
     claims: BTreeMap<String, Claim>,
     /// The partitions of those that are prepared.
-    parts: BTreeMap<String, PathBuf>,
+    parts: BTreeMap<String, Parts>,
     /// What the volume group is on.
     device: Option<PathBuf>,
 }
@@ -51,8 +51,15 @@ impl<'c> Disks<'c> {
         }
     }
 
+    /// A disk that is ready: its claim and its partitions.
+    pub(super) fn ready(&self, disk: &str) -> Option<(&Claim, &Parts)> {
+        let claim = self.claims.get(disk)?;
+        let is_ready = claim.state == ClaimState::Ready;
+        Some((claim, self.parts.get(disk)?)).filter(|_| is_ready)
+    }
+
     /// Does what is to be done, and returns what the volume group is on if there is one.
-    pub(super) fn prepare(mut self, note: &mut Note) -> Option<PathBuf> {
+    pub(super) fn prepare(&mut self, note: &mut Note) -> Option<PathBuf> {
         self.wait();
         let seen = self.look();
         let plan = decide(self.local, self.set, &seen);
@@ -86,7 +93,7 @@ impl<'c> Disks<'c> {
         {
             note.halved(HALF);
         }
-        self.device
+        self.device.clone()
     }
 
     fn wait(&self) {
@@ -160,14 +167,18 @@ impl<'c> Disks<'c> {
                 continue;
             }
             let device = storage::device(name).with_context(|| format!("{name} is gone"))?;
-            let part = storage::partition(&device, &claim.seed().to_string())?;
-            self.claims.insert(name.clone(), claim.clone());
-            if !self.local.mirror {
-                self.device = Some(part.clone());
-            }
-            self.parts.insert(name.clone(), part);
+            let parts = storage::parts_of(&device, claim)?;
+            self.take(claim.clone(), parts);
         }
         Ok(())
+    }
+
+    fn take(&mut self, claim: Claim, parts: Parts) {
+        if !self.local.mirror {
+            self.device = Some(parts.kept.clone());
+        }
+        self.parts.insert(claim.disk.clone(), parts);
+        self.claims.insert(claim.disk.clone(), claim);
     }
 
     fn perform(&mut self, steps: &[Step]) -> Result<()> {
@@ -181,7 +192,11 @@ impl<'c> Disks<'c> {
 
     fn step(&mut self, step: &Step, birth: Uuid) -> Result<()> {
         match step {
-            Step::Lay { disk, joins } => {
+            Step::Lay {
+                disk,
+                joins,
+                config,
+            } => {
                 let claim = Claim {
                     set: self.set,
                     fleet: self.context.fleet.clone(),
@@ -193,12 +208,8 @@ impl<'c> Disks<'c> {
                 };
                 let device = storage::device(disk).context("it is gone")?;
                 let scratch = self.context.paths.ram().join("repart.d");
-                let part = storage::lay(&device, &claim, &scratch)?;
-                self.claims.insert(disk.clone(), claim);
-                if !self.local.mirror {
-                    self.device = Some(part.clone());
-                }
-                self.parts.insert(disk.clone(), part);
+                let parts = storage::lay(&device, &claim, *config, &scratch)?;
+                self.take(claim, parts);
             }
             Step::Mirror(disks) => {
                 let parts = self.parts_of(disks)?;
@@ -236,7 +247,7 @@ impl<'c> Disks<'c> {
     }
 
     fn parts_of(&self, disks: &[String]) -> Result<Vec<PathBuf>> {
-        let part = |disk: &String| self.parts.get(disk).cloned();
+        let part = |disk: &String| Some(self.parts.get(disk)?.kept.clone());
         let parts = disks.iter().map(part).collect::<Option<Vec<_>>>();
         parts.context("a disk has no partition")
     }
