@@ -13,7 +13,7 @@ pub(crate) use network::{listed, nets_with_nat, target};
 use crate::documents::{
     At, ConfigDoc, DomUSettings, FleetDoc, HostSettings, LockDoc, Shared, VarsDoc,
 };
-use crate::fleet::{Config, Debian, Fleet, Follow, Group, Release, Vars};
+use crate::fleet::{Config, Debian, DomU, Fleet, Follow, Group, Release, Vars};
 use crate::units::{Interval, Size};
 use std::collections::BTreeMap;
 
@@ -34,9 +34,6 @@ const DOM0_MEMORY: Size = Size::from_mib(512);
 
 /// What Xen gives dom0 at boot where the fleet does not say so.
 const DOM0_CEILING: Size = Size::from_mib(1024);
-
-/// What a domU has if nobody says so.
-const DOMU_MEMORY: Size = Size::from_mib(256);
 
 /// The fleet of these documents, without its hosts; `None` if one of them lacks what it must have.
 pub(crate) fn fleet(shared: &Shared<'_>) -> Option<Fleet> {
@@ -114,7 +111,7 @@ pub(crate) fn dom0_memory(host: &HostSettings, doc: &FleetDoc) -> Size {
 
 /// The memory that a domU has.
 pub(crate) fn domu_memory(domu: &DomUSettings) -> Size {
-    value(&domu.memory).unwrap_or(DOMU_MEMORY)
+    value(&domu.memory).unwrap_or(DomU::MEMORY)
 }
 
 /// The virtual CPUs that a domU has.

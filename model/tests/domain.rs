@@ -7,7 +7,7 @@ use std::path::Path;
 
 use domus_model::domain::{Domain, Vbd};
 use domus_model::etc::domu_uuid;
-use domus_model::fleet::{DomU, Kind, Vars, Vif};
+use domus_model::fleet::{DomU, Kind, Vif};
 use domus_model::guest::data_device;
 
 fn domu(name: &str, kind: Kind, bridges: &[(&str, &str)]) -> DomU {
@@ -16,18 +16,14 @@ fn domu(name: &str, kind: Kind, bridges: &[(&str, &str)]) -> DomU {
         mac: mac.parse().expect("mac"),
     };
     DomU {
-        name: name.parse().expect("name"),
         kind,
-        uuid: None,
-        image: "base@1".parse().expect("image"),
         memory: "128MiB".parse().expect("size"),
         vcpus: 2,
-        after: Vec::new(),
-        may_run_on: Vec::new(),
         vifs: bridges.iter().map(vif).collect(),
-        disks: Vec::new(),
-        layers: Vec::new(),
-        vars: Vars::new(),
+        ..DomU::new(
+            name.parse().expect("name"),
+            "base@1".parse().expect("image"),
+        )
     }
 }
 

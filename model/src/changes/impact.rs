@@ -164,7 +164,10 @@ pub(super) fn of_fleet(path: &[&str], difference: &Difference) -> Option<Rule> {
 /// Of a setting of a domU that is there before and after. `size`: how that of a disk changes.
 pub(super) fn of_domu(path: &[&str], size: Option<Ordering>) -> Rule {
     match path {
-        ["after"] => rule(Impact::Live, "it counts when it starts next"),
+        ["after" | "delay"] => rule(Impact::Live, "it counts when it starts next"),
+        ["autostart"] => rule(Impact::Live, "what runs goes on, what was stopped stays so"),
+        ["restart"] => rule(Impact::Live, "it counts when it ends"),
+        ["stop-timeout"] => rule(Impact::Live, "it counts when it is shut down next"),
         ["may-run-on"] => rule(Impact::Live, "nothing moves it by itself"),
         ["vars", ..] => rule(Impact::Live, ""),
         ["memory"] => rule(

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `pservers/HOST/domUs/NAME.toml`: a guest.
 
-use super::forms::{HOSTS, IMAGE, KIND, MAC, MEMORY, UUID, name, size};
+use super::forms::{
+    DELAY, HOSTS, IMAGE, KIND, MAC, MEMORY, RESTART, STOP_TIMEOUT, UUID, name, size,
+};
 use super::place::At;
 use super::table::{Table, VarsDoc};
 use super::words::{DEVICE, MOUNT, VOLUME};
-use crate::fleet::Kind;
+use crate::fleet::{Kind, Restart};
 use crate::names::{Hosts, ImageRef, Name};
-use crate::units::{Mac, Size};
+use crate::units::{Interval, Mac, Size};
 use uuid::Uuid;
 
 /// A domU as written.
@@ -26,6 +28,10 @@ pub(crate) struct DomUSettings {
     pub(crate) memory: Option<At<Size>>,
     pub(crate) vcpus: Option<At<u32>>,
     pub(crate) after: Vec<At<Name>>,
+    pub(crate) delay: Option<At<Interval>>,
+    pub(crate) autostart: Option<At<bool>>,
+    pub(crate) restart: Option<At<Restart>>,
+    pub(crate) stop_timeout: Option<At<Interval>>,
     pub(crate) may_run_on: Vec<At<Hosts>>,
     pub(crate) vifs: Vec<VifDoc>,
     pub(crate) disks: Vec<DiskDoc>,
@@ -71,6 +77,18 @@ impl DomUSettings {
                 "after",
                 "domUs of this host that start before it",
                 &name("db"),
+            ),
+            delay: table.read("delay", "how long it waits when those are up", &DELAY),
+            autostart: table.flag("autostart", "whether it starts with its host"),
+            restart: table.read(
+                "restart",
+                "when it is started again after it ended",
+                &RESTART,
+            ),
+            stop_timeout: table.read(
+                "stop-timeout",
+                "how long it may take to shut down",
+                &STOP_TIMEOUT,
             ),
             may_run_on: table.list(
                 "may-run-on",

@@ -3,7 +3,7 @@
 
 use super::shape::Shape;
 use crate::bad_value::{BadValue, quoted};
-use crate::fleet::{Kind, Policy, SerialConsole};
+use crate::fleet::{Kind, Policy, Restart, SerialConsole};
 use crate::lock::Sha256;
 use crate::names::{Hosts, ImageRef, Name};
 use crate::units::{Interval, Mac, Size};
@@ -108,15 +108,41 @@ pub(super) const MEMORY: Form<Size> = Form {
 /// ("segment kernel too large"), with 96 MiB it starts as PV and PVH.
 const LEAST_MEMORY: Size = Size::from_mib(96);
 
+/// How often something is done that costs others something, or how long it may at least take.
 pub(super) const EVERY: Form<Interval> = Form {
     example: "5m",
-    pattern: r"^[0-9]+[smhd]$",
-    parse: str::parse,
+    parse: |text| {
+        let interval: Interval = text.parse()?;
+        match interval < LEAST_OFTEN {
+            true => {
+                let problem = format!("{interval} is too short");
+                Err(BadValue::new(
+                    problem,
+                    format!("write {LEAST_OFTEN} or more"),
+                ))
+            }
+            false => Ok(interval),
+        }
+    },
+    ..DELAY
 };
+
+const LEAST_OFTEN: Interval = Interval::from_seconds(10);
 
 pub(super) const DEADLINE: Form<Interval> = Form {
     example: "10m",
     ..EVERY
+};
+
+pub(super) const DELAY: Form<Interval> = Form {
+    example: "15s",
+    pattern: r"^[0-9]+[smhd]$",
+    parse: str::parse,
+};
+
+pub(super) const STOP_TIMEOUT: Form<Interval> = Form {
+    example: "2m",
+    ..DELAY
 };
 
 pub(super) const CONSOLE: Form<SerialConsole> = Form {
@@ -183,6 +209,23 @@ pub(super) const POLICY: Form<Policy> = Form {
             let problem = format!("{} says not what hosts do with a new commit", quoted(text));
             let advice = "write \"live\", \"restart\" (domUs too), or \"manual\"";
             Err(BadValue::new(problem, advice))
+        }
+    },
+};
+
+pub(super) const RESTART: Form<Restart> = Form {
+    example: "on-crash",
+    pattern: r"^(always|on-crash|never)$",
+    parse: |text| match text {
+        "always" => Ok(Restart::Always),
+        "on-crash" => Ok(Restart::OnCrash),
+        "never" => Ok(Restart::Never),
+        _ => {
+            let problem = format!("{} says not when a domU is started again", quoted(text));
+            Err(BadValue::new(
+                problem,
+                "write \"always\", \"on-crash\" or \"never\"",
+            ))
         }
     },
 };

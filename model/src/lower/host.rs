@@ -9,7 +9,7 @@ use crate::documents::{
 };
 use crate::etc::derived_mac;
 use crate::fleet::{
-    Backing, Disk, Dom0, DomU, Health, Host, Kind, LocalStorage, Machine, Storage, Vif, volume_name,
+    Backing, Disk, Dom0, DomU, Health, Host, LocalStorage, Machine, Storage, Vif, volume_name,
 };
 use crate::layers::Layer;
 use crate::names::Name;
@@ -113,19 +113,23 @@ fn domu(fleet: Name, doc: &Doc<DomUDoc>, lower: &[&VarsDoc], layers: Vec<Layer>)
     let vifs = vifs.collect::<Option<_>>()?;
     let disks = settings.disks.iter().map(|doc| disk(&name, doc));
     let disks = disks.collect::<Option<_>>()?;
+    let plain = DomU::new(name, value(&settings.image)?);
     Some(DomU {
-        kind: value(&settings.kind).unwrap_or(Kind::Pvh),
+        kind: value(&settings.kind).unwrap_or(plain.kind),
         uuid: value(&settings.uuid),
-        image: value(&settings.image)?,
         memory: domu_memory(settings),
         vcpus: domu_vcpus(settings),
         after: values(&settings.after),
+        delay: value(&settings.delay),
+        autostart: value(&settings.autostart).unwrap_or(plain.autostart),
+        restart: value(&settings.restart).unwrap_or(plain.restart),
+        stop_timeout: value(&settings.stop_timeout).unwrap_or(plain.stop_timeout),
         may_run_on: values(&settings.may_run_on),
         vifs,
         disks,
         vars: vars(lower.iter().copied().chain([&domu.vars])),
         layers,
-        name,
+        ..plain
     })
 }
 
