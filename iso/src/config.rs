@@ -10,7 +10,7 @@ use domus_build::files::{self, Added, What};
 use domus_build::roottar;
 use domus_build::toolroot::ToolRoot;
 use domus_model::boot::HOST_KEY;
-use domus_model::fleet::{Backing, Disk, Fleet, Host, VolumePool};
+use domus_model::fleet::{DomU, Fleet, Host, VolumePool};
 use domus_model::lock::Sha256;
 use domus_model::manifest::{IMAGE_MANIFEST, ImageManifest};
 use domus_model::marker::{MARKER_PATH, Marker};
@@ -186,10 +186,10 @@ fn check(tools: &ToolRoot, disk: &Path, offset: u64) -> Result<()> {
         .with_context(|| format!("reading the config partition on {} back", disk.display()))
 }
 
-/// The images that the host's domUs start from.
+/// The images that the host's domUs are given.
 fn images(configuration: &Configuration<'_>) -> Result<Vec<Added>> {
     let domus = configuration.host.domus.values();
-    let wanted: BTreeSet<_> = domus.map(|domu| &domu.image).collect();
+    let wanted: BTreeSet<_> = domus.flat_map(DomU::images).collect();
     let mut added = Vec::new();
     for image in wanted {
         let dir = configuration.images.dir(image);
@@ -236,11 +236,8 @@ fn volumes(host: &Host) -> u64 {
         VolumePool::VolumeGroup(_) => 0,
         VolumePool::Directory(_) => {
             let disks = host.domus.values().flat_map(|domu| &domu.disks);
-            let size = |disk: &Disk| match &disk.backing {
-                Backing::Volume { size, .. } => size.bytes() + 8 * MIB,
-                Backing::Device { .. } => 0,
-            };
-            disks.map(size).sum()
+            let sizes = disks.filter_map(|disk| disk.backing.size());
+            sizes.map(|size| size.bytes() + 8 * MIB).sum()
         }
     }
 }

@@ -9,7 +9,7 @@ mod network;
 mod storage;
 
 pub use console::SerialConsole;
-pub use domu::{Backing, Disk, DomU, Kind, Restart, Vif, volume_name};
+pub use domu::{Backing, Clock, Disk, DomU, Fs, Kind, Restart, Vif, volume_name};
 pub use network::{Address, Bond, Firewall, Forward, Network, Opening, Protocol, Route, SSH};
 pub use storage::{LocalStorage, Storage, VolumePool};
 
@@ -63,6 +63,8 @@ pub struct Release {
     pub least_serial: u32,
     /// What its rescue shell asks for, as crypt(5) has it.
     pub rescue_password: Option<String>,
+    /// Whether it runs domUs of kind hvm.
+    pub hvm: bool,
     /// Debian packages in dom0 beyond those Domus needs.
     pub packages: Vec<String>,
 }

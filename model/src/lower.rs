@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! From documents without problems to what they describe, every default filled in.
 
+mod domu;
 mod host;
 mod layers;
 mod network;
@@ -75,6 +76,7 @@ fn release(doc: &FleetDoc) -> Release {
         dom0_memory: dom0_ceiling(doc),
         least_serial: value(&doc.release.least_serial).unwrap_or(0),
         rescue_password: value(&doc.release.rescue_password),
+        hvm: runs_hvm(doc),
         packages: values(&doc.release.packages),
     }
 }
@@ -91,6 +93,11 @@ fn debian(doc: &FleetDoc) -> Debian {
 pub(crate) fn release_version(doc: &FleetDoc) -> String {
     let version = value(&doc.release.version);
     version.unwrap_or_else(|| RELEASE_VERSION.to_owned())
+}
+
+/// Whether the fleet's release runs domUs of kind hvm.
+pub(crate) fn runs_hvm(doc: &FleetDoc) -> bool {
+    value(&doc.release.hvm).unwrap_or(false)
 }
 
 /// The version of the release that a host boots.

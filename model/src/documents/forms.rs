@@ -3,7 +3,7 @@
 
 use super::shape::Shape;
 use crate::bad_value::{BadValue, quoted};
-use crate::fleet::{Kind, Policy, Restart, SerialConsole};
+use crate::fleet::{Policy, SerialConsole};
 use crate::lock::Sha256;
 use crate::names::{Hosts, ImageRef, Name};
 use crate::units::{Interval, Mac, Size};
@@ -83,26 +83,33 @@ pub(super) const PASSWORD: Form<String> = Form {
 };
 
 /// Memory that a kernel gets.
-pub(super) const MEMORY: Form<Size> = Form {
-    example: "256MiB",
-    pattern: r"^[0-9]+[KMGT]iB$",
-    parse: |text| {
-        let size: Size = text.parse()?;
-        if size < LEAST_MEMORY {
-            let problem = format!("{size} is too little memory for Debian's kernel");
-            return Err(BadValue::new(
-                problem,
-                format!("write {LEAST_MEMORY} or more"),
-            ));
-        }
-        if !size.is_whole_mib() {
-            let more = Size::from_mib(size.mib().saturating_add(1));
-            let problem = format!("{size} is no whole number of MiB");
-            return Err(BadValue::new(problem, format!("write \"{more}\"")));
-        }
-        Ok(size)
-    },
-};
+pub(super) const MEMORY: Form<Size> = memory("256MiB");
+
+/// The same with another example.
+pub(super) const fn memory(example: &'static str) -> Form<Size> {
+    Form {
+        example,
+        pattern: r"^[0-9]+[KMGT]iB$",
+        parse: parse_memory,
+    }
+}
+
+fn parse_memory(text: &str) -> Result<Size, BadValue> {
+    let size: Size = text.parse()?;
+    if size < LEAST_MEMORY {
+        let problem = format!("{size} is too little memory for Debian's kernel");
+        return Err(BadValue::new(
+            problem,
+            format!("write {LEAST_MEMORY} or more"),
+        ));
+    }
+    if !size.is_whole_mib() {
+        let more = Size::from_mib(size.mib().saturating_add(1));
+        let problem = format!("{size} is no whole number of MiB");
+        return Err(BadValue::new(problem, format!("write \"{more}\"")));
+    }
+    Ok(size)
+}
 
 /// The least memory in which Debian's kernel starts: with 64 MiB Xen refuses to build the domain
 /// ("segment kernel too large"), with 96 MiB it starts as PV and PVH.
@@ -138,11 +145,6 @@ pub(super) const DELAY: Form<Interval> = Form {
     example: "15s",
     pattern: r"^[0-9]+[smhd]$",
     parse: str::parse,
-};
-
-pub(super) const STOP_TIMEOUT: Form<Interval> = Form {
-    example: "2m",
-    ..DELAY
 };
 
 pub(super) const CONSOLE: Form<SerialConsole> = Form {
@@ -184,20 +186,6 @@ pub(super) const DIGEST: Form<Sha256> = Form {
     parse: str::parse,
 };
 
-pub(super) const KIND: Form<Kind> = Form {
-    example: "pvh",
-    pattern: r"^(pv|pvh)$",
-    parse: |text| match text {
-        "pv" => Ok(Kind::Pv),
-        "pvh" => Ok(Kind::Pvh),
-        _ => {
-            let problem = format!("{} is no kind of domU", quoted(text));
-            let advice = "write \"pvh\", or \"pv\" where the processor has no VT-x or AMD-V";
-            Err(BadValue::new(problem, advice))
-        }
-    },
-};
-
 pub(super) const POLICY: Form<Policy> = Form {
     example: "restart",
     pattern: r"^(live|restart|manual)$",
@@ -209,23 +197,6 @@ pub(super) const POLICY: Form<Policy> = Form {
             let problem = format!("{} says not what hosts do with a new commit", quoted(text));
             let advice = "write \"live\", \"restart\" (domUs too), or \"manual\"";
             Err(BadValue::new(problem, advice))
-        }
-    },
-};
-
-pub(super) const RESTART: Form<Restart> = Form {
-    example: "on-crash",
-    pattern: r"^(always|on-crash|never)$",
-    parse: |text| match text {
-        "always" => Ok(Restart::Always),
-        "on-crash" => Ok(Restart::OnCrash),
-        "never" => Ok(Restart::Never),
-        _ => {
-            let problem = format!("{} says not when a domU is started again", quoted(text));
-            Err(BadValue::new(
-                problem,
-                "write \"always\", \"on-crash\" or \"never\"",
-            ))
         }
     },
 };
