@@ -11,7 +11,7 @@ use domus_build::files::{self, Added, What};
 use domus_build::roottar;
 use domus_build::toolroot::ToolRoot;
 use domus_model::boot::HOST_KEY;
-use domus_model::fleet::{CONFIG_SLACK, Fleet, Host};
+use domus_model::fleet::{CONFIG_SLACK, DomU, Fleet, Host};
 use domus_model::lock::Sha256;
 use domus_model::manifest::{IMAGE_MANIFEST, ImageManifest};
 use domus_model::marker::{CONFIG_LABEL, MARKER_PATH, Marker};
@@ -229,10 +229,10 @@ fn size(what: &What) -> Result<u64> {
     })
 }
 
-/// The images that the host's domUs start from.
+/// The images that the host's domUs are given.
 fn images(configuration: &Configuration<'_>) -> Result<Vec<Added>> {
     let domus = configuration.host.domus.values();
-    let wanted: BTreeSet<_> = domus.map(|domu| &domu.image).collect();
+    let wanted: BTreeSet<_> = domus.flat_map(DomU::images).collect();
     let mut added = Vec::new();
     for image in wanted {
         let dir = configuration.images.dir(image);

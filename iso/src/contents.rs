@@ -7,6 +7,7 @@ use domus_build::initramfs::Wanted;
 use domus_build::programs::Shipped;
 use domus_build::selection::Selection;
 use domus_build::systemd;
+use domus_model::domain::OPEN_VIF;
 use domus_model::fleet::Fleet;
 use include_dir::{Dir, include_dir};
 
@@ -43,6 +44,9 @@ const PACKAGES: &[&str] = &[
     "xen-utils-4.20",
     "xfsprogs",
 ];
+
+/// What a release has beside them that runs domUs of kind hvm: QEMU as Xen calls it.
+const EMULATOR: &str = "qemu-system-xen";
 
 /// What dom0's root leaves out: boot files (they stand on the ISO), keys, caches and logs of the
 /// build, modules for desktops, and what a few commands need that nobody calls here: git's that are
@@ -174,6 +178,7 @@ const WANTED: &[&str] = &[
 /// The bootstrap of dom0's Debian.
 pub fn bootstrap(fleet: &Fleet, mirror: Option<&str>) -> Bootstrap {
     let mut packages: Vec<String> = PACKAGES.iter().map(ToString::to_string).collect();
+    packages.extend(fleet.release.hvm.then(|| EMULATOR.to_owned()));
     packages.extend(fleet.release.packages.iter().cloned());
     packages.sort();
     packages.dedup();
@@ -201,6 +206,10 @@ pub fn added(agent: &Shipped, hotplug: &Shipped, cpu_map: &str) -> Vec<Added> {
         Added::program(program, hotplug),
         Added::link("etc/xen/scripts/block", "/usr/lib/domus/domus-hotplug"),
         Added::link("etc/xen/scripts/vif-bridge", "/usr/lib/domus/domus-hotplug"),
+        Added::link(
+            &format!("etc/xen/scripts/{OPEN_VIF}"),
+            "/usr/lib/domus/domus-hotplug",
+        ),
         Added::text(
             "usr/share/libvirt/cpu_map/index.xml",
             with_minimal_cpu(cpu_map),

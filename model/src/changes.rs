@@ -23,7 +23,7 @@ use crate::fleet::{Fleet, Host};
 use crate::lock::LOCK;
 use crate::names::Name;
 use crate::network::{gives_addresses, routed};
-use crate::units::Size;
+use crate::units::{CpuSet, Size};
 use differences::differences;
 use domu::gone;
 use files::of_host_file;
@@ -156,12 +156,20 @@ pub struct Observed {
 }
 
 /// What a domU that runs was given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
-    /// Its memory.
+    /// Its memory, as its balloon was told.
     pub memory: Size,
+    /// The most that it can have.
+    pub max_memory: Size,
     /// Its virtual CPUs.
     pub vcpus: u32,
+    /// The most that it can have.
+    pub max_vcpus: u32,
+    /// The host's CPUs that it runs on; with none, all.
+    pub pin: Option<CpuSet>,
+    /// Its weight, and its cap in percent of one CPU (0 is none), if the hypervisor tells.
+    pub share: Option<(u32, u32)>,
 }
 
 fn is_false(value: &bool) -> bool {

@@ -12,7 +12,9 @@ mod disks;
 mod firewall;
 mod hosts;
 mod images;
+mod kinds;
 mod layers;
+mod limits;
 mod memory;
 mod moved;
 mod names;
@@ -60,6 +62,8 @@ pub(crate) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<D
     hosts::prove_host(shared, docs, notes);
     memory::prove(shared, docs, notes);
     cpus::prove(docs, notes);
+    limits::prove(docs, notes);
+    kinds::prove(shared, docs, notes);
     disks::prove(docs, notes);
     storage::prove(docs, notes);
     order::prove(docs, notes);

@@ -53,7 +53,7 @@ pub(crate) const VCPUS: std::ops::RangeInclusive<u32> = 1..=128;
 /// How many logical CPUs a host may have: what Xen can be built for (`NR_CPUS` in xen/arch/Kconfig).
 pub(crate) const CPUS: std::ops::RangeInclusive<u32> = 1..=16383;
 
-/// Whether a document takes these as a domU's `memory`, the `uuid` of a domU or machine, the
+/// Whether a document takes these as a domU's `memory` or an argument of its kernel, the `uuid` of a domU or machine, the
 /// `device` of a disk, a machine's `serial` or a disk of `[storage]`: for those who write documents.
 pub(crate) mod takes {
     use super::{forms, storage, words};
@@ -61,6 +61,10 @@ pub(crate) mod takes {
 
     pub(crate) fn memory(text: &str) -> Result<(), BadValue> {
         (forms::MEMORY.parse)(text).map(drop)
+    }
+
+    pub(crate) fn kernel_arg(text: &str) -> Result<(), BadValue> {
+        super::domu::takes_kernel_arg(text)
     }
 
     pub(crate) fn uuid(text: &str) -> Result<uuid::Uuid, BadValue> {

@@ -3,11 +3,13 @@
 //! disks are block devices that dom0 set up, because libxl cannot be given plain files here.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use uuid::Uuid;
 
-use crate::fleet::{DomU, Kind};
-use crate::guest::CONFIG_DEVICE;
+use crate::fleet::{Clock, DomU, Kind, Vif};
+use crate::guest::config_device;
+use crate::units::PciDevice;
 
 /// A domU with everything resolved that its host provides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,34 +40,61 @@ pub struct Vbd {
 /// The guest reads the processor's time stamp counter itself. By default Xen takes each reading
 /// upon itself where the counter is not invariant: four of five exits of a guest that boots; see
 /// `docs/decisions/tsc.md`.
-const TSC: &str = "<clock offset='utc'><timer name='tsc' mode='native'/></clock>";
+const TSC: &str = "<timer name='tsc' mode='native'/>";
+
+/// As what libxl calls the hotplug program for a card that may send what it likes.
+pub const OPEN_VIF: &str = "vif-open";
 
 impl Domain<'_> {
     /// The kernel command line of the guest.
-    fn command_line() -> String {
-        format!("domus.config={CONFIG_DEVICE} console=hvc0 quiet systemd.condition_needs_update=no")
+    fn command_line(&self) -> String {
+        let config = config_device(self.domu.kind);
+        let mut line =
+            format!("domus.config={config} console=hvc0 quiet systemd.condition_needs_update=no");
+        for arg in &self.domu.kernel_args {
+            line += " ";
+            line += arg;
+        }
+        line
     }
 
-    /// The XML that libvirt creates the domain from.
+    /// The XML that libvirt creates the domain from. A cap is not in it: libvirt has no word for
+    /// that; see [`crate::tune`].
     pub fn xml(&self) -> String {
-        let (kind, machine) = match self.domu.kind {
-            Kind::Pv => ("linux", "xenpv"),
-            Kind::Pvh => ("xenpvh", "xenpvh"),
-        };
+        let DomU {
+            name,
+            memory,
+            vcpus,
+            ..
+        } = self.domu;
         let mut xml = format!(
-            "<domain type='xen'>\n  <name>{name}</name>\n  <uuid>{uuid}</uuid>\n  \
-             <memory unit='bytes'>{memory}</memory>\n  <vcpu>{vcpus}</vcpu>\n  <os>\n    \
-             <type arch='x86_64' machine='{machine}'>{kind}</type>\n    <kernel>{kernel}</kernel>\n    \
-             <initrd>{initrd}</initrd>\n    <cmdline>{cmdline}</cmdline>\n  </os>\n  \
-             <on_poweroff>destroy</on_poweroff>\n  <on_reboot>restart</on_reboot>\n  \
-             <on_crash>destroy</on_crash>\n  {TSC}\n  <devices>\n",
-            name = self.domu.name,
-            uuid = self.uuid,
-            memory = self.domu.memory.bytes(),
-            vcpus = self.domu.vcpus,
-            kernel = escape(&self.kernel),
-            initrd = escape(&self.initrd),
-            cmdline = escape(&Self::command_line()),
+            "<domain type='xen'>\n  <name>{name}</name>\n  <uuid>{}</uuid>\n  \
+             <memory unit='bytes'>{}</memory>\n",
+            self.uuid,
+            self.domu.most_memory().bytes(),
+        );
+        if self.domu.most_memory() > *memory {
+            let memory = memory.bytes();
+            let _ = writeln!(
+                xml,
+                "  <currentMemory unit='bytes'>{memory}</currentMemory>"
+            );
+        }
+        let _ = match self.domu.most_vcpus() {
+            most if most > *vcpus => writeln!(xml, "  <vcpu current='{vcpus}'>{most}</vcpu>"),
+            _ => writeln!(xml, "  <vcpu>{vcpus}</vcpu>"),
+        };
+        xml += &self.cputune();
+        xml += &self.os();
+        xml += &self.features();
+        let clock = match self.domu.clock {
+            Clock::Utc => "utc",
+            Clock::Localtime => "localtime",
+        };
+        let _ = write!(
+            xml,
+            "  <on_poweroff>destroy</on_poweroff>\n  <on_reboot>restart</on_reboot>\n  \
+             <on_crash>destroy</on_crash>\n  <clock offset='{clock}'>{TSC}</clock>\n  <devices>\n",
         );
         for vbd in &self.disks {
             let read_only = if vbd.read_only { "<readonly/>" } else { "" };
@@ -78,14 +107,101 @@ impl Domain<'_> {
             );
         }
         for vif in &self.domu.vifs {
-            let _ = writeln!(
-                xml,
-                "    <interface type='bridge'><source bridge='{}'/><mac address='{}'/></interface>",
-                vif.bridge, vif.mac,
-            );
+            let card = card(vif, self.domu.kind);
+            let _ = writeln!(xml, "    <interface type='bridge'>{card}</interface>");
+        }
+        for device in &self.domu.pci {
+            xml += &hostdev(device);
         }
         xml + "    <console type='pty'><target type='xen'/></console>\n  </devices>\n</domain>\n"
     }
+
+    /// Which CPUs it runs on, and how large its share of them is. libxl looks at each vCPU's own.
+    fn cputune(&self) -> String {
+        let mut tune = String::new();
+        if self.domu.weight != DomU::WEIGHT {
+            let _ = writeln!(tune, "    <shares>{}</shares>", self.domu.weight);
+        }
+        if let Some(pin) = &self.domu.pin {
+            for vcpu in 0..self.domu.most_vcpus() {
+                let _ = writeln!(tune, "    <vcpupin vcpu='{vcpu}' cpuset='{pin}'/>");
+            }
+        }
+        match tune.is_empty() {
+            true => tune,
+            false => format!("  <cputune>\n{tune}  </cputune>\n"),
+        }
+    }
+
+    fn os(&self) -> String {
+        let (kind, machine) = match self.domu.kind {
+            Kind::Pv => ("linux", "xenpv"),
+            Kind::Pvh => ("xenpvh", "xenpvh"),
+            Kind::Hvm => ("hvm", "xenfv"),
+        };
+        format!(
+            "  <os>\n    <type arch='x86_64' machine='{machine}'>{kind}</type>\n    \
+             <kernel>{}</kernel>\n    <initrd>{}</initrd>\n    <cmdline>{}</cmdline>\n  </os>\n",
+            escape(&self.kernel),
+            escape(&self.initrd),
+            escape(&self.command_line()),
+        )
+    }
+
+    fn features(&self) -> String {
+        let features = match self.domu.kind {
+            // What libvirt does not see here it switches off.
+            Kind::Hvm => "<acpi/><apic/><pae/>",
+            // The guest keeps the ranges free that devices of the host are at, as xl sees to it.
+            Kind::Pv if !self.domu.pci.is_empty() => "<xen><e820_host state='on'/></xen>",
+            Kind::Pv | Kind::Pvh => return String::new(),
+        };
+        format!("  <features>{features}</features>\n")
+    }
+}
+
+/// A card: what is inside its element.
+fn card(vif: &Vif, kind: Kind) -> String {
+    let mut card = format!(
+        "<source bridge='{}'/><mac address='{}'/>",
+        vif.bridge, vif.mac
+    );
+    if kind == Kind::Hvm {
+        // Else QEMU emulates one beside it, which joins the bridge as a tap device.
+        card += "<model type='netfront'/>";
+    }
+    if !vif.filter {
+        let _ = write!(card, "<script path='{OPEN_VIF}'/>");
+    }
+    for address in &vif.addresses {
+        let family = match address {
+            IpAddr::V4(_) => "ipv4",
+            IpAddr::V6(_) => "ipv6",
+        };
+        let _ = write!(card, "<ip address='{address}' family='{family}'/>");
+    }
+    if let Some(rate) = vif.rate {
+        let average = rate.kib();
+        let _ = write!(
+            card,
+            "<bandwidth><outbound average='{average}'/></bandwidth>"
+        );
+    }
+    card
+}
+
+fn hostdev(device: &PciDevice) -> String {
+    let PciDevice {
+        domain,
+        bus,
+        slot,
+        function,
+    } = device;
+    format!(
+        "    <hostdev mode='subsystem' type='pci' managed='yes'><source>\
+         <address domain='{domain:#06x}' bus='{bus:#04x}' slot='{slot:#04x}' \
+         function='{function:#x}'/></source></hostdev>\n"
+    )
 }
 
 fn escape(text: &str) -> String {

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use uuid::Uuid;
 
 use crate::fleet::{Config, DomU, Fleet, Host};
-use crate::guest::GuestConfig;
+use crate::guest::{GuestConfig, GuestMount, Mounted};
 use crate::names::Name;
 use crate::network;
 use crate::rendered::RenderedFile;
@@ -19,9 +19,13 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x4f4d_5553_6e61_4d65_8a3c_d0e5_5d0a_9e1
 /// Where the exported trees are seen by whoever runs on the machine.
 pub const CONFIG_HOSTS: &str = "/config/global/hosts";
 
-/// How a domU mounts its volumes. It waits for them: systemd's 90 s are over on a host that starts
-/// many, and a domU without its volume would write to RAM.
+/// A domU waits for its disks: systemd's 90 s are over on a host that starts many, and a domU
+/// without its volume would write to RAM.
+const WAITS: &str = "x-systemd.device-timeout=infinity";
+/// How a domU mounts its disks.
 const VOLUME: &str = "nosuid,nodev,x-systemd.device-timeout=infinity";
+/// systemd.mount(5).
+const GROWS: &str = "x-systemd.growfs";
 
 /// The same UUID for the same host or domU of the same fleet, for ever.
 pub fn stable_uuid(fleet: &Name, kind: &str, name: &Name) -> Uuid {
@@ -84,15 +88,29 @@ fn pull_timer(config: &Config) -> [RenderedFile; 2] {
 /// Generated files of a domU.
 pub fn for_guest(guest: &GuestConfig, has_hosts: bool) -> Vec<RenderedFile> {
     let mut files = common(&guest.fleet, "domu", &guest.name, has_hosts);
-    if !guest.mounts.is_empty() {
-        let mut fstab = String::from("# data volumes of this domU, by domus-boot\n");
-        for mount in &guest.mounts {
-            let (device, path) = (&mount.device, &mount.path);
-            let _ = writeln!(fstab, "/dev/{device} {path} ext4 {VOLUME} 0 2");
-        }
-        files.push(RenderedFile::new("fstab", fstab));
-    }
+    files.extend(fstab(guest));
     files
+}
+
+/// What a domU mounts and swaps to, if anything. A file system grows to the size of its disk each
+/// time that it is mounted.
+fn fstab(guest: &GuestConfig) -> Option<RenderedFile> {
+    if guest.mounts.is_empty() && guest.swap.is_empty() {
+        return None;
+    }
+    let mut fstab = String::from("# data disks of this domU, by domus-boot\n");
+    for GuestMount { device, path, fs } in &guest.mounts {
+        let rest = match fs {
+            Mounted::Ext4 => format!("ext4 {VOLUME},{GROWS} 0 2"),
+            Mounted::Xfs => format!("xfs {VOLUME},{GROWS} 0 0"),
+            Mounted::Erofs => format!("erofs ro,{VOLUME} 0 0"),
+        };
+        let _ = writeln!(fstab, "/dev/{device} {path} {rest}");
+    }
+    for device in &guest.swap {
+        let _ = writeln!(fstab, "/dev/{device} none swap {WAITS} 0 0");
+    }
+    Some(RenderedFile::new("fstab", fstab))
 }
 
 fn common(fleet: &Name, kind: &str, name: &Name, has_hosts: bool) -> Vec<RenderedFile> {

@@ -4,17 +4,19 @@
 //! the names that documents have for them.
 
 mod console;
+mod domu;
 mod network;
 mod storage;
 
 pub use console::SerialConsole;
+pub use domu::{Backing, Clock, Disk, DomU, Fs, Kind, Restart, Vif, volume_name};
 pub use network::{Address, Bond, Firewall, Forward, Network, Opening, Protocol, Route, SSH};
 pub use storage::{CONFIG_SLACK, LocalStorage, Storage, VolumePool, room};
 
 use crate::contents::EtcList;
 use crate::layers::Layer;
 use crate::lock::Lock;
-use crate::names::{Hosts, ImageRef, Name};
+use crate::names::Name;
 use crate::secrets::{Recipient, SshKey};
 use crate::units::{Interval, Mac, Size};
 use serde::{Deserialize, Serialize};
@@ -61,6 +63,8 @@ pub struct Release {
     pub least_serial: u32,
     /// What its rescue shell asks for, as crypt(5) has it.
     pub rescue_password: Option<String>,
+    /// Whether it runs domUs of kind hvm.
+    pub hvm: bool,
     /// Debian packages in dom0 beyond those Domus needs.
     pub packages: Vec<String>,
 }
@@ -244,123 +248,6 @@ pub struct Dom0 {
     pub dns: Vec<IpAddr>,
     /// The time servers that it asks; without any, those that DHCP or the release names.
     pub ntp: Vec<String>,
-}
-
-/// How a domU is virtualised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Paravirtualised: runs where the processor has no virtualisation extensions, too.
-    Pv,
-    /// In a hardware container, without emulated devices.
-    Pvh,
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Pv => "pv",
-            Self::Pvh => "pvh",
-        })
-    }
-}
-
-/// A guest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DomU {
-    /// Its host name.
-    pub name: Name,
-    /// How it is virtualised.
-    pub kind: Kind,
-    /// Its UUID, if it has one of its own; else one is derived from its name.
-    pub uuid: Option<Uuid>,
-    /// The image it starts from.
-    pub image: ImageRef,
-    /// Its memory, a whole number of MiB.
-    pub memory: Size,
-    /// Its virtual CPUs.
-    pub vcpus: u32,
-    /// The domUs of this host that start before it. There are no cycles.
-    pub after: Vec<Name>,
-    /// Where it may run besides the host that has it.
-    #[serde(rename = "may-run-on")]
-    pub may_run_on: Vec<Hosts>,
-    /// Its network cards, in order.
-    #[serde(rename = "network")]
-    pub vifs: Vec<Vif>,
-    /// Its data disks, in order.
-    #[serde(rename = "disk")]
-    pub disks: Vec<Disk>,
-    /// Variables of the fleet, its host's groups, its host and its own.
-    pub vars: Vars,
-    /// The layers of its `/etc` above the image, the lowest first.
-    #[serde(serialize_with = "crate::layers::names")]
-    pub layers: Vec<Layer>,
-}
-
-/// A domU's network card.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Vif {
-    /// The host's network it is joined to.
-    pub bridge: Name,
-    /// Its address, which nobody else in the fleet has.
-    pub mac: Mac,
-}
-
-/// A domU's data disk.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Disk {
-    /// Its name, which no other disk of the domU has.
-    pub name: Name,
-    /// What it is kept on.
-    #[serde(flatten)]
-    pub backing: Backing,
-    /// Where the domU mounts it, an absolute path.
-    pub mount: Option<String>,
-}
-
-/// What a data disk is kept on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Backing {
-    /// A volume of the host's pool, made and formatted once, never again.
-    Volume {
-        /// Its name in the pool.
-        #[serde(rename = "volume")]
-        name: String,
-        /// The size it is made with.
-        size: Size,
-    },
-    /// A block device of the host.
-    Device {
-        /// Its absolute path, which does not change from boot to boot.
-        #[serde(rename = "device")]
-        path: String,
-    },
-}
-
-impl Backing {
-    /// The volume of the host's pool, if it is one.
-    pub fn volume(&self) -> Option<&str> {
-        match self {
-            Self::Volume { name, .. } => Some(name),
-            Self::Device { .. } => None,
-        }
-    }
-
-    /// The size that it is made with, if Domus makes it.
-    pub fn size(&self) -> Option<Size> {
-        match self {
-            Self::Volume { size, .. } => Some(*size),
-            Self::Device { .. } => None,
-        }
-    }
-}
-
-/// The name in its host's pool of the volume that keeps a domU's disk, where the disk names no
-/// other. Names of domUs and disks have no dots, so no two have one volume.
-pub fn volume_name(domu: &str, disk: &Name) -> String {
-    format!("{domu}.{disk}")
 }
 
 /// How a domU image is made.

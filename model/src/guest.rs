@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::diagnostic::Diagnostic;
 use crate::documents::LayerDoc;
 use crate::files::Documents;
-use crate::fleet::{DomU, Vars};
+use crate::fleet::{Disk, DomU, Fs, Kind, Vars};
 use crate::layers::{Layer, Machine, compose};
 use crate::names::{ImageRef, Name};
 
@@ -15,10 +15,34 @@ pub const GUEST_DOCUMENT: &str = "domu.json";
 /// Directory on a config disk with the secrets of layers, decrypted: below it, `LAYER/PATH`, the
 /// layer's directory in the repository and the path below `/etc`.
 pub const SECRETS: &str = "secrets";
-/// The read-only image, in the guest.
-pub const ROOT_DEVICE: &str = "xvda";
-/// The config disk, in the guest.
-pub const CONFIG_DEVICE: &str = "xvdb";
+
+/// The read-only image, in a guest of this kind. QEMU would emulate the first four disks of an hvm,
+/// and cannot emulate one that is read-only (libxl_dm.c of Xen): they are left out there.
+pub fn root_device(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Pv | Kind::Pvh => "xvda",
+        Kind::Hvm => "xvde",
+    }
+}
+
+/// The config disk, in a guest of this kind.
+pub fn config_device(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Pv | Kind::Pvh => "xvdb",
+        Kind::Hvm => "xvdf",
+    }
+}
+
+/// The read-only image, in the guest whose config disk is this.
+pub fn root_beside(config: &str) -> &'static str {
+    let is_it = |kind: &Kind| config_device(*kind) == config;
+    root_device(
+        [Kind::Pvh, Kind::Hvm]
+            .into_iter()
+            .find(is_it)
+            .unwrap_or(Kind::Pvh),
+    )
+}
 
 /// What dom0 tells a domU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,13 +58,16 @@ pub struct GuestConfig {
     pub image: ImageRef,
     /// The commit its configuration comes from.
     pub commit: String,
-    /// Data volumes to mount.
+    /// Data disks to mount.
     pub mounts: Vec<GuestMount>,
+    /// Data disks to swap to, as `xvdd`. Images that are older do not know of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub swap: Vec<String>,
     /// What fills its templates.
     pub vars: Vars,
 }
 
-/// A data volume and where it belongs.
+/// A data disk and where it belongs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GuestMount {
@@ -48,17 +75,54 @@ pub struct GuestMount {
     pub device: String,
     /// Mount point.
     pub path: String,
+    /// What is on it. Images that are older know ext4 alone, and that unsaid.
+    #[serde(default, skip_serializing_if = "Mounted::is_ext4")]
+    pub fs: Mounted,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mounted {
+    /// An ext4.
+    #[default]
+    Ext4,
+    /// An XFS.
+    Xfs,
+    /// The root of an image, read-only.
+    Erofs,
+}
+
+impl Mounted {
+    /// What is mounted of a disk; `None` of one that cannot be.
+    pub fn of(disk: &Disk) -> Option<Self> {
+        match (disk.backing.image(), disk.fs) {
+            (Some(_), _) => Some(Self::Erofs),
+            (None, Fs::Ext4) => Some(Self::Ext4),
+            (None, Fs::Xfs) => Some(Self::Xfs),
+            (None, Fs::Swap | Fs::None) => None,
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_ext4(&self) -> bool {
+        *self == Self::Ext4
+    }
 }
 
 impl GuestConfig {
     /// What dom0 tells `domu`, of `fleet`, at `commit`.
     pub fn new(fleet: &Name, domu: &DomU, commit: &str) -> Self {
-        let mounts = domu.disks.iter().enumerate().filter_map(|(index, disk)| {
+        let disks = domu.disks.iter().enumerate();
+        let disks = disks.map(|(index, disk)| (data_device(domu.kind, index), disk));
+        let mounts = disks.clone().filter_map(|(device, disk)| {
             Some(GuestMount {
-                device: data_device(index),
+                device,
                 path: disk.mount.clone()?,
+                fs: Mounted::of(disk)?,
             })
         });
+        let swap = disks.filter(|(_, disk)| disk.fs == Fs::Swap);
         Self {
             version: 1,
             fleet: fleet.clone(),
@@ -66,6 +130,7 @@ impl GuestConfig {
             image: domu.image.clone(),
             commit: commit.to_owned(),
             mounts: mounts.collect(),
+            swap: swap.map(|(device, _)| device).collect(),
             vars: domu.vars.clone(),
         }
     }
@@ -103,10 +168,14 @@ impl GuestConfig {
     }
 }
 
-/// The device of a domU's data disk number `index` (from 0): `xvdc`, `xvdd` … `xvdz`, `xvdaa` …
-pub fn data_device(index: usize) -> String {
+/// The device of data disk number `index` (from 0) in a guest of this kind: `xvdc`, `xvdd` …
+/// `xvdz`, `xvdaa` …; in an hvm from `xvdg`.
+pub fn data_device(kind: Kind, index: usize) -> String {
     let mut letters = Vec::new();
-    let mut n = index + 2;
+    let mut n = match kind {
+        Kind::Pv | Kind::Pvh => index + 2,
+        Kind::Hvm => index + 6,
+    };
     loop {
         letters.insert(0, b'a' + u8::try_from(n % 26).unwrap_or(0));
         if n < 26 {
@@ -119,13 +188,16 @@ pub fn data_device(index: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::data_device;
+    use super::*;
 
     #[test]
     fn data_disks_follow_the_image_and_the_config_disk() {
-        assert_eq!(data_device(0), "xvdc");
-        assert_eq!(data_device(23), "xvdz");
-        assert_eq!(data_device(24), "xvdaa");
-        assert_eq!(data_device(50), "xvdba");
+        for (index, device) in [(0, "xvdc"), (23, "xvdz"), (24, "xvdaa"), (50, "xvdba")] {
+            assert_eq!(data_device(Kind::Pvh, index), device);
+        }
+        assert_eq!(data_device(Kind::Hvm, 0), "xvdg");
+        for kind in [Kind::Pv, Kind::Pvh, Kind::Hvm] {
+            assert_eq!(root_beside(config_device(kind)), root_device(kind));
+        }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! From documents without problems to what they describe, every default filled in.
 
+mod domu;
 mod host;
 mod layers;
 mod network;
@@ -13,7 +14,7 @@ pub(crate) use network::{listed, nets_with_nat, others, target};
 use crate::documents::{
     At, ConfigDoc, DomUSettings, FleetDoc, HostSettings, LockDoc, Shared, VarsDoc,
 };
-use crate::fleet::{Config, Debian, Fleet, Follow, Group, Release, Vars};
+use crate::fleet::{Config, Debian, DomU, Fleet, Follow, Group, Release, Vars};
 use crate::units::{Interval, Size};
 use std::collections::BTreeMap;
 
@@ -34,9 +35,6 @@ const DOM0_MEMORY: Size = Size::from_mib(512);
 
 /// What Xen gives dom0 at boot where the fleet does not say so.
 const DOM0_CEILING: Size = Size::from_mib(1024);
-
-/// What a domU has if nobody says so.
-const DOMU_MEMORY: Size = Size::from_mib(256);
 
 /// The fleet of these documents, without its hosts; `None` if one of them lacks what it must have.
 pub(crate) fn fleet(shared: &Shared<'_>) -> Option<Fleet> {
@@ -78,6 +76,7 @@ fn release(doc: &FleetDoc) -> Release {
         dom0_memory: dom0_ceiling(doc),
         least_serial: value(&doc.release.least_serial).unwrap_or(0),
         rescue_password: value(&doc.release.rescue_password),
+        hvm: runs_hvm(doc),
         packages: values(&doc.release.packages),
     }
 }
@@ -94,6 +93,11 @@ fn debian(doc: &FleetDoc) -> Debian {
 pub(crate) fn release_version(doc: &FleetDoc) -> String {
     let version = value(&doc.release.version);
     version.unwrap_or_else(|| RELEASE_VERSION.to_owned())
+}
+
+/// Whether the fleet's release runs domUs of kind hvm.
+pub(crate) fn runs_hvm(doc: &FleetDoc) -> bool {
+    value(&doc.release.hvm).unwrap_or(false)
 }
 
 /// The version of the release that a host boots.
@@ -114,7 +118,7 @@ pub(crate) fn dom0_memory(host: &HostSettings, doc: &FleetDoc) -> Size {
 
 /// The memory that a domU has.
 pub(crate) fn domu_memory(domu: &DomUSettings) -> Size {
-    value(&domu.memory).unwrap_or(DOMU_MEMORY)
+    value(&domu.memory).unwrap_or(DomU::MEMORY)
 }
 
 /// The virtual CPUs that a domU has.

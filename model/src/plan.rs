@@ -55,7 +55,6 @@ pub fn plan(wanted: &BTreeMap<Name, DomU>, running: &BTreeSet<String>) -> Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fleet::Kind;
 
     fn domu(name: &str, after: &[&str]) -> (Name, DomU) {
         let name: Name = name.parse().expect("name");
@@ -63,19 +62,10 @@ mod tests {
             .iter()
             .map(|name| name.parse().expect("name"))
             .collect();
+        let image = "base@1".parse().expect("image");
         let domu = DomU {
-            name: name.clone(),
-            kind: Kind::Pvh,
-            uuid: None,
-            image: "base@1".parse().expect("image"),
-            memory: "128MiB".parse().expect("size"),
-            vcpus: 1,
             after,
-            may_run_on: Vec::new(),
-            vifs: Vec::new(),
-            disks: Vec::new(),
-            vars: BTreeMap::new(),
-            layers: Vec::new(),
+            ..DomU::new(name.clone(), image)
         };
         (name, domu)
     }

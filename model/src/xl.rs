@@ -8,6 +8,7 @@ mod disks;
 mod document;
 mod others;
 mod parse;
+mod tuning;
 mod value;
 mod vifs;
 

@@ -66,9 +66,18 @@ fn perform(base: &Files, text: &str) -> Scenario {
             "overrule" => scenario.observed.overrule = rest == "yes",
             "given" => {
                 let words: Vec<&str> = names().collect();
+                let word = |index| *words.get(index).unwrap_or(&"");
+                let (memory, vcpus) = (
+                    word(1).parse().expect("a size"),
+                    word(2).parse().expect("a number"),
+                );
                 let given = Given {
-                    memory: words[1].parse().expect("a size"),
-                    vcpus: words[2].parse().expect("a number"),
+                    memory,
+                    vcpus,
+                    max_memory: word(3).parse().unwrap_or(memory),
+                    max_vcpus: word(4).parse().unwrap_or(vcpus),
+                    pin: word(5).parse().ok(),
+                    share: word(6).parse().ok().zip(word(7).parse().ok()),
                 };
                 let name = words[0].parse().expect("a name");
                 scenario.observed.given.insert(name, given);

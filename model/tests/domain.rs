@@ -7,35 +7,30 @@ use std::path::Path;
 
 use domus_model::domain::{Domain, Vbd};
 use domus_model::etc::domu_uuid;
-use domus_model::fleet::{DomU, Kind, Vars, Vif};
-use domus_model::guest::data_device;
+use domus_model::fleet::{Clock, DomU, Kind, Vif};
+use domus_model::guest::{config_device, data_device, root_device};
 
 fn domu(name: &str, kind: Kind, bridges: &[(&str, &str)]) -> DomU {
-    let vif = |(bridge, mac): &(&str, &str)| Vif {
-        bridge: bridge.parse().expect("bridge"),
-        mac: mac.parse().expect("mac"),
+    let vif = |(bridge, mac): &(&str, &str)| {
+        Vif::new(bridge.parse().expect("bridge"), mac.parse().expect("mac"))
     };
     DomU {
-        name: name.parse().expect("name"),
         kind,
-        uuid: None,
-        image: "base@1".parse().expect("image"),
         memory: "128MiB".parse().expect("size"),
         vcpus: 2,
-        after: Vec::new(),
-        may_run_on: Vec::new(),
         vifs: bridges.iter().map(vif).collect(),
-        disks: Vec::new(),
-        layers: Vec::new(),
-        vars: Vars::new(),
+        ..DomU::new(
+            name.parse().expect("name"),
+            "base@1".parse().expect("image"),
+        )
     }
 }
 
 fn xml(domu: &DomU, images: &str, sources: &[(&str, bool)]) -> String {
     let fleet = "example".parse().expect("fleet");
-    let targets = ["xvda".to_owned(), "xvdb".to_owned()]
-        .into_iter()
-        .chain((0..).map(data_device));
+    let own = [root_device(domu.kind), config_device(domu.kind)].map(str::to_owned);
+    let data = (0..).map(|index| data_device(domu.kind, index));
+    let targets = own.into_iter().chain(data);
     let disks = sources
         .iter()
         .zip(targets)
@@ -92,4 +87,49 @@ fn names_that_mean_something_in_xml_are_escaped() {
     let odd = domu("odd", Kind::Pvh, &[]);
     let sources = [("/dev/a'b/\"c\" & <d>", true)];
     assert_golden("escape.xml", &xml(&odd, "/config/R&D <new> 'x'", &sources));
+}
+
+#[test]
+fn what_may_change_while_it_runs() {
+    let web = DomU {
+        max_memory: Some("512MiB".parse().expect("size")),
+        max_vcpus: Some(4),
+        pin: Some("2-3,8".parse().expect("CPUs")),
+        weight: 512,
+        // No XML says so.
+        cap: Some(150),
+        ..domu("web", Kind::Pvh, &[])
+    };
+    assert_golden("tuned.xml", &xml(&web, "/config/images/base@1", &[]));
+}
+
+#[test]
+fn arguments_clock_cards_and_devices() {
+    let mut db = DomU {
+        kernel_args: vec!["loglevel=7".to_owned(), "a=\"<&'>\"".to_owned()],
+        clock: Clock::Localtime,
+        pci: vec!["0000:03:00.0".parse().expect("a device")],
+        ..domu(
+            "db",
+            Kind::Pv,
+            &[("lan", "00:16:3e:77:20:b1"), ("lab", "00:16:3e:77:20:b2")],
+        )
+    };
+    db.vifs[0].rate = Some("100Mbit".parse().expect("a rate"));
+    db.vifs[0].addresses = ["192.0.2.17", "2001:db8::17"]
+        .map(|it| it.parse().expect("an address"))
+        .to_vec();
+    db.vifs[1].filter = false;
+    assert_golden("devices.xml", &xml(&db, "/config/images/base@1", &[]));
+}
+
+#[test]
+fn hvm_without_disks_that_qemu_would_emulate() {
+    let old = domu("old", Kind::Hvm, &[("lan", "00:16:3e:77:20:b1")]);
+    let sources = [
+        ("/dev/loop0", true),
+        ("/dev/loop1", true),
+        ("/dev/loop2", false),
+    ];
+    assert_golden("hvm.xml", &xml(&old, "/config/images/base@1", &sources));
 }

@@ -354,6 +354,7 @@ fn started(fleet: &Fleet, host: &Host, domu: &DomU) -> (String, GuestConfig) {
         source: match &disk.backing {
             Backing::Volume { name, .. } => format!("{:?} {name}", host.storage.domus),
             Backing::Device { path } => path.clone(),
+            Backing::Image { image } => image.to_string(),
         },
         target: index.to_string(),
         read_only: false,

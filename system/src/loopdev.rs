@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 
 const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4C82;
 const LOOP_CLR_FD: libc::c_ulong = 0x4C01;
+const LOOP_SET_CAPACITY: libc::c_ulong = 0x4C07;
 const LOOP_CONFIGURE: libc::c_ulong = 0x4C0A;
 const LO_FLAGS_READ_ONLY: u32 = 1;
 /// How often another process may take the free device that the kernel named to us.
@@ -86,6 +87,22 @@ pub fn detach(device: &Path) -> Result<()> {
     let file = File::open(device).with_context(doing)?;
     // SAFETY: this request takes no argument and touches no memory of ours.
     let code = unsafe { libc::ioctl(file.as_raw_fd(), LOOP_CLR_FD) };
+    if code < 0 {
+        Err(std::io::Error::last_os_error()).with_context(doing)
+    } else {
+        Ok(())
+    }
+}
+
+/// Lets `device` have the size that the file behind it has now.
+///
+/// # Errors
+/// It is not attached, or the kernel refuses.
+pub fn resize(device: &Path) -> Result<()> {
+    let doing = || format!("giving {} the size of its file", device.display());
+    let file = File::open(device).with_context(doing)?;
+    // SAFETY: this request takes no argument and touches no memory of ours.
+    let code = unsafe { libc::ioctl(file.as_raw_fd(), LOOP_SET_CAPACITY) };
     if code < 0 {
         Err(std::io::Error::last_os_error()).with_context(doing)
     } else {

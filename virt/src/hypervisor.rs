@@ -8,7 +8,7 @@ use domus_model::units::Size;
 use virt::connect::Connect;
 use virt::domain::Domain;
 use virt::error::{Error, ErrorNumber, clear_error_callback};
-use virt::sys::{VIR_CONNECT_LIST_DOMAINS_ACTIVE, VIR_DOMAIN_VCPU_LIVE};
+use virt::sys::VIR_CONNECT_LIST_DOMAINS_ACTIVE;
 
 /// Xen on this host, by libvirt's system daemon.
 pub const XEN: &str = "xen:///system";
@@ -122,22 +122,6 @@ impl Hypervisor {
         ))
     }
 
-    /// The most memory and the virtual CPUs that the domain `name` was given, if it is there: as
-    /// libvirt has them, which does not waver while a guest starts.
-    ///
-    /// # Errors
-    /// libvirt does not say.
-    pub fn given(&self, name: &str) -> Result<Option<(Size, u32)>> {
-        let doing = || format!("asking what {name} was given");
-        let Some(domain) = self.look_up(name).with_context(doing)? else {
-            return Ok(None);
-        };
-        let memory = domain.get_max_memory().map_err(words).with_context(doing)?;
-        let vcpus = domain.get_vcpus_flags(VIR_DOMAIN_VCPU_LIVE);
-        let vcpus = vcpus.map_err(words).with_context(doing)?;
-        Ok(Some((Size::from_kib(memory), vcpus)))
-    }
-
     /// Whether there is a domain `name`, running or between two runs: one whose guest restarts
     /// is not listed by [`Hypervisor::domains`] for a moment. One that libvirt keeps the
     /// definition of (Domus leaves none) is there while it runs.
@@ -159,11 +143,11 @@ impl Hypervisor {
         }
     }
 
-    fn find(&self, name: &str) -> Result<Domain> {
+    pub(crate) fn find(&self, name: &str) -> Result<Domain> {
         self.look_up(name)?.context("no such domain runs")
     }
 
-    fn look_up(&self, name: &str) -> Result<Option<Domain>> {
+    pub(crate) fn look_up(&self, name: &str) -> Result<Option<Domain>> {
         ensure!(!name.contains('\0'), "{name:?} is no domain's name");
         match Domain::lookup_by_name(&self.connect, name) {
             Ok(domain) => Ok(Some(domain)),

@@ -13,6 +13,7 @@ use domus_system::interrupt;
 use domus_virt::Hypervisor;
 
 use crate::applied::{Applied, Failed, Started};
+use crate::console_log;
 use crate::context::Context;
 use crate::live;
 use crate::lock::Lock;
@@ -22,6 +23,7 @@ use crate::observe::{Domains, Observer};
 use crate::start;
 use crate::steps::{Ballooning, Steps, Wish};
 use crate::stop::{self, Ended, How, Patience, end_wave};
+use crate::tune;
 use crate::warn;
 
 /// How long a domU may take to shut down.
@@ -66,6 +68,7 @@ pub(crate) fn apply(context: &Context, wish: &Wish, take: bool) -> Result<Applie
     applied.stop(context, next, &mut observer, &steps)?;
     let hypervisor = observer.hypervisor()?;
     applied.balloon(hypervisor, steps.dom0_memory);
+    tune::all(next, hypervisor, &steps);
     for wave in &steps.plan.start {
         interrupt::check()?;
         applied.start(next, hypervisor, &domains, wave);
@@ -75,6 +78,7 @@ pub(crate) fn apply(context: &Context, wish: &Wish, take: bool) -> Result<Applie
     }
     if names.is_empty() {
         live::clear(next);
+        console_log::trim_all(&next.paths, &next.host);
     }
     Ok(applied)
 }

@@ -14,6 +14,8 @@ const REPO: &str = "/config/repo.git";
 const DOMUS: &str = "/run/domus/domus";
 /// Images, a directory each.
 const IMAGES: &str = "/config/images";
+/// What xenconsoled writes of domUs' consoles (`xen.service`).
+const CONSOLE_LOGS: &str = "/var/log/xen/console";
 /// Held by whoever starts domUs.
 const LOCK: &str = "/run/domus/apply.lock";
 
@@ -83,6 +85,11 @@ impl Paths {
     /// The repository on the config partition.
     pub(crate) fn repo(&self) -> PathBuf {
         self.at(REPO)
+    }
+
+    /// What domUs said on their consoles, a file each.
+    pub(crate) fn console_logs(&self) -> PathBuf {
+        self.at(CONSOLE_LOGS)
     }
 
     /// Where things are kept in RAM.

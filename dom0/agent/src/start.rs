@@ -4,19 +4,22 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 use domus_model::domain::{Domain, Vbd};
 use domus_model::etc::domu_uuid;
-use domus_model::fleet::DomU;
-use domus_model::guest::{CONFIG_DEVICE, ROOT_DEVICE, data_device};
+use domus_model::fleet::{Disk, DomU};
+use domus_model::guest::{config_device, data_device, root_device};
 use domus_system::link;
+use domus_system::program::Program;
 use domus_virt::Hypervisor;
 
 use crate::config_disk;
 use crate::context::Context;
 use crate::image::Image;
 use crate::loops;
+use crate::tune;
 use crate::volume::{self, Volume};
+use crate::warn;
 
 /// How long a bridge may take to come: systemd-networkd makes it.
 const BRIDGE_PATIENCE: Duration = Duration::from_secs(10);
@@ -32,12 +35,15 @@ pub(crate) fn start(context: &Context, hypervisor: &Hypervisor, domu: &DomU) -> 
     let locked = context.wanted.locked.images.get(&domu.image);
     let image = Image::find(&context.paths, &domu.image, locked)?;
     let config = config_disk::write(context, domu)?;
-    let pool = &context.host.storage.domus;
-    let volumes = domu.disks.iter();
-    let volumes = volumes.map(|disk| volume::prepare(&context.paths, pool, disk));
-    let volumes = volumes.collect::<Result<Vec<Volume>>>()?;
+    let disks = domu.disks.iter();
+    let disks = disks.map(|disk| prepare(context, disk));
+    let disks = disks.collect::<Result<Vec<Volume>>>()?;
     for vif in &domu.vifs {
         link::wait_for_bridge(vif.bridge.as_str(), BRIDGE_PATIENCE)?;
+    }
+    if !domu.pci.is_empty() {
+        // libvirt hands devices to its driver, and does not know the module's name.
+        Program::new("modprobe").arg("xen-pciback").run()?;
     }
     let text = |path: PathBuf| path.to_string_lossy().into_owned();
     let vbd = |source, target: String, read_only| Vbd {
@@ -45,27 +51,51 @@ pub(crate) fn start(context: &Context, hypervisor: &Hypervisor, domu: &DomU) -> 
         target,
         read_only,
     };
-    let mut disks = vec![
-        vbd(loops::attach(&image.root, true)?, ROOT_DEVICE.into(), true),
-        vbd(loops::attach(&config, true)?, CONFIG_DEVICE.into(), true),
+    let mut vbds = vec![
+        vbd(
+            loops::attach(&image.root, true)?,
+            root_device(domu.kind).into(),
+            true,
+        ),
+        vbd(
+            loops::attach(&config, true)?,
+            config_device(domu.kind).into(),
+            true,
+        ),
     ];
-    for (index, volume) in volumes.into_iter().enumerate() {
-        let device = match volume {
-            Volume::File(file) => loops::attach(&file, false)?,
-            Volume::Device(device) => device,
+    for (index, volume) in disks.into_iter().enumerate() {
+        let (device, read_only) = match volume {
+            Volume::File(file) => (loops::attach(&file, false)?, false),
+            Volume::ReadOnly(file) => (loops::attach(&file, true)?, true),
+            Volume::Device(device) => (device, false),
         };
-        disks.push(vbd(device, data_device(index), false));
+        vbds.push(vbd(device, data_device(domu.kind, index), read_only));
     }
     let domain = Domain {
         domu,
         uuid: domu_uuid(&context.fleet, domu),
         kernel: text(image.kernel),
         initrd: text(image.initrd),
-        disks,
+        disks: vbds,
     };
-    hypervisor
-        .create(&domain.xml())
-        .map_err(|error| explain(error, hypervisor, domu))
+    let created = hypervisor.create(&domain.xml());
+    let id = created.map_err(|error| explain(error, hypervisor, domu))?;
+    // It runs, if not all as it should.
+    if let Err(error) = tune::give(hypervisor, domu) {
+        warn(&error);
+    }
+    Ok(id)
+}
+
+/// What a data disk is kept on, made if it has to be.
+fn prepare(context: &Context, disk: &Disk) -> Result<Volume> {
+    let Some(image) = disk.backing.image() else {
+        return volume::prepare(&context.paths, &context.host.storage.domus, disk);
+    };
+    let locked = context.wanted.locked.images.get(image);
+    let image = Image::find(&context.paths, image, locked)
+        .with_context(|| format!("finding the disk {}", disk.name))?;
+    Ok(Volume::ReadOnly(image.root))
 }
 
 /// Adds what is known about a failed creation: libvirt itself says little.

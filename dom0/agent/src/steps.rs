@@ -232,8 +232,8 @@ fn given(observer: &mut Observer, running: &BTreeSet<Name>) -> BTreeMap<Name, Gi
     for name in running {
         let given = observer.hypervisor().and_then(|it| it.given(name.as_str()));
         match given {
-            Ok(Some((memory, vcpus))) => {
-                found.insert(name.clone(), Given { memory, vcpus });
+            Ok(Some(given)) => {
+                found.insert(name.clone(), given);
             }
             Ok(None) => {}
             Err(error) => warn(&error),

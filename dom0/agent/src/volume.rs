@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Data volumes of domUs: made and formatted once. Whatever is there already is never formatted,
-//! whatever it holds.
+//! whatever it holds; it grows, and never shrinks.
 
 mod device;
 mod file;
+mod format;
 mod lvm;
 
 use std::fs::File;
@@ -11,15 +12,11 @@ use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use domus_model::fleet::{Backing, Disk, VolumePool};
+use domus_model::fleet::{Backing, Disk, Fs, VolumePool};
 use domus_model::units::Size;
 use domus_system::block::{self, Content};
-use domus_system::program::Program;
 
 use crate::paths::Paths;
-
-/// Longest label of an ext4, in bytes (ext4(5)).
-const LABEL: usize = 16;
 
 /// The logical volume `name` of the host itself in the volume group `group`: made if there is none,
 /// with an ext4 then.
@@ -35,6 +32,7 @@ pub(crate) fn of_host(group: &str, name: &str, size: Size) -> Result<PathBuf> {
     let disk = Disk {
         name: label,
         backing,
+        fs: Fs::Ext4,
         mount: None,
     };
     lvm::prepare(group, name, size, &disk)
@@ -45,59 +43,73 @@ pub(crate) fn of_host(group: &str, name: &str, size: Size) -> Result<PathBuf> {
 pub(crate) enum Volume {
     /// A file, which needs a loop device.
     File(PathBuf),
+    /// The same, which is not written to.
+    ReadOnly(PathBuf),
     /// A block device.
     Device(PathBuf),
 }
 
-/// What `disk` is kept on: made if it is a volume and there is none.
+/// What `disk` is kept on: made if it is a volume and there is none, and as large as it should be.
 ///
 /// # Errors
-/// It cannot be made or found, or what is there is not what the guest would mount.
+/// It cannot be made or found, it is an image, or what is there is not what the guest would use.
 pub(crate) fn prepare(paths: &Paths, pool: &VolumePool, disk: &Disk) -> Result<Volume> {
     let (name, size) = match &disk.backing {
         Backing::Volume { name, size } => (name, *size),
         Backing::Device { path } => {
             return device::prepare(&paths.at(path), disk).map(Volume::Device);
         }
+        Backing::Image { image } => bail!("{image} is an image, no volume"),
+    };
+    let volume = match pool {
+        VolumePool::Directory(dir) => {
+            Volume::File(file::prepare(&paths.at(dir), name, size, disk)?)
+        }
+        VolumePool::VolumeGroup(group) => Volume::Device(lvm::prepare(group, name, size, disk)?),
+    };
+    grow(paths, pool, disk)?;
+    Ok(volume)
+}
+
+/// Lets the volume of `disk`, which is there, grow to the size that it should have, also while a
+/// guest has it. The file system on it is the guest's to grow.
+///
+/// # Errors
+/// There is no room, or it is not there.
+pub(crate) fn grow(paths: &Paths, pool: &VolumePool, disk: &Disk) -> Result<()> {
+    let Backing::Volume { name, size: wanted } = &disk.backing else {
+        return Ok(());
     };
     match pool {
-        VolumePool::Directory(dir) => {
-            file::prepare(&paths.at(dir), name, size, disk).map(Volume::File)
-        }
-        VolumePool::VolumeGroup(group) => lvm::prepare(group, name, size, disk).map(Volume::Device),
+        VolumePool::Directory(dir) => file::grow(&paths.at(dir), name, *wanted),
+        VolumePool::VolumeGroup(group) => lvm::grow(group, name, *wanted),
     }
 }
 
-/// Makes an ext4 on `target`.
-fn format(target: &Path, disk: &Disk) -> Result<()> {
-    let label: String = disk.name.as_str().chars().take(LABEL).collect();
-    Program::new("mke2fs")
-        .args(["-q", "-t", "ext4", "-L", &label])
-        .arg(target)
-        .run()
-}
-
-/// Makes sure that the guest can mount the volume where its document says. A disk that has no
-/// mount point is the guest's to fill as it likes.
+/// Makes sure that the guest can use the volume as its document says. A disk that it neither mounts
+/// nor swaps to is its own to fill as it likes.
 fn examine(volume: &Path, disk: &Disk) -> Result<()> {
-    let Some(mount) = &disk.mount else {
-        return Ok(());
+    let what = match (&disk.mount, disk.fs) {
+        (_, Fs::Swap) => "swap".to_owned(),
+        (Some(mount), fs) => format!("{fs} to mount on {mount}"),
+        (None, _) => return Ok(()),
     };
     let shown = volume.display();
-    let what = match block::probe(volume)? {
-        Content::FileSystem(found) if found.kind == "ext4" => {
+    let found = match block::probe(volume)? {
+        Content::FileSystem(found) if found.kind == disk.fs.to_string() => {
             let (claims, size) = (found.size, size(volume)?);
             if claims > size {
                 bail!("the volume {shown} is cut off: a file system of {claims} bytes on {size}");
             }
             return Ok(());
         }
+        Content::Other("swap") if disk.fs == Fs::Swap => return Ok(()),
         Content::Unknown => "nothing that is known".to_owned(),
         other => other.name().to_owned(),
     };
     bail!(
-        "the volume {shown} holds {what}, and no ext4 to mount on {mount}: it is left as it is; \
-         rename it and a new one is made, or format it yourself"
+        "the volume {shown} holds {found}, and no {what}: it is left as it is; rename it and a new \
+         one is made, or format it yourself"
     )
 }
 

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use domus_model::boot::{BootRecord, ConfigKind, ConfigSource, SLICE};
 use domus_model::diagnostic::Diagnostic;
 use domus_model::etc;
-use domus_model::guest::{GUEST_DOCUMENT, GuestConfig, ROOT_DEVICE, SECRETS};
+use domus_model::guest::{GUEST_DOCUMENT, GuestConfig, SECRETS, root_beside};
 use domus_model::layers::Layer;
 use domus_system::documents;
 use domus_system::kmod::Modules;
@@ -59,7 +59,7 @@ fn boot(device: &str, modules: &mut Modules) -> Boot {
 }
 
 fn prepare(device: &str, modules: &mut Modules, record: &mut BootRecord) -> Result<()> {
-    let root = wait(ROOT_DEVICE, modules)?;
+    let root = wait(root_beside(device), modules)?;
     if !Path::new(ROOT).join("usr").exists() {
         Mount::read_only("erofs", &root).at(Path::new(ROOT))?;
     }

@@ -43,7 +43,7 @@ fn ensure_mounted() -> Result<()> {
     let guest = fs::read(&path).with_context(doing)?;
     let guest: GuestConfig = serde_json::from_slice(&guest).with_context(doing)?;
     let mounts = read("/proc/self/mounts")?;
-    for GuestMount { device, path } in &guest.mounts {
+    for GuestMount { device, path, .. } in &guest.mounts {
         let is_it = |line: &str| line.starts_with(&format!("/dev/{device} {path} "));
         if !mounts.lines().any(is_it) {
             bail!("/dev/{device} is not mounted on {path}: see `systemctl --failed`");
@@ -56,7 +56,8 @@ fn kind() -> Result<Kind> {
     match read("/sys/hypervisor/guest_type")?.as_str() {
         "PV" => Ok(Kind::Pv),
         "PVH" => Ok(Kind::Pvh),
-        other => bail!("/sys/hypervisor/guest_type says {other:?}: neither PV nor PVH"),
+        "HVM" => Ok(Kind::Hvm),
+        other => bail!("/sys/hypervisor/guest_type says {other:?}: no kind of domU"),
     }
 }
 

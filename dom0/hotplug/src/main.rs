@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `domus-hotplug`: connects a domU's disks and network cards to dom0, in place of Xen's shell
-//! scripts `block` and `vif-bridge`. It is called by libxl under those names.
+//! scripts `block` and `vif-bridge`. It is called by libxl under those names, and as `vif-open` for
+//! a card whose domU may send what it likes.
 //!
 //! The contract (docs/misc/block-scripts.txt of Xen, and the scripts themselves): the backend's
 //! directory is in `XENBUS_PATH`; success writes `hotplug-status=connected` there, failure writes
@@ -12,6 +13,7 @@ mod vif;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use domus_model::domain::OPEN_VIF;
 use domus_system::xenstore::XenStore;
 
 fn main() -> ExitCode {
@@ -33,12 +35,13 @@ fn run() -> Result<()> {
     let result = match (name, command.as_str()) {
         ("block", "add") => block::add(&backend),
         ("block", "remove") => block::remove(&backend),
-        ("vif-bridge", "online") => vif::online(&backend),
-        ("vif-bridge", "offline") => vif::offline(&backend),
-        // libxl calls these for the tap device of an emulator, which dom0 does not have.
-        ("vif-bridge", "add" | "remove") => Ok(()),
+        ("vif-bridge" | OPEN_VIF, "online") => vif::online(&backend, name != OPEN_VIF),
+        ("vif-bridge" | OPEN_VIF, "offline") => vif::offline(name != OPEN_VIF),
+        // libxl calls these for the tap device of an emulated card, which no domU has.
+        ("vif-bridge" | OPEN_VIF, "add" | "remove") => Ok(()),
         _ => bail!(
-            "called as `{name} {command}`: known are block add|remove, vif-bridge online|offline"
+            "called as `{name} {command}`: known are block add|remove, vif-bridge and {OPEN_VIF} \
+             online|offline"
         ),
     };
     if let Err(error) = &result {

@@ -5,10 +5,10 @@ use super::differences::differences;
 use super::files::Fate;
 use super::impact::{Rule, of_domu};
 use super::words::{setting, words};
-use super::{Impact, Observed, Side, Step, Subject, json, view};
+use super::{Given, Impact, Observed, Side, Step, Subject, json, view};
 use crate::fleet::{DomU, Fleet, Host};
 use crate::lock::LOCK;
-use crate::names::Name;
+use crate::names::{ImageRef, Name};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn steps(from: Side<'_>, to: Side<'_>, observed: &Observed, steps: &mut Vec<Step>) {
@@ -19,7 +19,7 @@ pub(super) fn steps(from: Side<'_>, to: Side<'_>, observed: &Observed, steps: &m
     for (name, given) in &observed.given {
         // What it runs with counts, not what it was to run with.
         if let Some(domu) = before.get_mut(name) {
-            (domu.memory, domu.vcpus) = (given.memory, given.vcpus);
+            given.clone().replace(domu);
         }
     }
     let names: BTreeSet<&Name> = before.keys().chain(after.keys()).collect();
@@ -59,6 +59,21 @@ pub(super) fn steps(from: Side<'_>, to: Side<'_>, observed: &Observed, steps: &m
     }
 }
 
+impl Given {
+    /// Puts what the hypervisor says in place of what `domu` was to have.
+    fn replace(self, domu: &mut DomU) {
+        let unsaid = domu.max_memory.is_none() && self.max_memory == self.memory;
+        domu.max_memory = (!unsaid).then_some(self.max_memory);
+        let unsaid = domu.max_vcpus.is_none() && self.max_vcpus == self.vcpus;
+        domu.max_vcpus = (!unsaid).then_some(self.max_vcpus);
+        (domu.memory, domu.vcpus, domu.pin) = (self.memory, self.vcpus, self.pin);
+        if let Some((weight, cap)) = self.share {
+            domu.weight = weight;
+            domu.cap = (cap > 0).then_some(cap);
+        }
+    }
+}
+
 fn changed(from: &DomU, to: &DomU, steps: &mut Vec<Step>) {
     let subject = Subject::DomU(to.name.clone());
     for difference in differences(&json(from), &json(to)) {
@@ -66,29 +81,26 @@ fn changed(from: &DomU, to: &DomU, steps: &mut Vec<Step>) {
         if path[0] == "layers" {
             continue;
         }
-        let size = |domu: &DomU| {
-            let mut disks = domu.disks.iter();
-            let disk = disks.find(|disk| Some(&disk.name.as_str()) == path.get(1))?;
-            disk.backing.size()
-        };
-        let size = size(from).zip(size(to)).map(|(from, to)| from.cmp(&to));
         let what = words(&difference, &setting(&path));
-        steps.push(Step::new(subject.clone(), what, None, of_domu(&path, size)));
+        let rule = of_domu(&path, Some((from, to)));
+        steps.push(Step::new(subject.clone(), what, None, rule));
     }
     let reason = "a domU reads its layers when it starts";
     let rule = |_: &str, _: Fate| Rule::new(Impact::DomuRestart, reason);
     steps.extend(view::steps(&subject, &from.layers, &to.layers, rule));
 }
 
-/// The name of its image stands for other bytes than it did.
+/// The names of its images stand for other bytes than they did.
 fn relocked(domu: &DomU, from: &Fleet, to: &Fleet, steps: &mut Vec<Step>) {
-    let image = &domu.image;
-    let [from, to] = [from, to].map(|fleet| fleet.locked.images.get(image));
-    if from.is_some() && to.is_some() && from != to {
-        let subject = Subject::DomU(domu.name.clone());
-        let what = format!("image {image} is another one");
-        let source = Some(LOCK.to_owned());
-        steps.push(Step::new(subject, what, source, of_domu(&["image"], None)));
+    let images: BTreeSet<&ImageRef> = domu.images().collect();
+    for image in images {
+        let [from, to] = [from, to].map(|fleet| fleet.locked.images.get(image));
+        if from.is_some() && to.is_some() && from != to {
+            let subject = Subject::DomU(domu.name.clone());
+            let what = format!("image {image} is another one");
+            let source = Some(LOCK.to_owned());
+            steps.push(Step::new(subject, what, source, of_domu(&["image"], None)));
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::deeds::Deed;
 use super::{Difference, Impact};
+use crate::fleet::DomU;
 use crate::network::LEASES;
 use std::cmp::Ordering;
 
@@ -165,20 +166,34 @@ pub(super) fn of_fleet(path: &[&str], difference: &Difference) -> Option<Rule> {
     })
 }
 
-/// Of a setting of a domU that is there before and after. `size`: how that of a disk changes.
-pub(super) fn of_domu(path: &[&str], size: Option<Ordering>) -> Rule {
+/// Of a setting of a domU that is there before and after: `sides`, where these count.
+pub(super) fn of_domu(path: &[&str], sides: Option<(&DomU, &DomU)>) -> Rule {
     match path {
-        ["after"] => rule(Impact::Live, "it counts when it starts next"),
+        ["after" | "delay"] => rule(Impact::Live, "it counts when it starts next"),
+        ["autostart"] => rule(Impact::Live, "what runs goes on, what was stopped stays so"),
+        ["restart"] => rule(Impact::Live, "it counts when it ends"),
+        ["stop-timeout"] => rule(Impact::Live, "it counts when it is shut down next"),
+        ["console-log"] => rule(Impact::Live, ""),
         ["may-run-on"] => rule(Impact::Live, "nothing moves it by itself"),
         ["vars", ..] => rule(Impact::Live, ""),
-        ["memory"] => rule(
-            Impact::DomuRestart,
-            "Xen gives a domU its most memory when it starts",
-        ),
-        ["vcpus"] => rule(
-            Impact::DomuRestart,
-            "Xen gives a domU its processors when it starts",
-        ),
+        ["memory" | "max-memory"] => match sides.is_some_and(has_same(DomU::most_memory)) {
+            true => rule(Impact::Live, "its balloon moves"),
+            false => rule(
+                Impact::DomuRestart,
+                "Xen gives a domU its most memory when it starts",
+            ),
+        },
+        ["vcpus" | "max-vcpus"] => match sides.is_some_and(has_same(DomU::most_vcpus)) {
+            true => rule(Impact::Live, "they come and go while it runs"),
+            false => rule(
+                Impact::DomuRestart,
+                "Xen gives a domU its most processors when it starts",
+            ),
+        },
+        ["pin" | "weight" | "cap"] => rule(Impact::Live, "Xen's scheduler is told"),
+        ["kernel-args"] => rule(Impact::DomuRestart, "its kernel reads them when it starts"),
+        ["clock"] => rule(Impact::DomuRestart, "its clock is set when it starts"),
+        ["pci"] => rule(Impact::DomuRestart, "devices are joined when it starts"),
         ["kind"] => rule(Impact::DomuRestart, "another kind of domain"),
         ["image"] => rule(Impact::DomuRestart, "it starts from another root"),
         ["uuid"] => rule(
@@ -186,24 +201,44 @@ pub(super) fn of_domu(path: &[&str], size: Option<Ordering>) -> Rule {
             "to Xen and libvirt it is another domU",
         ),
         ["network", ..] => rule(Impact::DomuRestart, "cards are joined when it starts"),
-        ["disk", _, "size"] => match size {
-            Some(Ordering::Less) => rule(
-                Impact::Live,
-                "volumes are made once: enlarge it and its file system by hand",
-            ),
-            Some(_) => rule(
-                Impact::Live,
-                "volumes are made once, and none is made smaller",
-            ),
-            // It is a volume now, or none any more, which has a rule of its own.
-            None => rule(Impact::Live, "only volumes are made with a size"),
-        },
+        ["disk", name, "size"] => of_size(name, sides),
+        ["disk", _, "fs"] => rule(
+            Impact::DomuRestart,
+            "a disk is made once: what it holds stays, and must be that",
+        ),
         ["disk", _, "volume" | "device"] => {
             rule(Impact::DomuRecreate, "its data stays on the other")
         }
         ["disk", "order"] => rule(Impact::DomuRestart, "devices are counted in their order"),
         ["disk", ..] => rule(Impact::DomuRestart, "disks are joined when it starts"),
         _ => rule(Impact::DomuRestart, ""),
+    }
+}
+
+/// Whether both sides have the same of something.
+fn has_same<T: PartialEq>(of: fn(&DomU) -> T) -> impl Fn((&DomU, &DomU)) -> bool {
+    move |(from, to)| of(from) == of(to)
+}
+
+/// Of the size of a disk.
+fn of_size(name: &str, sides: Option<(&DomU, &DomU)>) -> Rule {
+    let size = |domu: &DomU| {
+        let mut disks = domu.disks.iter();
+        let disk = disks.find(|disk| disk.name.as_str() == name)?;
+        disk.backing.size()
+    };
+    let sizes = sides.and_then(|(from, to)| size(from).zip(size(to)));
+    match sizes.map(|(from, to)| from.cmp(&to)) {
+        Some(Ordering::Less) => rule(
+            Impact::Live,
+            "the volume grows, and its file system when it is mounted next",
+        ),
+        Some(_) => rule(
+            Impact::Live,
+            "refused: no volume is made smaller; write the size that it has",
+        ),
+        // It is a volume now, or none any more, which has a rule of its own.
+        None => rule(Impact::Live, "only volumes are made with a size"),
     }
 }
 

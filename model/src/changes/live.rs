@@ -70,6 +70,11 @@ impl Changes {
         self.domus(&[Impact::DomuRestart, Impact::DomuRecreate])
     }
 
+    /// domUs that have settings which change without a restart.
+    pub fn tuned(&self) -> BTreeSet<Name> {
+        self.domus(&[Impact::Live])
+    }
+
     /// domUs that have to be shut down for good.
     pub fn stops(&self) -> BTreeSet<Name> {
         self.domus(&[Impact::DomuStop])

@@ -15,22 +15,27 @@ pub(super) fn prove(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
         return;
     };
     let dom0 = host.settings.dom0.as_ref();
-    let dom0 = dom0.and_then(|dom0| Some(("dom0", dom0.vcpus.as_ref()?)));
-    let guests = docs.guests();
-    let guests = guests.filter_map(|it| Some((it.name, it.domu.settings.vcpus.as_ref()?)));
+    let dom0 = dom0.and_then(|dom0| Some(("dom0", "vcpus", dom0.vcpus.as_ref()?)));
+    let guests = docs.guests().flat_map(|it| {
+        let settings = &it.domu.settings;
+        let [now, most] = [&settings.vcpus, &settings.max_vcpus].map(Option::as_ref);
+        let now = now.map(|now| (it.name, "vcpus", now));
+        now.into_iter()
+            .chain(most.map(|most| (it.name, "max-vcpus", most)))
+    });
     // What many take from one place is said once.
-    let mut too_many: BTreeMap<&Place, (u32, Vec<&str>)> = BTreeMap::new();
-    for (name, At { value, place }) in dom0.into_iter().chain(guests) {
+    let mut too_many: BTreeMap<&Place, (&str, u32, Vec<&str>)> = BTreeMap::new();
+    for (name, key, At { value, place }) in dom0.into_iter().chain(guests) {
         if *value > there.value {
-            let known = too_many.entry(place).or_insert((*value, Vec::new()));
-            known.1.push(name);
+            let known = too_many.entry(place).or_insert((key, *value, Vec::new()));
+            known.2.push(name);
         }
     }
-    for (place, (vcpus, names)) in too_many {
+    for (place, (key, vcpus, names)) in too_many {
         let (host, cpus) = (&docs.directory, there.value);
         let note = place
             .error(format!(
-                "vcpus = {vcpus} is more than {host} has: cpus = {cpus}"
+                "{key} = {vcpus} is more than {host} has: cpus = {cpus}"
             ))
             .see(&there.place, "what there is")
             .help(format!(

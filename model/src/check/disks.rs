@@ -28,7 +28,7 @@ fn prove_volumes(docs: &HostDocs, notes: &mut Vec<Diagnostic>) {
     let mut given: BTreeMap<String, (&str, &Place)> = BTreeMap::new();
     for guest in docs.guests() {
         let disks = guest.domu.settings.disks.iter();
-        for disk in disks.filter(|disk| disk.device.is_none()) {
+        for disk in disks.filter(|disk| disk.device.is_none() && disk.image.is_none()) {
             let Some(name) = &disk.name else { continue };
             let (volume, place) = match &disk.volume {
                 Some(volume) => (volume.value.clone(), &volume.place),

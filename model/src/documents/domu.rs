@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! `pservers/HOST/domUs/NAME.toml`: a guest.
 
-use super::forms::{HOSTS, IMAGE, KIND, MAC, MEMORY, UUID, name, size};
+mod disk;
+mod forms;
+mod vif;
+
+pub(crate) use disk::DiskDoc;
+pub(crate) use vif::VifDoc;
+
+use self::forms::{CLOCK, CONSOLE_LOG, KERNEL_ARG, KIND, PCI, PIN, RESTART, STOP_TIMEOUT};
+use super::forms::{DELAY, HOSTS, IMAGE, MEMORY, UUID, memory, name};
 use super::place::At;
 use super::table::{Table, VarsDoc};
-use super::words::{DEVICE, MOUNT, VOLUME};
-use crate::fleet::Kind;
+use crate::bad_value::BadValue;
+use crate::fleet::{Clock, Kind, Restart};
 use crate::names::{Hosts, ImageRef, Name};
-use crate::units::{Mac, Size};
+use crate::units::{CpuSet, Interval, PciDevice, Size};
+use std::ops::RangeInclusive;
 use uuid::Uuid;
 
 /// A domU as written.
@@ -23,31 +32,37 @@ pub(crate) struct DomUSettings {
     pub(crate) kind: Option<At<Kind>>,
     pub(crate) uuid: Option<At<Uuid>>,
     pub(crate) image: Option<At<ImageRef>>,
+    pub(crate) kernel_args: Vec<At<String>>,
     pub(crate) memory: Option<At<Size>>,
+    pub(crate) max_memory: Option<At<Size>>,
     pub(crate) vcpus: Option<At<u32>>,
+    pub(crate) max_vcpus: Option<At<u32>>,
+    pub(crate) pin: Option<At<CpuSet>>,
+    pub(crate) weight: Option<At<u32>>,
+    pub(crate) cap: Option<At<u32>>,
+    pub(crate) clock: Option<At<Clock>>,
+    pub(crate) console_log: Option<At<Size>>,
     pub(crate) after: Vec<At<Name>>,
+    pub(crate) delay: Option<At<Interval>>,
+    pub(crate) autostart: Option<At<bool>>,
+    pub(crate) restart: Option<At<Restart>>,
+    pub(crate) stop_timeout: Option<At<Interval>>,
     pub(crate) may_run_on: Vec<At<Hosts>>,
+    pub(crate) pci: Vec<At<PciDevice>>,
     pub(crate) vifs: Vec<VifDoc>,
     pub(crate) disks: Vec<DiskDoc>,
 }
 
-/// `[[network]]`
-#[derive(Debug)]
-pub(crate) struct VifDoc {
-    pub(crate) bridge: Option<At<Name>>,
-    pub(crate) mac: Option<At<Mac>>,
-    /// Whether `mac` is there, readable or not: where it is not, one is derived.
-    pub(crate) has_mac: bool,
-}
+/// The weights that credit2 knows (sched_credit2.c of Xen).
+const WEIGHTS: RangeInclusive<u32> = 1..=65535;
+/// Percents of a CPU: no guest has more than 128 of them.
+const CAPS: RangeInclusive<u32> = 1..=12800;
+/// The room for them on a command line of 1024 bytes, which is what a PV guest is given.
+const MOST_ARGS: usize = 800;
 
-/// `[[disk]]`
-#[derive(Debug)]
-pub(crate) struct DiskDoc {
-    pub(crate) name: Option<At<Name>>,
-    pub(crate) size: Option<At<Size>>,
-    pub(crate) mount: Option<At<String>>,
-    pub(crate) volume: Option<At<String>>,
-    pub(crate) device: Option<At<String>>,
+/// Whether a document takes this as an argument of a domU's kernel.
+pub(super) fn takes_kernel_arg(text: &str) -> Result<(), BadValue> {
+    (KERNEL_ARG.parse)(text).map(drop)
 }
 
 impl DomUDoc {
@@ -61,77 +76,66 @@ impl DomUDoc {
 
 impl DomUSettings {
     pub(super) fn read(table: &Table<'_>) -> Self {
-        Self {
+        let may_run_on = "hosts, or all of @GROUP, on which it may run besides its own";
+        let settings = Self {
             image: table.require("image", "the image it starts from", &IMAGE),
             kind: table.read("kind", "how it is virtualised", &KIND),
             uuid: table.read("uuid", "its UUID, if not one derived from its name", &UUID),
+            kernel_args: table.list("kernel-args", "more arguments for its kernel", &KERNEL_ARG),
             memory: table.read("memory", "its memory", &MEMORY),
+            max_memory: table.read(
+                "max-memory",
+                "the most memory that it can be given while it runs",
+                &memory("1GiB"),
+            ),
             vcpus: table.number("vcpus", "its virtual CPUs", super::VCPUS),
+            max_vcpus: table.number(
+                "max-vcpus",
+                "the most virtual CPUs that it can be given while it runs",
+                super::VCPUS,
+            ),
+            pin: table.read("pin", "the host's CPUs that it runs on, if not all", &PIN),
+            weight: table.number(
+                "weight",
+                "its share where CPUs are short; others have 256",
+                WEIGHTS,
+            ),
+            cap: table.number("cap", "the most that it has, in percent of one CPU", CAPS),
+            clock: table.read("clock", "what its clock shows when it starts", &CLOCK),
+            console_log: table.read(
+                "console-log",
+                "how much is kept of what its console says",
+                &CONSOLE_LOG,
+            ),
             after: table.list(
                 "after",
                 "domUs of this host that start before it",
                 &name("db"),
             ),
-            may_run_on: table.list(
-                "may-run-on",
-                "hosts, or all of @GROUP, on which it may run besides its own",
-                &HOSTS,
+            delay: table.read("delay", "how long it waits when those are up", &DELAY),
+            autostart: table.flag("autostart", "whether it starts with its host"),
+            restart: table.read(
+                "restart",
+                "when it is started again after it ended",
+                &RESTART,
             ),
+            stop_timeout: table.read(
+                "stop-timeout",
+                "how long it may take to shut down",
+                &STOP_TIMEOUT,
+            ),
+            may_run_on: table.list("may-run-on", may_run_on, &HOSTS),
+            pci: table.list("pci", "PCI devices of its host that it is given", &PCI),
             vifs: table.tables("network", "a network card", VifDoc::read),
             disks: table.tables("disk", "a data disk", DiskDoc::read),
-        }
-    }
-}
-
-impl VifDoc {
-    fn read(table: &Table<'_>) -> Self {
-        let bridge = "the host's network it is joined to";
-        let about = "its address, if not one derived from the domU's name";
-        let mac = table.read("mac", about, &MAC);
-        if let Some(At { value, place }) = mac.as_ref().filter(|mac| !mac.value.is_free_to_give()) {
-            let message = format!("{value} may belong to a network card somebody sells");
-            let help = "leave `mac` out and Domus derives one, or take one with 00:16:3e";
-            table.notes().warning(place, message, help);
-        }
-        Self {
-            bridge: table.require("bridge", bridge, &name("lan")),
-            has_mac: table.has("mac"),
-            mac,
-        }
-    }
-}
-
-impl DiskDoc {
-    fn read(table: &Table<'_>) -> Self {
-        let volume = "an existing volume of the host's pool, if not DOMU.DISK";
-        let device = "a block device of the host, if no volume: a LUN, a whole disk";
-        let disk = Self {
-            name: table.require("name", "what it is called", &name("data")),
-            size: table.read("size", "the size it is made with", &size("10GiB")),
-            mount: table.read("mount", "where the domU mounts it", &MOUNT),
-            volume: table.read("volume", volume, &VOLUME),
-            device: table.read("device", device, &DEVICE),
         };
-        if table.has("volume") && table.has("device") {
-            let message = "a disk cannot be a volume and a device".to_owned();
-            let help = "keep one of the two";
-            table.notes().error(&table.place(), message, help);
+        let args = settings.kernel_args.iter();
+        let length: usize = args.map(|arg| arg.value.len() + 1).sum();
+        if let (Some(first), true) = (settings.kernel_args.first(), length > MOST_ARGS) {
+            let message = format!("`kernel-args` have {length} characters");
+            let help = format!("a domU's kernel takes {MOST_ARGS} beside Domus's own");
+            table.notes().error(&first.place, message, help);
         }
-        if !table.has("device") {
-            table.must_have("size", || "write size = \"10GiB\"".to_owned());
-        }
-        if let Some(size) = disk.size.as_ref().filter(|size| size.value < SMALLEST_DISK) {
-            let message = format!("{} is too little for a file system", size.value);
-            let help = format!("write {SMALLEST_DISK} or more");
-            table.notes().error(&size.place, message, help);
-        }
-        if let (true, Some(At { place, .. })) = (table.has("device"), &disk.size) {
-            let message = "a device has the size it has".to_owned();
-            table.notes().error(place, message, "take `size` out");
-        }
-        disk
+        settings
     }
 }
-
-/// The smallest volume on which mkfs.ext4 makes a journal.
-const SMALLEST_DISK: Size = Size::from_mib(2);

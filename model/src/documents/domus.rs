@@ -35,6 +35,7 @@ pub(crate) struct ReleaseDoc {
     pub(crate) dom0_memory: Option<At<Size>>,
     pub(crate) least_serial: Option<At<u32>>,
     pub(crate) rescue_password: Option<At<String>>,
+    pub(crate) hvm: Option<At<bool>>,
     pub(crate) packages: Vec<At<String>>,
 }
 
@@ -106,6 +107,10 @@ impl ReleaseDoc {
             dom0_memory: table.read("dom0-memory", memory, &MEMORY),
             least_serial: table.number("least-serial", least, 0..=u32::MAX),
             rescue_password: table.read("rescue-password", rescue, &PASSWORD),
+            hvm: table.flag(
+                "hvm",
+                "whether it runs domUs of kind hvm: QEMU is in dom0 then",
+            ),
             packages: table.list("packages", "more Debian packages in dom0", &PACKAGE),
         }
     }

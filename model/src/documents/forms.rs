@@ -3,7 +3,7 @@
 
 use super::shape::Shape;
 use crate::bad_value::{BadValue, quoted};
-use crate::fleet::{Kind, Policy, SerialConsole};
+use crate::fleet::{Policy, SerialConsole};
 use crate::lock::Sha256;
 use crate::names::{Hosts, ImageRef, Name};
 use crate::units::{Interval, Mac, Size};
@@ -83,40 +83,68 @@ pub(super) const PASSWORD: Form<String> = Form {
 };
 
 /// Memory that a kernel gets.
-pub(super) const MEMORY: Form<Size> = Form {
-    example: "256MiB",
-    pattern: r"^[0-9]+[KMGT]iB$",
-    parse: |text| {
-        let size: Size = text.parse()?;
-        if size < LEAST_MEMORY {
-            let problem = format!("{size} is too little memory for Debian's kernel");
-            return Err(BadValue::new(
-                problem,
-                format!("write {LEAST_MEMORY} or more"),
-            ));
-        }
-        if !size.is_whole_mib() {
-            let more = Size::from_mib(size.mib().saturating_add(1));
-            let problem = format!("{size} is no whole number of MiB");
-            return Err(BadValue::new(problem, format!("write \"{more}\"")));
-        }
-        Ok(size)
-    },
-};
+pub(super) const MEMORY: Form<Size> = memory("256MiB");
+
+/// The same with another example.
+pub(super) const fn memory(example: &'static str) -> Form<Size> {
+    Form {
+        example,
+        pattern: r"^[0-9]+[KMGT]iB$",
+        parse: parse_memory,
+    }
+}
+
+fn parse_memory(text: &str) -> Result<Size, BadValue> {
+    let size: Size = text.parse()?;
+    if size < LEAST_MEMORY {
+        let problem = format!("{size} is too little memory for Debian's kernel");
+        return Err(BadValue::new(
+            problem,
+            format!("write {LEAST_MEMORY} or more"),
+        ));
+    }
+    if !size.is_whole_mib() {
+        let more = Size::from_mib(size.mib().saturating_add(1));
+        let problem = format!("{size} is no whole number of MiB");
+        return Err(BadValue::new(problem, format!("write \"{more}\"")));
+    }
+    Ok(size)
+}
 
 /// The least memory in which Debian's kernel starts: with 64 MiB Xen refuses to build the domain
 /// ("segment kernel too large"), with 96 MiB it starts as PV and PVH.
 const LEAST_MEMORY: Size = Size::from_mib(96);
 
+/// How often something is done that costs others something, or how long it may at least take.
 pub(super) const EVERY: Form<Interval> = Form {
     example: "5m",
-    pattern: r"^[0-9]+[smhd]$",
-    parse: str::parse,
+    parse: |text| {
+        let interval: Interval = text.parse()?;
+        match interval < LEAST_OFTEN {
+            true => {
+                let problem = format!("{interval} is too short");
+                Err(BadValue::new(
+                    problem,
+                    format!("write {LEAST_OFTEN} or more"),
+                ))
+            }
+            false => Ok(interval),
+        }
+    },
+    ..DELAY
 };
+
+const LEAST_OFTEN: Interval = Interval::from_seconds(10);
 
 pub(super) const DEADLINE: Form<Interval> = Form {
     example: "10m",
     ..EVERY
+};
+
+pub(super) const DELAY: Form<Interval> = Form {
+    example: "15s",
+    pattern: r"^[0-9]+[smhd]$",
+    parse: str::parse,
 };
 
 pub(super) const CONSOLE: Form<SerialConsole> = Form {
@@ -156,20 +184,6 @@ pub(super) const DIGEST: Form<Sha256> = Form {
     example: "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     pattern: r"^sha256:[0-9a-f]{64}$",
     parse: str::parse,
-};
-
-pub(super) const KIND: Form<Kind> = Form {
-    example: "pvh",
-    pattern: r"^(pv|pvh)$",
-    parse: |text| match text {
-        "pv" => Ok(Kind::Pv),
-        "pvh" => Ok(Kind::Pvh),
-        _ => {
-            let problem = format!("{} is no kind of domU", quoted(text));
-            let advice = "write \"pvh\", or \"pv\" where the processor has no VT-x or AMD-V";
-            Err(BadValue::new(problem, advice))
-        }
-    },
 };
 
 pub(super) const POLICY: Form<Policy> = Form {

@@ -1,18 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Hosts and their domUs.
+//! Hosts.
 
+use super::domu::domu;
 use super::layers::Layers;
 use super::network::{firewall, forward, network};
-use super::{DEADLINE, dom0_memory, domu_memory, domu_vcpus, host_release, value, values, vars};
-use crate::documents::{
-    DiskDoc, Doc, DomUDoc, HealthDoc, HostDocs, MachineDoc, Shared, StorageDoc, VarsDoc, VifDoc,
-};
-use crate::etc::derived_mac;
-use crate::fleet::{
-    Backing, Disk, Dom0, DomU, Health, Host, Kind, LocalStorage, Machine, Storage, Vif, volume_name,
-};
-use crate::layers::Layer;
-use crate::names::Name;
+use super::{DEADLINE, dom0_memory, host_release, value, values, vars};
+use crate::documents::{HealthDoc, HostDocs, MachineDoc, Shared, StorageDoc, VarsDoc};
+use crate::fleet::{Dom0, DomU, Health, Host, LocalStorage, Machine, Storage};
 
 /// The volume group of a host's disks if the host says nothing.
 const DEFAULT_GROUP: &str = "domus";
@@ -103,55 +97,4 @@ fn health(doc: Option<&HealthDoc>) -> Health {
         deadline: doc.and_then(|doc| value(&doc.deadline)).unwrap_or(DEADLINE),
         commands: doc.map(|doc| values(&doc.commands)).unwrap_or_default(),
     }
-}
-
-fn domu(fleet: Name, doc: &Doc<DomUDoc>, lower: &[&VarsDoc], layers: Vec<Layer>) -> Option<DomU> {
-    let domu = doc.body.as_ref()?;
-    let settings = &domu.settings;
-    let name = doc.name.clone()?;
-    let vifs = settings.vifs.iter().enumerate();
-    let vifs = vifs.map(|(index, doc)| vif(doc, || derived_mac(&fleet, &name, index)));
-    let vifs = vifs.collect::<Option<_>>()?;
-    let disks = settings.disks.iter().map(|doc| disk(&name, doc));
-    let disks = disks.collect::<Option<_>>()?;
-    Some(DomU {
-        kind: value(&settings.kind).unwrap_or(Kind::Pvh),
-        uuid: value(&settings.uuid),
-        image: value(&settings.image)?,
-        memory: domu_memory(settings),
-        vcpus: domu_vcpus(settings),
-        after: values(&settings.after),
-        may_run_on: values(&settings.may_run_on),
-        vifs,
-        disks,
-        vars: vars(lower.iter().copied().chain([&domu.vars])),
-        layers,
-        name,
-    })
-}
-
-fn vif(doc: &VifDoc, derived: impl FnOnce() -> crate::units::Mac) -> Option<Vif> {
-    Some(Vif {
-        bridge: value(&doc.bridge)?,
-        mac: match doc.has_mac {
-            true => value(&doc.mac)?,
-            false => derived(),
-        },
-    })
-}
-
-fn disk(domu: &Name, doc: &DiskDoc) -> Option<Disk> {
-    let name = value(&doc.name)?;
-    let own = || volume_name(domu.as_str(), &name);
-    Some(Disk {
-        backing: match value(&doc.device) {
-            Some(path) => Backing::Device { path },
-            None => Backing::Volume {
-                name: value(&doc.volume).unwrap_or_else(own),
-                size: value(&doc.size)?,
-            },
-        },
-        mount: value(&doc.mount),
-        name,
-    })
 }

@@ -18,11 +18,15 @@ const ICMPV6: &str = "destination-unreachable, echo-request, mld-listener-query,
     nd-neighbor-advert, nd-neighbor-solicit, nd-redirect, nd-router-advert, packet-too-big, \
     parameter-problem, time-exceeded";
 
+/// What goes before it: all but what filters domUs' cards, which belongs to these.
+const FLUSH: &str = "flush ruleset inet\nflush ruleset ip\nflush ruleset ip6\n\
+    flush ruleset arp\nflush ruleset bridge\n";
+
 /// The ruleset that `nftables.service` loads, which replaces whatever is in force in one go.
 pub(super) fn render(host: &Host) -> RenderedFile {
-    let mut text = String::from(
+    let mut text = format!(
         "#!/usr/sbin/nft -f\n# [firewall], [[forward]] and nat of host.toml, by domus-boot\n\
-         flush ruleset\n\ntable inet domus {\n",
+         {FLUSH}\ntable inet domus {{\n",
     );
     text += &chain(
         "input",

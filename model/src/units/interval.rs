@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! How often something is done.
+//! How long something takes, or how often it is done.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,21 +7,25 @@ use std::time::Duration;
 
 use crate::bad_value::{BadValue, quoted, serde_as_string};
 
-/// A time between two doings: whole seconds, from 10 s to a week.
+/// A time: whole seconds, from 1 s to a week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Interval(u64);
 
 const UNITS: [(char, u64); 4] = [('d', 86_400), ('h', 3_600), ('m', 60), ('s', 1)];
-const LEAST: u64 = 10;
 const MOST: u64 = 7 * 86_400;
 
 impl Interval {
+    /// So many seconds.
+    pub const fn from_seconds(seconds: u64) -> Self {
+        Self(seconds)
+    }
+
     /// So many minutes.
     pub const fn from_minutes(minutes: u64) -> Self {
         Self(minutes * 60)
     }
 
-    /// The same for timers.
+    /// The same for timers and waiting.
     pub fn duration(self) -> Duration {
         Duration::from_secs(self.0)
     }
@@ -40,8 +44,8 @@ impl FromStr for Interval {
             return Err(refuse("write a whole number and s, m, h or d, as \"5m\""));
         };
         match number.checked_mul(*factor) {
-            Some(seconds) if (LEAST..=MOST).contains(&seconds) => Ok(Self(seconds)),
-            _ => Err(refuse("write 10 seconds to 7 days")),
+            Some(seconds) if (1..=MOST).contains(&seconds) => Ok(Self(seconds)),
+            _ => Err(refuse("write 1 second to 7 days")),
         }
     }
 }
@@ -63,6 +67,7 @@ mod tests {
     #[test]
     fn intervals_have_one_unit() {
         for (text, seconds) in [
+            ("1s", 1),
             ("10s", 10),
             ("5m", 300),
             ("90m", 5_400),
@@ -81,7 +86,6 @@ mod tests {
             "5 m",
             "-5m",
             "5min",
-            "9s",
             "8d",
             "0h",
             "99999999999999999999d",

@@ -4,7 +4,7 @@
 use super::disk_spec::DiskSpec;
 use super::document::Document;
 use super::value::{Config, Kind as Form, Setting};
-use super::{Imported, Note, Options, Refused, disks, others, vifs};
+use super::{Imported, Note, Options, Refused, disks, others, tuning, vifs};
 use crate::bad_value::{BadValue, quoted};
 use crate::documents::{VCPUS, takes};
 use crate::fleet::Kind;
@@ -25,17 +25,24 @@ pub fn convert(config: &Config, options: &Options) -> Result<Imported, Refused> 
         Some(setting) => vifs::read(setting, options, &mut notes)?,
         None => Vec::new(),
     };
+    let kind = settings.kind(&mut notes)?;
+    let (memory, max_memory) = settings.memory(&mut notes)?;
+    let (vcpus, max_vcpus) = settings.vcpus(&mut notes)?;
     let document = Document {
-        kind: settings.kind(&mut notes)?,
+        kind,
         uuid: settings.uuid(&mut notes)?,
         image: options.image.clone(),
-        memory: settings.memory(&mut notes)?,
-        vcpus: settings.vcpus(&mut notes)?,
+        memory,
+        max_memory,
+        vcpus,
+        max_vcpus,
+        tuning: tuning::read(&settings, kind, &mut notes)?,
         vifs,
-        disks: settings.disks((old, &name), &mut notes)?,
+        disks: settings.disks((old, &name), kind, &mut notes)?,
     };
     for setting in settings.last.values() {
-        if CARRIED.contains(&setting.key.as_str()) {
+        let key = setting.key.as_str();
+        if CARRIED.contains(&key) || tuning::CARRIED.contains(&key) {
             continue;
         }
         if let Some(message) = others::message(setting) {
@@ -52,9 +59,9 @@ pub fn convert(config: &Config, options: &Options) -> Result<Imported, Refused> 
 }
 
 /// The settings that are looked at here.
-const CARRIED: [&str; 11] = [
+const CARRIED: [&str; 12] = [
     "name", "memory", "maxmem", "vcpus", "maxvcpus", "type", "builder", "pvh", "uuid", "vif",
-    "disk",
+    "disk", "on_crash",
 ];
 
 /// What is not as it was.
@@ -84,7 +91,7 @@ impl Notes {
 }
 
 /// The settings that count.
-struct Settings<'c> {
+pub(super) struct Settings<'c> {
     last: BTreeMap<&'c str, &'c Setting>,
 }
 
@@ -100,7 +107,7 @@ impl<'c> Settings<'c> {
         Self { last }
     }
 
-    fn get(&self, key: &str) -> Option<&'c Setting> {
+    pub(super) fn get(&self, key: &str) -> Option<&'c Setting> {
         self.last.get(key).copied()
     }
 
@@ -140,7 +147,8 @@ impl<'c> Settings<'c> {
             "pv" | "generic" | "linux" => Ok(Kind::Pv),
             "pvh" => Ok(Kind::Pvh),
             "hvm" => {
-                let message = "\"hvm\" becomes pvh: domUs have no emulated devices and no firmware";
+                let message = "\"hvm\" becomes pvh: domUs boot the kernel of their image; one that \
+                               needs emulated devices is of kind hvm";
                 notes.lost(setting.line, &setting.key, message);
                 Ok(Kind::Pvh)
             }
@@ -166,52 +174,67 @@ impl<'c> Settings<'c> {
         Ok(uuid)
     }
 
-    /// The number of `key`, or of `most` in its place as xl does; what `most` has above it is lost.
-    fn amount(&self, key: &str, most: &str, notes: &mut Notes) -> Result<Amount<'c>, Refused> {
-        let (Some(setting), Some(limit)) = (self.get(key), self.get(most)) else {
-            let setting = self.get(key).or(self.get(most));
-            let amount = |setting: &'c Setting| Ok((setting, setting.number()?));
-            return setting.map(amount).transpose();
-        };
-        let (value, limit_value) = (setting.number()?, limit.number()?);
-        if limit_value != value {
-            let message = format!("{limit_value}: a domU has the {value} of `{key}`, no more");
-            notes.lost(limit.line, most, message);
-        }
-        Ok(Some((setting, value)))
-    }
-
-    fn memory(&self, notes: &mut Notes) -> Result<Option<Size>, Refused> {
-        let Some((setting, mib)) = self.amount("memory", "maxmem", notes)? else {
+    /// The number of `key`, or of `most` in its place as xl does; and that of `most`, if it is more.
+    fn amount(&self, key: &str, most: &str) -> Result<Option<Amount<'c>>, Refused> {
+        let (own, limit) = (self.get(key), self.get(most));
+        let Some(setting) = own.or(limit) else {
             return Ok(None);
         };
-        let size = Size::from_mib(mib);
+        let value = setting.number()?;
+        let most = match limit {
+            Some(limit) => Some((limit, limit.number()?)).filter(|(_, most)| *most > value),
+            None => None,
+        };
+        Ok(Some(Amount {
+            setting,
+            value,
+            most,
+        }))
+    }
+
+    /// Its memory, and the most that it can have.
+    fn memory(&self, notes: &mut Notes) -> Result<(Option<Size>, Option<Size>), Refused> {
+        let Some(amount) = self.amount("memory", "maxmem")? else {
+            return Ok((None, None));
+        };
+        let size = Size::from_mib(amount.value);
+        let most = amount.most.map(|(_, most)| Size::from_mib(most));
         match takes::memory(&size.to_string()) {
-            Ok(()) => Ok(Some(size)),
+            Ok(()) => Ok((Some(size), most)),
             Err(bad) => {
                 let message = format!("{}; the domU has what is default", bad.problem);
+                let setting = amount.setting;
                 notes.lost(setting.line, &setting.key, message);
-                Ok(None)
+                Ok((None, None))
             }
         }
     }
 
-    fn vcpus(&self, notes: &mut Notes) -> Result<Option<u32>, Refused> {
-        let Some((setting, number)) = self.amount("vcpus", "maxvcpus", notes)? else {
-            return Ok(None);
+    /// Its virtual CPUs, and the most that it can have.
+    fn vcpus(&self, notes: &mut Notes) -> Result<(Option<u32>, Option<u32>), Refused> {
+        let Some(amount) = self.amount("vcpus", "maxvcpus")? else {
+            return Ok((None, None));
         };
-        let vcpus = u32::try_from(number).ok().filter(|it| VCPUS.contains(it));
-        if vcpus.is_none() {
-            let (least, most) = (VCPUS.start(), VCPUS.end());
-            let message = format!("{number}: a domU has {least} to {most}, and now the default");
-            notes.lost(setting.line, &setting.key, message);
-        }
-        Ok(vcpus)
+        let mut number = |setting: &Setting, number: u64| {
+            let vcpus = u32::try_from(number).ok().filter(|it| VCPUS.contains(it));
+            if vcpus.is_none() {
+                let (least, most) = (VCPUS.start(), VCPUS.end());
+                let message =
+                    format!("{number}: a domU has {least} to {most}, and now the default");
+                notes.lost(setting.line, &setting.key, message);
+            }
+            vcpus
+        };
+        let own = number(amount.setting, amount.value);
+        let most = own.and(amount.most);
+        let most = most.and_then(|(setting, most)| number(setting, most));
+        Ok((own, most))
     }
 
     fn disks(
         &self,
         domu: (&str, &Name),
+        kind: Kind,
         notes: &mut Notes,
     ) -> Result<Vec<super::document::Disk>, Refused> {
         let Some(setting) = self.get("disk") else {
@@ -220,7 +243,7 @@ impl<'c> Settings<'c> {
         let texts = setting.texts()?.into_iter();
         let specs = texts.map(|(value, text)| (value.line, DiskSpec::read(text)));
         let specs: Vec<_> = specs.collect();
-        Ok(disks::read(&specs, self.root(), domu, notes))
+        Ok(disks::read(&specs, self.root(), domu, kind, notes))
     }
 
     /// The device that holds the root: of `root`, or of `root=` on the kernel's command line.
@@ -241,5 +264,9 @@ impl<'c> Settings<'c> {
     }
 }
 
-/// A setting and its number.
-type Amount<'c> = Option<(&'c Setting, u64)>;
+/// What there is of something, and the most that there may be.
+struct Amount<'c> {
+    setting: &'c Setting,
+    value: u64,
+    most: Option<(&'c Setting, u64)>,
+}

@@ -7,6 +7,7 @@ use super::disk_spec::DiskSpec;
 use super::document::Disk;
 use crate::bad_value::shown;
 use crate::documents::takes;
+use crate::fleet::Kind;
 use crate::guest::data_device;
 use crate::names::Name;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,7 @@ pub(super) fn read(
     specs: &[(usize, DiskSpec<'_>)],
     root: Option<&str>,
     domu: (&str, &Name),
+    kind: Kind,
     notes: &mut Notes,
 ) -> Vec<Disk> {
     let root = root_of(specs, root);
@@ -59,7 +61,7 @@ pub(super) fn read(
                 continue;
             }
         };
-        let now = data_device(disks.len());
+        let now = data_device(kind, disks.len());
         let alias = match device == spec.target {
             true => String::new(),
             false => format!(", written as {device}"),

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A domU's document, written as those of the template are.
 
+use super::tuning::Tuning;
 use crate::fleet::Kind;
 use crate::names::{ImageRef, Name};
-use crate::units::{Mac, Size};
+use crate::units::{Mac, Rate, Size};
 use std::fmt::{Display, Write};
+use std::net::IpAddr;
 use uuid::Uuid;
 
 /// What is carried over.
@@ -14,7 +16,10 @@ pub(super) struct Document {
     pub(super) uuid: Option<Uuid>,
     pub(super) image: Option<ImageRef>,
     pub(super) memory: Option<Size>,
+    pub(super) max_memory: Option<Size>,
     pub(super) vcpus: Option<u32>,
+    pub(super) max_vcpus: Option<u32>,
+    pub(super) tuning: Tuning,
     pub(super) vifs: Vec<Vif>,
     pub(super) disks: Vec<Disk>,
 }
@@ -24,6 +29,8 @@ pub(super) struct Document {
 pub(super) struct Vif {
     pub(super) bridge: Name,
     pub(super) mac: Option<Mac>,
+    pub(super) rate: Option<Rate>,
+    pub(super) addresses: Vec<IpAddr>,
 }
 
 /// `[[disk]]`
@@ -34,20 +41,23 @@ pub(super) struct Disk {
 }
 
 impl Document {
-    /// As TOML. Every value is of characters that mean nothing inside a string.
+    /// As TOML. But for arguments, values are of characters that mean nothing inside a string.
     pub(super) fn render(&self) -> String {
         let mut text = "version = 1\n".to_owned();
         line(&mut text, 7, "kind", Some(self.kind));
         line(&mut text, 7, "uuid", self.uuid);
         line(&mut text, 7, "image", self.image.as_ref());
         line(&mut text, 7, "memory", self.memory);
-        if let Some(vcpus) = self.vcpus {
-            let _ = writeln!(text, "vcpus   = {vcpus}");
-        }
+        line(&mut text, 7, "max-memory", self.max_memory);
+        number(&mut text, "vcpus", self.vcpus);
+        number(&mut text, "max-vcpus", self.max_vcpus);
+        self.tuning.render(&mut text);
         for vif in &self.vifs {
             text += "\n[[network]]\n";
             line(&mut text, 6, "bridge", Some(&vif.bridge));
             line(&mut text, 6, "mac", vif.mac);
+            line(&mut text, 6, "rate", vif.rate);
+            list(&mut text, 6, "addresses", &vif.addresses);
         }
         for disk in &self.disks {
             text += "\n[[disk]]\n";
@@ -68,10 +78,40 @@ impl Document {
     }
 }
 
+impl Tuning {
+    fn render(&self, text: &mut String) {
+        line(text, 7, "pin", self.pin.as_ref());
+        number(text, "weight", self.weight);
+        number(text, "cap", self.cap);
+        list(text, 7, "kernel-args", &self.kernel_args);
+        list(text, 7, "pci", &self.pci);
+        if self.localtime {
+            line(text, 7, "clock", Some("localtime"));
+        }
+        line(text, 7, "restart", self.restart);
+    }
+}
+
 fn line(text: &mut String, width: usize, key: &str, value: Option<impl Display>) {
     if let Some(value) = value {
         let _ = writeln!(text, "{key:width$} = \"{value}\"");
     }
+}
+
+fn number(text: &mut String, key: &str, value: Option<u32>) {
+    if let Some(value) = value {
+        let _ = writeln!(text, "{key:7} = {value}");
+    }
+}
+
+fn list(text: &mut String, width: usize, key: &str, values: &[impl Display]) {
+    if values.is_empty() {
+        return;
+    }
+    let quoted = |value: String| value.replace('\\', r"\\").replace('"', r#"\""#);
+    let values = values.iter().map(|it| quoted(it.to_string()));
+    let values: Vec<String> = values.map(|it| format!("\"{it}\"")).collect();
+    let _ = writeln!(text, "{key:width$} = [{}]", values.join(", "));
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -5,11 +5,7 @@ use super::value::{Kind, Setting};
 use crate::bad_value::quoted;
 
 /// What domUs do anyway: nothing is lost with these.
-const SAME: [(&str, &str); 3] = [
-    ("on_poweroff", "destroy"),
-    ("on_reboot", "restart"),
-    ("on_crash", "destroy"),
-];
+const SAME: [(&str, &str); 1] = [("on_reboot", "restart")];
 
 /// What becomes of a setting that no document has; `None` if domUs are so anyway.
 pub(super) fn message(setting: &Setting) -> Option<String> {
@@ -22,11 +18,8 @@ pub(super) fn message(setting: &Setting) -> Option<String> {
         return None;
     }
     let message = match key {
-        "on_poweroff" | "on_reboot" | "on_crash" | "on_watchdog" | "on_soft_reset" => {
-            format!(
-                "{}: a domU that reboots starts again, one that ends or crashes stays down",
-                quoted(text)
-            )
+        "on_reboot" | "on_watchdog" | "on_soft_reset" => {
+            format!("{}: a domU that reboots starts again", quoted(text))
         }
         _ => belongs(key).to_owned(),
     };
@@ -39,18 +32,11 @@ fn belongs(key: &str) -> &'static str {
         "kernel" | "ramdisk" | "dtb" | "device_tree" => "the image has its own kernel",
         "bootloader" | "bootloader_args" => "domUs boot the kernel of their image directly",
         "root" => "the root is that of the image",
-        "extra" | "cmdline" => {
-            "the kernel's command line is Domus's; settings of kernel modules \
-             belong to vservers/NAME/etc/modprobe.d"
-        }
-        "maxmem" | "maxvcpus" => "a domU has what it starts with",
-        "cpus" | "cpus_soft" | "cpu_weight" | "cap" | "pool" | "vnuma" | "vcpu_affinity"
-        | "sched" | "period" | "slice" | "latency" | "budget" | "extratime" => {
-            "Domus pins and weighs no CPUs yet"
-        }
-        "pci" | "usbctrl" | "usbdev" | "dtdev" | "ioports" | "iomem" | "irqs" | "gfx_passthru"
+        "cpus_soft" | "pool" | "vnuma" | "vcpu_affinity" | "sched" | "period" | "slice"
+        | "latency" | "budget" | "extratime" => "CPUs are shared by `pin`, `weight` and `cap`",
+        "usbctrl" | "usbdev" | "dtdev" | "ioports" | "iomem" | "irqs" | "gfx_passthru"
         | "pci_permissive" | "pci_msitranslate" | "pci_power_mgmt" | "pci_seize" | "rdm" => {
-            "Domus passes no devices of the host on"
+            "Domus passes on PCI devices alone, and those without options"
         }
         "vfb" | "vnc" | "vnclisten" | "vncdisplay" | "vncunused" | "vncpasswd" | "vncconsole"
         | "sdl" | "opengl" | "spice" | "stdvga" | "vga" | "videoram" | "keymap" | "vkb"
@@ -85,8 +71,8 @@ fn belongs(key: &str) -> &'static str {
         "driver_domain" | "claim_mode" | "xend_suspend_evtchn_compat" => {
             "Domus has domUs of one sort only"
         }
-        "localtime" | "rtc_timeoffset" | "tsc_mode" | "timer_mode" => {
-            "a domU's clock is UTC; its time zone belongs to vservers/NAME/etc/localtime"
+        "rtc_timeoffset" | "tsc_mode" | "timer_mode" => {
+            "a domU's clock is UTC or local time; its time zone belongs to vservers/NAME/etc/localtime"
         }
         "ip" | "dhcp" | "netmask" | "gateway" | "broadcast" => {
             "addresses belong to vservers/NAME/etc/systemd/network"

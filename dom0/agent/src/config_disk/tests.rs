@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::os::unix::fs::symlink;
 
-use domus_model::guest::GuestMount;
+use domus_model::guest::{GuestMount, Mounted};
 
 use super::*;
 
@@ -19,7 +19,9 @@ fn guest() -> GuestConfig {
         mounts: vec![GuestMount {
             device: "xvdc".into(),
             path: "/srv".into(),
+            fs: Mounted::default(),
         }],
+        swap: Vec::new(),
     }
 }
 

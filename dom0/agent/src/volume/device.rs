@@ -23,7 +23,7 @@ pub(super) fn prepare(path: &Path, disk: &Disk) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domus_model::fleet::Backing;
+    use domus_model::fleet::{Backing, Fs};
 
     #[test]
     fn what_is_no_device_is_refused() {
@@ -33,6 +33,7 @@ mod tests {
             backing: Backing::Device {
                 path: "/dev/disk/by-id/x".into(),
             },
+            fs: Fs::Ext4,
             mount: None,
         };
         let path = dir.path().join("x");

@@ -2,7 +2,7 @@
 //! Volumes as sparse files. One is made and formatted under a temporary name: whatever has its
 //! final name is whole.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,9 @@ use anyhow::{Context, Result, ensure};
 use domus_model::fleet::Disk;
 use domus_model::units::Size;
 use domus_system::atomic::{self, Pending};
+use domus_system::loopdev;
+
+use super::format::format;
 
 /// The volume `name` in `dir`.
 pub(super) fn prepare(dir: &Path, name: &str, size: Size, disk: &Disk) -> Result<PathBuf> {
@@ -24,6 +27,25 @@ pub(super) fn prepare(dir: &Path, name: &str, size: Size, disk: &Disk) -> Result
         Err(error) => return Err(error).with_context(|| format!("finding {}", path.display())),
     }
     Ok(path)
+}
+
+/// Lets the volume grow, and the loop device that shows it, if one does.
+pub(super) fn grow(dir: &Path, name: &str, wanted: Size) -> Result<()> {
+    let path = dir.join(format!("{name}.img"));
+    let doing = || format!("growing the volume {} to {wanted}", path.display());
+    let path = path.canonicalize().with_context(doing)?;
+    let file = OpenOptions::new().write(true).open(&path);
+    let file = file.with_context(doing)?;
+    if file.metadata().with_context(doing)?.len() >= wanted.bytes() {
+        return Ok(());
+    }
+    file.set_len(wanted.bytes()).with_context(doing)?;
+    file.sync_all().with_context(doing)?;
+    let attached = loopdev::attached().with_context(doing)?.into_iter();
+    let mut showing = attached.filter(|(_, file, _)| *file == path);
+    showing
+        .try_for_each(|(device, ..)| loopdev::resize(&device))
+        .with_context(doing)
 }
 
 fn accept(path: &Path, disk: &Disk) -> Result<()> {
@@ -41,14 +63,14 @@ fn make(path: &Path, size: Size, disk: &Disk) -> Result<()> {
         .file()
         .set_len(size.bytes())
         .context("setting its size")?;
-    super::format(pending.temporary(), disk)?;
+    format(pending.temporary(), disk)?;
     pending.commit(0o600)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domus_model::fleet::Backing;
+    use domus_model::fleet::{Backing, Fs};
     use domus_system::atomic::TEMPORARY;
     use domus_system::block::{self, Content};
     use std::os::unix::fs::{MetadataExt, symlink};
@@ -60,6 +82,7 @@ mod tests {
                 name: "web.data".into(),
                 size: size.parse().expect("size"),
             },
+            fs: Fs::Ext4,
             mount: mount.map(str::to_owned),
         }
     }
@@ -127,6 +150,49 @@ mod tests {
         let other = prepare(dir.path(), "db.data", &with_mount).expect("made");
         let whole = fs::read(other).expect("read");
         assert!(refused(&whole[..1 << 20]).contains("is cut off"));
+    }
+
+    #[test]
+    fn a_disk_is_made_with_what_it_shall_hold() {
+        let dir = tempfile::tempdir().expect("dir");
+        let with = |fs, mount| Disk {
+            fs,
+            ..disk("8MiB", mount)
+        };
+        let swap = prepare(dir.path(), "web.swap", &with(Fs::Swap, None)).expect("made");
+        assert_eq!(block::probe(&swap).expect("probe"), Content::Other("swap"));
+        let own = prepare(dir.path(), "web.own", &with(Fs::None, None)).expect("made");
+        assert_eq!(block::probe(&own).expect("probe"), Content::Unknown);
+        let refused = prepare(dir.path(), "web.own", &with(Fs::Swap, None));
+        let refused = refused.expect_err("refused").to_string();
+        assert!(
+            refused.contains("holds nothing that is known, and no swap"),
+            "{refused}"
+        );
+        let refused = prepare(dir.path(), "web.swap", &with(Fs::Xfs, Some("/srv")));
+        let refused = refused.expect_err("refused").to_string();
+        assert!(
+            refused.contains("holds swap, and no xfs to mount on /srv"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn a_volume_grows_with_the_device_that_shows_it_and_never_shrinks() {
+        let dir = tempfile::tempdir().expect("dir");
+        let path = prepare(dir.path(), "web.data", &disk("8MiB", Some("/srv"))).expect("made");
+        let before = fs::read(&path).expect("read");
+        let device = loopdev::attach(&path, false).expect("attached: as root");
+        let size = || super::super::size(&device).expect("a size");
+        for (wanted, bytes) in [("4MiB", 8 << 20), ("16MiB", 16 << 20), ("8MiB", 16 << 20)] {
+            grow(dir.path(), "web.data", wanted.parse().expect("size")).expect("grown");
+            assert_eq!(fs::metadata(&path).expect("stat").len(), bytes);
+            assert_eq!(size(), bytes);
+        }
+        let after = fs::read(&path).expect("read");
+        assert!(after.starts_with(&before), "what it held is there");
+        loopdev::detach(&device).expect("detached");
+        assert!(grow(dir.path(), "db.data", Size::from_mib(1)).is_err());
     }
 
     #[test]

@@ -5,11 +5,13 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use domus_model::fleet::Disk;
+use domus_model::fleet::{Disk, Fs};
 use domus_model::units::Size;
 use domus_system::block::{self, Content};
 use domus_system::program::Program;
 use serde::Deserialize;
+
+use super::format::format;
 
 /// Tag of a logical volume that was made here and not formatted yet.
 const NEW: &str = "domus.new";
@@ -45,11 +47,28 @@ pub(super) fn prepare(group: &str, name: &str, size: Size, disk: &Disk) -> Resul
     Ok(lv.path)
 }
 
+/// Lets the volume grow, if it has less than it should.
+pub(super) fn grow(group: &str, name: &str, wanted: Size) -> Result<()> {
+    let full = format!("{group}/{name}");
+    let doing = || format!("growing the logical volume {full} to {wanted}");
+    let lv = find(group, name).with_context(doing)?;
+    let lv = lv.with_context(|| format!("{}: it is not there", doing()))?;
+    if super::size(&lv.path).with_context(doing)? >= wanted.bytes() {
+        return Ok(());
+    }
+    let size = format!("{}b", wanted.bytes());
+    Program::new("lvextend")
+        .args(["--size", &size, "--", &full])
+        .run()
+        .with_context(doing)
+}
+
 /// Formats what was made here, unless that had been done when the power failed.
 fn finish(lv: &Lv, disk: &Disk) -> Result<()> {
     match block::probe(&lv.path)? {
-        Content::Unknown => super::format(&lv.path, disk),
-        Content::FileSystem(found) if found.kind == "ext4" => Ok(()),
+        Content::Unknown => format(&lv.path, disk),
+        Content::FileSystem(found) if found.kind == disk.fs.to_string() => Ok(()),
+        Content::Other("swap") if disk.fs == Fs::Swap => Ok(()),
         other => bail!(
             "{} carries the tag {NEW} and holds {}: it is left as it is; \
              `lvchange --deltag {NEW}` if that is right",
