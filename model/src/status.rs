@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! How the domUs of a host are: what `domus-dom0 status` and a rehearsal show.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::{DomU, Kind};
@@ -49,6 +51,12 @@ impl State {
     /// Whether nothing but somebody's doing changes it.
     pub fn is_settled(self) -> bool {
         !matches!(self, Self::Pending | Self::Starting | Self::Stopping)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 

@@ -52,6 +52,12 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Keep the domUs of this host running, until it is ended itself
+    ///
+    /// It starts what should run in its order, starts again what ended by itself (`restart` of the
+    /// domU), later each time, and leaves what falls too often. `status` shows what it does and why.
+    /// domus-dom0.service runs it; several at once do no harm.
+    Run,
     /// Show what `apply` would do, and do nothing
     ///
     /// Exits with 2 if there is something to do.

@@ -13,6 +13,7 @@ mod follow;
 mod generations;
 mod health;
 mod image;
+mod keep;
 mod live;
 mod lock;
 mod loops;
@@ -21,6 +22,7 @@ mod observe;
 mod pace;
 mod paths;
 mod pull;
+mod run;
 mod slots;
 mod start;
 mod status;
@@ -104,27 +106,15 @@ fn run(args: &Args) -> Result<ExitCode> {
     let context = Context::load(args)?;
     let seconds = Duration::from_secs;
     match &args.command {
-        Command::Apply {
-            names,
-            restart,
-            force,
-            no_take,
-            json,
-        } => {
-            let wish = Wish {
-                names: names.clone(),
-                restart: *restart,
-                force: *force,
-            };
+        Command::Apply { json, no_take, .. } => {
+            let wish = Wish::of(&args.command);
             said(&apply::apply(&context, &wish, !no_take)?, *json)
         }
-        Command::Start { names, json } => {
-            let wish = Wish {
-                names: names.clone(),
-                ..Wish::default()
-            };
+        Command::Start { json, .. } => {
+            let wish = Wish::of(&args.command);
             said(&apply::apply(&context, &wish, false)?, *json)
         }
+        Command::Run => run::run(&context).map(|()| ExitCode::SUCCESS),
         Command::Plan { json } => plan(&context, *json),
         Command::Stop {
             names,

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Error, Result};
 use domus_model::domain::{Domain, Vbd};
 use domus_model::etc::domu_uuid;
 use domus_model::fleet::DomU;
@@ -81,18 +81,4 @@ fn explain(error: Error, hypervisor: &Hypervisor, domu: &DomU) -> Error {
         }
         _ => error,
     }
-}
-
-/// Refuses to start a domU whose name a domain has that libvirt does not know.
-///
-/// # Errors
-/// There is one, with the number in `unknown`.
-pub(crate) fn ensure_unknown(domu: &DomU, unknown: Option<&u32>) -> Result<()> {
-    let Some(id) = unknown else { return Ok(()) };
-    bail!(
-        "the domain {id} has its name, and libvirt does not know that domain: it was made with \
-         `xl`, or libvirt was killed while it made it; look at it, then `xl destroy {id}` and \
-         `domus-dom0 start {}`",
-        domu.name
-    )
 }

@@ -15,7 +15,7 @@ use domus_model::reconcile::Standing;
 use domus_model::rehearsal::{
     Event, EventKind, Firmware, Rehearsal, SetUp, Word, changes, differs, outcome,
 };
-use domus_model::status::{DomuStatus, State};
+use domus_model::status::DomuStatus;
 use domus_model::units::Size;
 use domus_system::{interrupt, program};
 

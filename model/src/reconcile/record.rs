@@ -104,6 +104,7 @@ impl Record {
                 self.falls = 0;
             }
         }
+        self.making = false;
         self.failures = 0;
         self.down = None;
     }

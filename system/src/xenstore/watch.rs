@@ -77,7 +77,7 @@ impl Listener {
     ///
     /// # Errors
     /// The connection is broken: xenstored ended.
-    pub fn next(&mut self) -> Result<String> {
+    pub fn heard(&mut self) -> Result<String> {
         loop {
             let (kind, payload) = self.receive().context("listening to XenStore")?;
             if kind != WATCH_EVENT {
@@ -133,12 +133,12 @@ mod tests {
         ] {
             daemon.write_all(&message(kind, payload)).expect("write");
         }
-        assert_eq!(listener.next().expect("an event"), "/local/domain/3/data");
+        assert_eq!(listener.heard().expect("an event"), "/local/domain/3/data");
         let mut long = message(WATCH_EVENT, "");
         long[12..].copy_from_slice(&u32::MAX.to_ne_bytes());
         daemon.write_all(&long).expect("write");
-        assert!(listener.next().is_err(), "no message is so long");
+        assert!(listener.heard().is_err(), "no message is so long");
         drop(daemon);
-        assert!(listener.next().is_err());
+        assert!(listener.heard().is_err());
     }
 }
