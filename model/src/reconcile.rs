@@ -176,7 +176,7 @@ pub fn decide(
             Some(standing) => standing,
             None => {
                 decision.start.push(domu.name.clone());
-                Standing::of(State::Starting)
+                Standing::of(State::Pending)
             }
         };
         decision.standings.insert(domu.name.clone(), standing);

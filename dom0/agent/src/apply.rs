@@ -5,7 +5,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use domus_model::names::Name;
@@ -27,9 +26,9 @@ use crate::steps::{Ballooning, Steps, Wish, ballooning};
 use crate::stop::{self, Ended, How, Patience, end_wave};
 use crate::warn;
 
-/// How long a domU may take to shut down.
+/// One that does not shut down runs on.
 const PATIENCE: Patience = Patience {
-    timeout: Duration::from_secs(60),
+    timeout: None,
     force: false,
 };
 
@@ -191,7 +190,7 @@ impl Applied {
                 self.failed.extend(left.collect::<Vec<_>>());
                 continue;
             }
-            for Ended { name, how } in end_wave(observer, &wave, PATIENCE)? {
+            for Ended { name, how } in end_wave(observer, &domus, &wave, PATIENCE)? {
                 match how {
                     How::Stays(why) => {
                         let advice = format!("`domus-dom0 stop --force {name}` destroys it");
@@ -231,7 +230,13 @@ impl Applied {
         loop {
             let domains = observer.domains()?;
             let endings = Endings::new();
-            let known = keep::known(context, observer, &domains, &endings, Remember::Yes)?;
+            let mut known = keep::known(context, observer, &domains, &endings, Remember::Yes)?;
+            // Who asks does not want to wait until it is tried again.
+            for (name, it) in known.iter_mut().filter(|(name, _)| !tried.contains(*name)) {
+                if wish.again || wish.names.contains(name) {
+                    it.record.forgive();
+                }
+            }
             let mut decision = keep::decided(context, observer, &known);
             // Each once: whoever keeps domUs running tries again.
             decision
@@ -258,6 +263,8 @@ impl Applied {
                     reason: one_line(&error),
                 }),
             }
+            self.started.sort_by(|a, b| a.name.cmp(&b.name));
+            self.failed.sort_by(|a, b| a.name.cmp(&b.name));
             tried.insert(name);
         }
     }

@@ -75,6 +75,24 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Shut domUs down and start them again
+    ///
+    /// Those that started last are shut down first. What has to be restarted for a new commit is
+    /// restarted by `apply --restart`.
+    Restart {
+        /// The domUs.
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<Name>,
+        /// Print what was done as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Be at the console of a domU; Ctrl-] leaves it
+    Console {
+        /// The domU.
+        #[arg(value_name = "NAME")]
+        name: Name,
+    },
     /// Shut domUs down and leave them so until `start` or the next boot
     ///
     /// Those that started last are shut down first.
@@ -92,9 +110,9 @@ pub(crate) enum Command {
         /// And first the domains that nobody declared: this host goes down.
         #[arg(long, requires = "all")]
         strays: bool,
-        /// How long a domU may take to shut down.
-        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-        timeout: u64,
+        /// How long a domU may take to shut down, if not as long as its document says.
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u64>,
         /// Destroy those that have not shut down by then: as if their power were cut.
         #[arg(long)]
         force: bool,

@@ -36,12 +36,14 @@ mod volume;
 
 use std::fmt;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory, Parser};
 use domus_model::fleet::Policy;
+use domus_model::names::Name;
 use domus_model::storage::Standing;
 use tempfile::TempDir;
 
@@ -110,10 +112,11 @@ fn run(args: &Args) -> Result<ExitCode> {
             let wish = Wish::of(&args.command);
             said(&apply::apply(&context, &wish, !no_take)?, *json)
         }
-        Command::Start { json, .. } => {
+        Command::Start { json, .. } | Command::Restart { json, .. } => {
             let wish = Wish::of(&args.command);
             said(&apply::apply(&context, &wish, false)?, *json)
         }
+        Command::Console { name } => console(&context, name),
         Command::Run => run::run(&context).map(|()| ExitCode::SUCCESS),
         Command::Plan { json } => plan(&context, *json),
         Command::Stop {
@@ -124,7 +127,7 @@ fn run(args: &Args) -> Result<ExitCode> {
             strays,
         } => {
             let patience = Patience {
-                timeout: seconds(*timeout),
+                timeout: timeout.map(seconds),
                 force: *force,
             };
             stop::stop(&context, Whom::of(names, *all, *strays), patience)?;
@@ -180,6 +183,15 @@ fn run(args: &Args) -> Result<ExitCode> {
         Command::Events => match events::run(&context, &mut std::io::stdout().lock())? {},
         Command::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Becomes xl(1), which has the console. Returns if it cannot.
+fn console(context: &Context, name: &Name) -> Result<ExitCode> {
+    context.domu(name)?;
+    let error = std::process::Command::new("xl")
+        .args(["console", name.as_str()])
+        .exec();
+    Err(error).with_context(|| format!("running `xl console {name}`"))
 }
 
 /// Prepares and mounts local disks, and says by the exit code whether all is as it should be.

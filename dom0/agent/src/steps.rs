@@ -53,6 +53,10 @@ impl Wish {
                 wish.again = true;
             }
             Command::Start { names, .. } => wish.names.clone_from(names),
+            Command::Restart { names, .. } => {
+                wish.names.clone_from(names);
+                wish.restart = true;
+            }
             _ => {}
         }
         wish
@@ -122,6 +126,9 @@ impl Steps {
                 false => steps.waiting = restarts,
             }
             steps.stop = steps.changes.stops();
+        } else if wish.restart {
+            let runs = |name: &&Name| domains.running.contains_key(name.as_str());
+            steps.restart = wish.names.iter().filter(runs).cloned().collect();
         }
         let known = keep::known(next, observer, domains, &Endings::new(), Remember::No)?;
         let decision = decide(&next.host.domus, &known, None, keep::now());

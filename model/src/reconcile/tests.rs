@@ -162,13 +162,13 @@ fn what_cannot_be_started_is_tried_for_ever_and_more_rarely() {
 fn who_restarts_is_said_by_the_document() {
     use Restart::{Always, Never, OnCrash};
     for (restart, how, expected) in [
-        (Always, How::ShutDown, State::Starting),
-        (Always, How::Crashed, State::Starting),
+        (Always, How::ShutDown, State::Pending),
+        (Always, How::Crashed, State::Pending),
         (OnCrash, How::ShutDown, State::Stopped),
-        (OnCrash, How::Crashed, State::Starting),
+        (OnCrash, How::Crashed, State::Pending),
         (Never, How::ShutDown, State::Stopped),
         (Never, How::Crashed, State::Crashed),
-        (Never, How::Failed, State::Starting),
+        (Never, How::Failed, State::Pending),
     ] {
         let mut db = domu("db", &[]);
         db.restart = restart;
