@@ -48,8 +48,8 @@ pub enum Sight {
     Lost {
         /// Its number.
         id: u32,
-        /// Whether it has the UUID of this domU.
-        is_own: bool,
+        /// Whether it has the UUID of this domU, and no guest of it ever used its disks.
+        is_unused: bool,
     },
 }
 
@@ -86,6 +86,19 @@ impl Known {
             Sight::Runs { id, heard } => self.record.runs(*id, *heard == Heard::Up, now),
             Sight::Absent if !self.busy => self.record.is_gone(how, now),
             _ => {}
+        }
+    }
+
+    /// The domain that is left of an attempt to make one, during which libvirt ended.
+    fn half_made(&self) -> Option<u32> {
+        let down = self.record.down.as_ref();
+        let was_made = self.record.making || down.is_some_and(|down| down.how == How::Failed);
+        match self.sight {
+            Sight::Lost {
+                id,
+                is_unused: true,
+            } => was_made.then_some(id),
+            _ => None,
         }
     }
 }
@@ -157,10 +170,10 @@ pub fn decide(
         let Some(of_it) = known.get(&domu.name) else {
             continue;
         };
-        if let (Sight::Lost { id, is_own: true }, true) = (&of_it.sight, of_it.record.making)
+        if let Some(id) = of_it.half_made()
             && !of_it.busy
         {
-            decision.clear.insert(domu.name.clone(), *id);
+            decision.clear.insert(domu.name.clone(), id);
         }
         match own(domu, of_it, now) {
             Own::Is(standing) => drop(decision.standings.insert(domu.name.clone(), standing)),
@@ -195,7 +208,7 @@ fn own(domu: &DomU, known: &Known, now: Moment) -> Own {
             return is(State::Starting, reason, None);
         }
         _ if known.busy => return is(State::Starting, None, None),
-        Sight::Lost { is_own: true, .. } if record.making => {
+        Sight::Lost { .. } if known.half_made().is_some() => {
             let reason = "it was half made when libvirt ended; what there is of it is cleared away";
             return is(State::Starting, Some(reason.to_owned()), None);
         }

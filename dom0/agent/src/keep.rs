@@ -110,10 +110,13 @@ fn sight(
         return Sight::Between;
     }
     match unknown {
-        Some(&id) => Sight::Lost {
-            id,
-            is_own: observer.uuid(id) == Some(domu_uuid(&context.fleet, domu)),
-        },
+        Some(&id) => {
+            let is_own = observer.uuid(id) == Some(domu_uuid(&context.fleet, domu));
+            // If nobody can say it, it is.
+            let is_used = observer.uses_its_disks(id).unwrap_or(true);
+            let is_unused = is_own && !is_used;
+            Sight::Lost { id, is_unused }
+        }
         None => Sight::Absent,
     }
 }

@@ -232,9 +232,9 @@ fn memory_goes_to_the_first_and_the_reason_says_how_much_is_missing() {
 
 #[test]
 fn what_libvirt_lost_half_made_is_cleared_and_what_others_made_is_not() {
-    let lost = |is_own, making, busy| {
+    let lost = |is_unused, making, busy| {
         let mut known = absent();
-        known.sight = Sight::Lost { id: 9, is_own };
+        known.sight = Sight::Lost { id: 9, is_unused };
         known.record.making = making;
         known.busy = busy;
         let host = Host::default().with(domu("db", &[]), known);
@@ -250,6 +250,14 @@ fn what_libvirt_lost_half_made_is_cleared_and_what_others_made_is_not() {
     );
     assert_eq!(lost(false, true, false), (0, State::Failed));
     assert_eq!(lost(true, false, false), (0, State::Failed));
+    // Whoever made it was told that libvirt ended.
+    let mut failed = down(How::Failed, 1, 4);
+    failed.sight = Sight::Lost {
+        id: 9,
+        is_unused: true,
+    };
+    let host = Host::default().with(domu("db", &[]), failed);
+    assert_eq!(host.at(5).clear, [(name("db"), 9)].into());
 }
 
 #[test]
