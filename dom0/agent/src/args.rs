@@ -117,6 +117,12 @@ pub(crate) enum Command {
         #[arg(long)]
         force: bool,
     },
+    /// List the domUs of this host, and the domains that nobody declared, in a line each
+    List {
+        /// Print them as one JSON array.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show how every domU of this host is, by its own word where it runs
     Status {
         /// Print everything as one JSON object.

@@ -14,6 +14,7 @@ mod generations;
 mod health;
 mod image;
 mod keep;
+mod list;
 mod live;
 mod lock;
 mod loops;
@@ -53,6 +54,7 @@ use crate::context::Context;
 use crate::explain::Explained;
 use crate::generations::Generations;
 use crate::health::{Health, Verdict};
+use crate::list::List;
 use crate::observe::Observer;
 use crate::pull::Last;
 use crate::status::HostStatus;
@@ -115,6 +117,10 @@ fn run(args: &Args) -> Result<ExitCode> {
         Command::Start { json, .. } | Command::Restart { json, .. } => {
             let wish = Wish::of(&args.command);
             said(&apply::apply(&context, &wish, false)?, *json)
+        }
+        Command::List { json } => {
+            let list = List::find(&context)?;
+            show(*json, || list.json(), || list.render())
         }
         Command::Console { name } => console(&context, name),
         Command::Run => run::run(&context).map(|()| ExitCode::SUCCESS),

@@ -190,6 +190,29 @@ fn wait_ends_as_soon_as_nothing_will_change() {
 }
 
 #[test]
+fn list_has_a_line_for_each_domu_and_stray() {
+    let host = host();
+    host.report("test");
+    host.run(&["apply", "test"]);
+    let listed = host.run(&["list"]);
+    let expected = "\
+domU     state    domain  memory  vcpus  up for
+db       pending  -       96 MiB  1      -
+mail     failed   -       96 MiB  1      -
+test     up       1       88 MiB  2      0 s
+web      stopped  -       96 MiB  1      -
+foreign  stray    9       -       -      -
+";
+    let seconds = listed.stdout.replace("1 s", "0 s").replace("2 s", "0 s");
+    assert_eq!((listed.code, seconds.as_str()), (0, expected), "{listed:?}");
+    let listed = host.run(&["list", "--json"]).json();
+    assert_eq!(
+        (&listed[2]["domain"], &listed[4]["state"]),
+        (&json!(1), &json!("stray"))
+    );
+}
+
+#[test]
 fn plan_says_what_apply_would_do_and_does_nothing() {
     let host = host();
     let plan = host.run(&["plan"]);

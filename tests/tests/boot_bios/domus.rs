@@ -115,7 +115,9 @@ pub(crate) fn it_comes_back_whoever_is_killed(ssh: &Ssh) {
     let web = before.domains["web"];
     ssh.ok("virsh -q -c xen:///system destroy web");
     for pause in ["0.3", "1.1", "2.3", "0.7"] {
-        ssh.ok(&format!("sleep {pause}; systemctl kill --signal=KILL domus-dom0 || true"));
+        ssh.ok(&format!(
+            "sleep {pause}; systemctl kill --signal=KILL domus-dom0 || true"
+        ));
     }
     host::wait_until_up(ssh, &["db", "web"]);
     assert!(host::traces(ssh).domains["web"] > web, "it is another run");
