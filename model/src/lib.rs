@@ -30,6 +30,7 @@ pub mod media;
 pub mod names;
 pub mod network;
 pub mod plan;
+pub mod reconcile;
 pub mod rehearsal;
 pub mod rendered;
 pub mod replace;

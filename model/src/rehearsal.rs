@@ -146,26 +146,36 @@ pub struct Rehearsal {
     pub ssh_port: Option<u16>,
 }
 
+/// How a host's domUs came up, once nothing changes by itself any more: the failure in words.
+pub fn outcome(domus: &[DomuStatus]) -> Option<Result<(), String>> {
+    let is_bad =
+        |domu: &&DomuStatus| matches!(domu.state, State::Failed | State::Crashed | State::Degraded);
+    let bad = domus.iter().filter(is_bad).count();
+    let is_settled = domus.iter().all(|domu| domu.state.is_settled());
+    is_settled.then(|| match bad {
+        0 => Ok(()),
+        _ => Err(format!("{bad} of {} domUs failed", domus.len())),
+    })
+}
+
 /// What changed between two statuses, as events at `seconds`.
 pub fn changes(before: &[DomuStatus], after: &[DomuStatus], seconds: f64) -> Vec<Event> {
-    let state_of = |name: &Name| {
-        before
-            .iter()
-            .find(|domu| domu.name == *name)
-            .map(|d| d.state)
-    };
     let mut events = Vec::new();
     for domu in after {
-        let old = state_of(&domu.name).unwrap_or(State::Stopped);
-        let steps: &[EventKind] = match (old, domu.state) {
-            (State::Stopped | State::Failed, State::Starting) => &[EventKind::DomuCreated],
-            (State::Stopped | State::Failed, State::Up) => {
-                &[EventKind::DomuCreated, EventKind::DomuUp]
-            }
-            (State::Starting, State::Up) => &[EventKind::DomuUp],
-            (old, State::Failed) if old != State::Failed => &[EventKind::DomuFailed],
-            _ => &[],
-        };
+        let old = before.iter().find(|old| old.name == domu.name);
+        let was = |state: fn(State) -> bool| old.is_some_and(|old| state(old.state));
+        let is_up = |state| state == State::Up;
+        let has_failed = |state| matches!(state, State::Failed | State::Crashed);
+        let mut steps = Vec::new();
+        if domu.domain.is_some() && domu.domain != old.and_then(|old| old.domain) {
+            steps.push(EventKind::DomuCreated);
+        }
+        if is_up(domu.state) && !was(is_up) {
+            steps.push(EventKind::DomuUp);
+        }
+        if has_failed(domu.state) && !was(has_failed) {
+            steps.push(EventKind::DomuFailed);
+        }
         events.extend(steps.iter().map(|&event| {
             Event {
                 event,

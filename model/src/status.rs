@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! How the domUs of a host are: what `domus-dom0 status` and a rehearsal show.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::fleet::{DomU, Kind};
 use crate::names::{ImageRef, Name};
+use crate::reconcile::Standing;
 use crate::report::Report;
 use crate::table::table;
 use crate::units::Mac;
@@ -13,24 +16,47 @@ use crate::units::Mac;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
+    /// It is not started yet: it waits for other domUs, or for its turn to be tried again.
+    Pending,
+    /// It is being made, or runs and has not reported yet.
+    Starting,
     /// It said so itself.
     Up,
-    /// It runs and has not reported yet.
-    Starting,
-    /// It could not be started; the reason is beside it.
-    Failed,
-    /// It does not run.
+    /// It runs, and not as it should; the reason is beside it.
+    Degraded,
+    /// It was asked to shut down, and runs still.
+    Stopping,
+    /// It does not run, and nobody wants it to now.
     Stopped,
+    /// It ended by itself, and is left so; the reason is beside it.
+    Crashed,
+    /// It could not be started; the reason is beside it, and when it is tried again.
+    Failed,
 }
 
 impl State {
     fn word(self) -> &'static str {
         match self {
-            Self::Up => "up",
+            Self::Pending => "pending",
             Self::Starting => "starting",
-            Self::Failed => "failed",
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Stopping => "stopping",
             Self::Stopped => "stopped",
+            Self::Crashed => "crashed",
+            Self::Failed => "failed",
         }
+    }
+
+    /// Whether nothing but somebody's doing changes it.
+    pub fn is_settled(self) -> bool {
+        !matches!(self, Self::Pending | Self::Starting | Self::Stopping)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
     }
 }
 
@@ -41,6 +67,8 @@ pub struct DomuStatus {
     pub name: Name,
     /// Its state.
     pub state: State,
+    /// The number of the domain that it runs in.
+    pub domain: Option<u32>,
     /// Why, where the state does not speak for itself.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
@@ -60,22 +88,20 @@ pub struct DomuStatus {
     pub root_read_only: Option<bool>,
 }
 
-/// What is known about a domU from outside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen {
-    /// No such domain runs; the last attempt failed with this, if one did.
-    Absent(Option<String>),
-    /// It runs; its own report if it wrote a readable one, else why not.
-    Running(Result<Option<Report>, String>),
-}
-
 impl DomuStatus {
-    /// Joins what a domU should be with what was seen of it.
-    pub fn new(wanted: &DomU, seen: Seen) -> Self {
+    /// Joins what a domU should be with what it is, with the number of its domain and with what its
+    /// guest said.
+    pub fn new(
+        wanted: &DomU,
+        standing: Standing,
+        domain: Option<u32>,
+        report: Option<Report>,
+    ) -> Self {
         let mut status = Self {
             name: wanted.name.clone(),
-            state: State::Stopped,
-            reason: None,
+            state: standing.state,
+            domain,
+            reason: standing.reason,
             kind: wanted.kind,
             memory_mib: wanted.memory.mib(),
             vcpus: wanted.vcpus,
@@ -84,25 +110,14 @@ impl DomuStatus {
             commit: None,
             root_read_only: None,
         };
-        match seen {
-            Seen::Absent(None) => {}
-            Seen::Absent(Some(reason)) => {
-                status.state = State::Failed;
-                status.reason = Some(reason);
-            }
-            Seen::Running(Ok(None)) => status.state = State::Starting,
-            Seen::Running(Err(reason)) => {
-                status.state = State::Starting;
-                status.reason = Some(reason);
-            }
-            Seen::Running(Ok(Some(report))) => status.hear(report),
+        if let Some(report) = report {
+            status.hear(report);
         }
         status
     }
 
     /// Takes the guest's word for what it alone knows.
     fn hear(&mut self, report: Report) {
-        self.state = State::Up;
         self.kind = report.kind;
         self.memory_mib = report.memory_mib;
         self.vcpus = report.vcpus;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What systemd says of itself.
 
+use std::os::unix::net::UnixDatagram;
+
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
@@ -19,6 +21,20 @@ pub fn failed_units() -> Result<Vec<String>> {
     let asked = ["list-units", "--failed", "--all", "--output=json"];
     let output = Program::new("systemctl").args(asked).output()?;
     units(&output.stdout)
+}
+
+/// Says to systemd that this service is ready (sd_notify(3)), if it wants to know.
+///
+/// # Errors
+/// systemd does not take it.
+pub fn ready() -> Result<()> {
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else {
+        return Ok(());
+    };
+    let notify = || UnixDatagram::unbound()?.send_to(b"READY=1", &socket);
+    notify()
+        .map(drop)
+        .with_context(|| format!("saying that this is ready to {}", socket.display()))
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! XenStore: plain reads and writes. In dom0 through the daemon's socket, in a domU through
+//! XenStore: plain reads and writes, and watches. In dom0 through the daemon's socket, in a domU through
 //! `/dev/xen/xenbus`.
+
+pub mod watch;
 
 use anyhow::{Context, Result};
 use xenstore_rs::Xs;

@@ -75,6 +75,24 @@ impl Traces {
         left == *self && self.vms.len() + 1 == before.vms.len()
     }
 
+    /// How much there is of each kind.
+    pub fn counts(&self) -> [usize; 5] {
+        let Self {
+            domains,
+            vms,
+            devices,
+            loops,
+            vifs,
+        } = self;
+        [
+            domains.len(),
+            vms.len(),
+            devices.len(),
+            loops.len(),
+            vifs.len(),
+        ]
+    }
+
     /// Files on loop devices.
     pub fn files(&self) -> Vec<&str> {
         let mut files: Vec<&str> = self.loops.values().map(String::as_str).collect();

@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::live::Ran;
-use crate::status::held_reason;
 use crate::steps::{Ballooning, Steps, strays_line, waiting_line};
 
 /// What was done.
@@ -38,7 +37,10 @@ pub(crate) struct Applied {
     pub(crate) started: Vec<Started>,
     pub(crate) failed: Vec<Failed>,
     pub(crate) kept: Vec<Name>,
-    pub(crate) held: Vec<Name>,
+    /// domUs that are started once they need not wait any more.
+    pub(crate) pending: Vec<Pending>,
+    /// domUs that nobody wants to run now.
+    pub(crate) left: Vec<Pending>,
     /// domUs that should be restarted, and go on as they are.
     pub(crate) waiting: BTreeSet<Name>,
     /// What waits until the host boots.
@@ -61,6 +63,13 @@ pub(crate) struct Failed {
     pub(crate) reason: String,
 }
 
+/// A domU that was not started yet, or is not, and why.
+#[derive(Debug, Serialize)]
+pub(crate) struct Pending {
+    pub(crate) name: Name,
+    pub(crate) reason: String,
+}
+
 impl Applied {
     /// Nothing yet, of these steps.
     pub(crate) fn begin(next: &Context, steps: &Steps) -> Self {
@@ -69,7 +78,6 @@ impl Applied {
             host: next.host.name.to_string(),
             commit: next.commit.clone(),
             kept: steps.plan.keep.clone(),
-            held: steps.held.clone(),
             waiting: steps.waiting.clone(),
             reboot: reboot.collect(),
             strays: steps.plan.strays.clone(),
@@ -128,8 +136,11 @@ impl Applied {
             line(name, &format!("FAILED: {reason}"));
         }
         self.kept.iter().for_each(|name| line(name, "runs"));
-        for name in &self.held {
-            line(name, &held_reason(name));
+        for Pending { name, reason } in &self.pending {
+            line(name, reason);
+        }
+        for Pending { name, reason } in &self.left {
+            line(name, reason);
         }
         for what in &self.reboot {
             line(&"reboot", &format!("{what}: it waits for that"));

@@ -1,81 +1,86 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! The reconcile: the commit that is wanted is taken, and what should run and does not is started,
-//! wave by wave, a wave's members at the same time and each by itself.
+//! The commit that is wanted is taken, what is to end is stopped, and what should run and does not is
+//! started, as many at the same time as order and memory allow, and each by itself.
 
 use std::collections::BTreeSet;
-use std::thread;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
 
 use anyhow::{Context as _, Result, anyhow};
 use domus_model::names::Name;
+use domus_model::reconcile::{Decision, Standing};
+use domus_model::status::State;
 use domus_model::units::Size;
 use domus_system::interrupt;
 use domus_virt::Hypervisor;
 
-use crate::applied::{Applied, Failed, Started};
+use crate::applied::{Applied, Failed, Pending, Started};
 use crate::console_log;
 use crate::context::Context;
+use crate::keep::{self, Crew, Endings, Remember};
 use crate::live;
 use crate::lock::Lock;
 use crate::loops;
 use crate::notes::{Notes, one_line};
-use crate::observe::{Domains, Observer};
-use crate::start;
-use crate::steps::{Ballooning, Steps, Wish};
+use crate::observe::Observer;
+use crate::steps::{Ballooning, Steps, Wish, ballooning};
 use crate::stop::{self, Ended, How, Patience, end_wave};
 use crate::tune;
 use crate::warn;
 
-/// How long a domU may take to shut down.
+/// One that does not shut down runs on.
 const PATIENCE: Patience = Patience {
-    timeout: Duration::from_secs(60),
+    timeout: None,
     force: false,
 };
 
 /// Takes the commit that is booted next, if `take`, restarts and stops what it says, and starts
 /// every domU that should run and does not; but only those that are named, stopped by hand or not,
-/// if any are.
+/// if any are. What waits for another to be up is left to whoever keeps domUs running.
 ///
 /// # Errors
 /// Nothing could be done at all. A domU that could not be started is no error here.
 pub(crate) fn apply(context: &Context, wish: &Wish, take: bool) -> Result<Applied> {
     interrupt::catch().context("catching signals")?;
+    let mut observer = Observer::new(context);
+    let mut applied = change(context, &mut observer, wish, take)?;
+    applied.start(&Arc::new(context.again()?), &mut observer, wish)?;
+    if !applied.failed.is_empty() || !applied.stopped.is_empty() {
+        clear_loops(context, &mut observer)?;
+    }
+    Ok(applied)
+}
+
+/// All but starting domUs, while nobody starts one.
+fn change(context: &Context, observer: &mut Observer, wish: &Wish, take: bool) -> Result<Applied> {
     let _lock = Lock::take(&context.paths)?;
     let context = &context.again()?;
     let names = &wish.names;
     names
         .iter()
         .try_for_each(|name| context.domu(name).map(drop))?;
-    names
-        .iter()
-        .try_for_each(|name| Notes::on(&context.paths, name).release())?;
     let next = match take && names.is_empty() {
         true => live::next(context)?,
         false => None,
     };
     let next = next.map(|next| next.keep(context));
     let next = &next.transpose()?.unwrap_or_else(|| context.clone());
-    let mut observer = Observer::new(context);
+    names
+        .iter()
+        .try_for_each(|name| Notes::on(&context.paths, name).ask())?;
+    if wish.again || next.commit != context.commit {
+        forgive(next)?;
+    }
     let domains = observer.domains()?;
-    release_loops(next, &mut observer);
-    let steps = Steps::find(context, next, &mut observer, &domains, wish)?;
+    release_loops(next, observer);
+    let steps = Steps::find(context, next, observer, &domains, wish)?;
     let mut applied = Applied::begin(next, &steps);
     applied.is_whole = names.is_empty();
     applied.take(context, next, &steps, wish.force)?;
-    for name in &steps.plan.keep {
-        Notes::on(&context.paths, name).succeed()?;
-    }
-    applied.stop(context, next, &mut observer, &steps)?;
+    applied.stop(context, next, observer, &steps)?;
     let hypervisor = observer.hypervisor()?;
     applied.balloon(hypervisor, steps.dom0_memory);
     tune::all(next, hypervisor, &steps);
-    for wave in &steps.plan.start {
-        interrupt::check()?;
-        applied.start(next, hypervisor, &domains, wave);
-    }
-    if !applied.failed.is_empty() || !applied.stopped.is_empty() {
-        release_loops(next, &mut observer);
-    }
     if names.is_empty() {
         live::clear(next);
         console_log::trim_all(&next.paths, &next.host);
@@ -83,8 +88,30 @@ pub(crate) fn apply(context: &Context, wish: &Wish, take: bool) -> Result<Applie
     Ok(applied)
 }
 
+/// Lets every domU be tried again that failed or was left.
+fn forgive(context: &Context) -> Result<()> {
+    for name in context.host.domus.keys() {
+        let notes = Notes::on(&context.paths, name);
+        let before = notes.record();
+        let mut record = before.clone();
+        record.forgive();
+        if record != before {
+            notes.keep(&record)?;
+        }
+    }
+    Ok(())
+}
+
+/// Releases the loop devices that no domain uses, unless somebody is just starting one.
+pub(crate) fn clear_loops(context: &Context, observer: &mut Observer) -> Result<()> {
+    if let Some(_lock) = Lock::try_take(&context.paths)? {
+        release_loops(context, observer);
+    }
+    Ok(())
+}
+
 /// Releases the loop devices that no domain uses. What cannot be released costs a device number
-/// and holds up nobody.
+/// and holds up nobody. Whoever calls it has the lock alone.
 pub(crate) fn release_loops(context: &Context, observer: &mut Observer) {
     let pool = &context.host.storage.domus;
     let released = observer
@@ -99,6 +126,21 @@ pub(crate) fn release_loops(context: &Context, observer: &mut Observer) {
             ));
         }),
         Err(error) => warn(&error),
+    }
+}
+
+/// Takes from dom0 what domUs shall have, if it has more than host.toml leaves it. What comes of it is
+/// seen when they start.
+pub(crate) fn balloon(context: &Context, hypervisor: &Hypervisor) {
+    let step = hypervisor
+        .dom0_memory()
+        .map(|memory| ballooning(&context.host, memory));
+    let done = step.and_then(|step| match step {
+        Some(step) => hypervisor.set_dom0_memory(Size::from_mib(step.to_mib)),
+        None => Ok(()),
+    });
+    if let Err(error) = done {
+        warn(&error);
     }
 }
 
@@ -152,7 +194,7 @@ impl Applied {
                 self.failed.extend(left.collect::<Vec<_>>());
                 continue;
             }
-            for Ended { name, how } in end_wave(observer, &wave, PATIENCE)? {
+            for Ended { name, how } in end_wave(observer, &domus, &wave, PATIENCE)? {
                 match how {
                     How::Stays(why) => {
                         let advice = format!("`domus-dom0 stop --force {name}` destroys it");
@@ -178,55 +220,72 @@ impl Applied {
         }
     }
 
-    /// Starts the members of a wave at the same time.
+    /// Starts what can be started now, and says what waits.
     fn start(
         &mut self,
-        context: &Context,
-        hypervisor: &Hypervisor,
-        domains: &Domains,
-        wave: &[Name],
-    ) {
-        let wave: Vec<&Name> = wave.iter().filter(|name| !self.has_failed(name)).collect();
-        let results: Vec<Result<u32>> = thread::scope(|scope| {
-            let start = |name| scope.spawn(move || start_one(context, hypervisor, domains, name));
-            let threads: Vec<_> = wave.iter().copied().map(start).collect();
-            let panicked = |_| {
-                Err(anyhow!(
-                    "starting it panicked; that is a defect of domus-dom0"
-                ))
-            };
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(panicked))
-                .collect()
-        });
-        for (name, result) in wave.into_iter().cloned().zip(results) {
-            match result {
-                Ok(id) => self.started.push(Started { name, id }),
+        context: &Arc<Context>,
+        observer: &mut Observer,
+        wish: &Wish,
+    ) -> Result<()> {
+        let (say, hear) = channel();
+        let mut crew = Crew::new(move |name, attempt| drop(say.send((name, attempt))));
+        let mut tried = BTreeSet::new();
+        let asked = |name: &Name| wish.names.is_empty() || wish.names.contains(name);
+        loop {
+            let domains = observer.domains()?;
+            let endings = Endings::new();
+            let mut known = keep::known(context, observer, &domains, &endings, Remember::Yes)?;
+            // Who asks does not want to wait until it is tried again.
+            for (name, it) in known.iter_mut().filter(|(name, _)| !tried.contains(*name)) {
+                if wish.again || wish.names.contains(name) {
+                    it.record.forgive();
+                }
+            }
+            let mut decision = keep::decided(context, observer, &known);
+            // Each once: whoever keeps domUs running tries again.
+            decision
+                .start
+                .retain(|name| asked(name) && !tried.contains(name) && !self.has_failed(name));
+            if !interrupt::caught() {
+                let hypervisor = Arc::clone(observer.hypervisor()?);
+                crew.start(context, &hypervisor, &decision.start)?;
+            }
+            if crew.is_idle() {
+                self.wait_for(decision, &asked);
+                return interrupt::check();
+            }
+            let (name, attempt) = hear.recv().context("waiting for domUs to start")?;
+            crew.is_done(&name);
+            match attempt {
+                Ok(Some(id)) => self.started.push(Started {
+                    name: name.clone(),
+                    id,
+                }),
+                Ok(None) => {}
                 Err(error) => self.failed.push(Failed {
-                    name,
+                    name: name.clone(),
                     reason: one_line(&error),
                 }),
             }
+            self.started.sort_by(|a, b| a.name.cmp(&b.name));
+            self.failed.sort_by(|a, b| a.name.cmp(&b.name));
+            tried.insert(name);
         }
     }
-}
 
-/// Starts one domU and notes how that went at once, for whoever watches.
-fn start_one(
-    context: &Context,
-    hypervisor: &Hypervisor,
-    domains: &Domains,
-    name: &Name,
-) -> Result<u32> {
-    let domu = context.domu(name)?;
-    let notes = Notes::on(&context.paths, name);
-    let result = start::ensure_unknown(domu, domains.unknown.get(name.as_str()))
-        .and_then(|()| notes.begin(&context.commit))
-        .and_then(|()| start::start(context, hypervisor, domu));
-    match &result {
-        Ok(_) => notes.succeed()?,
-        Err(error) => notes.fail(&one_line(error))?,
+    /// Says what was not started, and why.
+    fn wait_for(&mut self, decision: Decision, asked: &dyn Fn(&Name) -> bool) {
+        let all = decision.standings.into_iter();
+        for (name, Standing { state, reason, .. }) in all.filter(|(name, _)| asked(name)) {
+            let Some(reason) = reason else { continue };
+            match state {
+                State::Pending => self.pending.push(Pending { name, reason }),
+                State::Failed if !self.has_failed(&name) => {
+                    self.failed.push(Failed { name, reason })
+                }
+                State::Crashed | State::Stopped => self.left.push(Pending { name, reason }),
+                _ => {}
+            }
+        }
     }
-    result
 }

@@ -52,6 +52,12 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Keep the domUs of this host running, until it is ended itself
+    ///
+    /// It starts what should run in its order, starts again what ended by itself (`restart` of the
+    /// domU), later each time, and leaves what falls too often. `status` shows what it does and why.
+    /// domus-dom0.service runs it; several at once do no harm.
+    Run,
     /// Show what `apply` would do, and do nothing
     ///
     /// Exits with 2 if there is something to do.
@@ -68,6 +74,24 @@ pub(crate) enum Command {
         /// Print what was done as one JSON object.
         #[arg(long)]
         json: bool,
+    },
+    /// Shut domUs down and start them again
+    ///
+    /// Those that started last are shut down first. What has to be restarted for a new commit is
+    /// restarted by `apply --restart`.
+    Restart {
+        /// The domUs.
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<Name>,
+        /// Print what was done as one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Be at the console of a domU; Ctrl-] leaves it
+    Console {
+        /// The domU.
+        #[arg(value_name = "NAME")]
+        name: Name,
     },
     /// Shut domUs down and leave them so until `start` or the next boot
     ///
@@ -86,12 +110,18 @@ pub(crate) enum Command {
         /// And first the domains that nobody declared: this host goes down.
         #[arg(long, requires = "all")]
         strays: bool,
-        /// How long a domU may take to shut down.
-        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-        timeout: u64,
+        /// How long a domU may take to shut down, if not as long as its document says.
+        #[arg(long, value_name = "SECONDS")]
+        timeout: Option<u64>,
         /// Destroy those that have not shut down by then: as if their power were cut.
         #[arg(long)]
         force: bool,
+    },
+    /// List the domUs of this host, and the domains that nobody declared, in a line each
+    List {
+        /// Print them as one JSON array.
+        #[arg(long)]
+        json: bool,
     },
     /// Show how every domU of this host is, by its own word where it runs
     Status {

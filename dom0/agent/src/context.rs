@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -64,6 +65,8 @@ pub(crate) struct Context {
     pub(crate) problems: Vec<String>,
     /// What of a commit that it was not booted with its release does not know.
     pub(crate) warnings: Vec<String>,
+    /// What tells the records that this was read from from later ones.
+    pub(crate) stamp: Stamp,
     /// What is left of taking the commit, if it was taken since the boot.
     pub(crate) taken: Option<Taken>,
     /// The whole record of the boot.
@@ -107,7 +110,13 @@ impl Context {
         Self::read(self.paths.clone(), self.uri.clone())
     }
 
+    /// Whether nobody has taken another commit since this was read.
+    pub(crate) fn is_current(&self) -> bool {
+        self.stamp == stamp(&self.paths)
+    }
+
     fn read(paths: Paths, uri: String) -> Result<Self> {
+        let stamp = stamp(&paths);
         let path = paths.boot_record();
         let doing = || format!("reading {}, which domus-boot writes", path.display());
         let text = fs::read(&path).with_context(doing)?;
@@ -129,6 +138,7 @@ impl Context {
             commit: commit.clone(),
             slice,
             files,
+            stamp,
             release: boot.release_line(),
             identity: boot.release,
             verified: boot.verified,
@@ -250,6 +260,17 @@ impl Context {
         };
         Ok(domu)
     }
+}
+
+/// Inodes and times of records, which are never written in place.
+pub(crate) type Stamp = [Option<(u64, i64, i64)>; 2];
+
+fn stamp(paths: &Paths) -> Stamp {
+    let of = |path: PathBuf| {
+        let data = path.metadata().ok()?;
+        Some((data.ino(), data.mtime(), data.mtime_nsec()))
+    };
+    [of(paths.boot_record()), of(paths.taken())]
 }
 
 /// Where a host's part of `commit` lies in RAM.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use domus_model::rehearsal::Word;
 
 use crate::context::Context;
-use crate::observe::Observer;
+use crate::observe::{Domains, Observer};
 use crate::pace;
 use crate::status::{self, LOOK};
 
@@ -30,17 +30,16 @@ pub(crate) fn run(context: &Context, out: &mut impl Write) -> Result<Infallible>
     let mut last = None;
     loop {
         let look = Instant::now();
-        if let Ok(running) = observer.named() {
-            let domus = status::domus(context, &mut observer, &running);
-            if last.as_ref() != Some(&domus) {
-                say(
-                    out,
-                    &Word::Status {
-                        domus: domus.clone(),
-                    },
-                )?;
-                last = Some(domus);
-            }
+        let running = observer.named().map(Domains::known);
+        let domus = running.and_then(|it| status::domus(context, &mut observer, &it));
+        if let Some(domus) = domus.ok().filter(|domus| last.as_ref() != Some(domus)) {
+            say(
+                out,
+                &Word::Status {
+                    domus: domus.clone(),
+                },
+            )?;
+            last = Some(domus);
         }
         pace::rest(look, LOOK, Duration::MAX);
     }

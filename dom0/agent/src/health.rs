@@ -23,12 +23,12 @@ use crate::apply;
 use crate::context::Context;
 use crate::live;
 use crate::notes::one_line;
-use crate::observe::Observer;
+use crate::observe::{Domains, Observer};
 use crate::pace;
 use crate::paths::Paths;
 use crate::pull;
 use crate::slots;
-use crate::status::{self, held_reason};
+use crate::status;
 use crate::steps::Wish;
 use crate::warn;
 
@@ -158,11 +158,11 @@ fn writable(paths: &Paths) -> Result<()> {
 fn domus_up(context: &Context) -> Result<()> {
     let mut observer = Observer::new(context);
     let running = observer.running()?;
-    let domus = status::domus(context, &mut observer, &running);
-    let down = domus.into_iter().filter(|domu| {
-        let held = Some(held_reason(&domu.name));
-        domu.state != State::Up && domu.reason != held
-    });
+    let domus = status::domus(context, &mut observer, &Domains::known(running))?;
+    // Those that are stopped are so because somebody wants it.
+    let down = domus
+        .into_iter()
+        .filter(|domu| !matches!(domu.state, State::Up | State::Stopped));
     let down: Vec<String> = down
         .map(|domu| match domu.reason {
             Some(reason) => format!("{}: {reason}", domu.name),

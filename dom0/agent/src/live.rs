@@ -179,7 +179,7 @@ pub(crate) fn changes(
 /// The commit that a domU was started from. One without a note was started by whoever made none,
 /// which was at boot.
 fn started_from(context: &Context, name: &Name) -> String {
-    let commit = Notes::on(&context.paths, name).commit();
+    let commit = Notes::on(&context.paths, name).record().commit;
     commit.unwrap_or_else(|| context.booted.clone())
 }
 

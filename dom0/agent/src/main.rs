@@ -14,6 +14,8 @@ mod follow;
 mod generations;
 mod health;
 mod image;
+mod keep;
+mod list;
 mod live;
 mod lock;
 mod loops;
@@ -22,6 +24,7 @@ mod observe;
 mod pace;
 mod paths;
 mod pull;
+mod run;
 mod slots;
 mod start;
 mod status;
@@ -36,12 +39,14 @@ mod volume;
 
 use std::fmt;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory, Parser};
 use domus_model::fleet::Policy;
+use domus_model::names::Name;
 use domus_model::storage::Standing;
 use tempfile::TempDir;
 
@@ -51,6 +56,7 @@ use crate::context::Context;
 use crate::explain::Explained;
 use crate::generations::Generations;
 use crate::health::{Health, Verdict};
+use crate::list::List;
 use crate::observe::Observer;
 use crate::pull::Last;
 use crate::status::HostStatus;
@@ -106,27 +112,20 @@ fn run(args: &Args) -> Result<ExitCode> {
     let context = Context::load(args)?;
     let seconds = Duration::from_secs;
     match &args.command {
-        Command::Apply {
-            names,
-            restart,
-            force,
-            no_take,
-            json,
-        } => {
-            let wish = Wish {
-                names: names.clone(),
-                restart: *restart,
-                force: *force,
-            };
+        Command::Apply { json, no_take, .. } => {
+            let wish = Wish::of(&args.command);
             said(&apply::apply(&context, &wish, !no_take)?, *json)
         }
-        Command::Start { names, json } => {
-            let wish = Wish {
-                names: names.clone(),
-                ..Wish::default()
-            };
+        Command::Start { json, .. } | Command::Restart { json, .. } => {
+            let wish = Wish::of(&args.command);
             said(&apply::apply(&context, &wish, false)?, *json)
         }
+        Command::List { json } => {
+            let list = List::find(&context)?;
+            show(*json, || list.json(), || list.render())
+        }
+        Command::Console { name } => console(&context, name),
+        Command::Run => run::run(&context).map(|()| ExitCode::SUCCESS),
         Command::Plan { json } => plan(&context, *json),
         Command::Stop {
             names,
@@ -136,7 +135,7 @@ fn run(args: &Args) -> Result<ExitCode> {
             strays,
         } => {
             let patience = Patience {
-                timeout: seconds(*timeout),
+                timeout: timeout.map(seconds),
                 force: *force,
             };
             stop::stop(&context, Whom::of(names, *all, *strays), patience)?;
@@ -192,6 +191,15 @@ fn run(args: &Args) -> Result<ExitCode> {
         Command::Events => match events::run(&context, &mut std::io::stdout().lock())? {},
         Command::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Becomes xl(1), which has the console. Returns if it cannot.
+fn console(context: &Context, name: &Name) -> Result<ExitCode> {
+    context.domu(name)?;
+    let error = std::process::Command::new("xl")
+        .args(["console", name.as_str()])
+        .exec();
+    Err(error).with_context(|| format!("running `xl console {name}`"))
 }
 
 /// Prepares and mounts local disks, and says by the exit code whether all is as it should be.

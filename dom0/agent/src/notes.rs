@@ -1,25 +1,36 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What is remembered about a domU until the next boot, in RAM: that it ran, why it could not be
-//! started, and that an operator stopped it.
+//! What is remembered about a domU until the next boot, in RAM: how it fared, that an operator
+//! stopped it, that one asked for it. It outlives the agent.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::{Context, Error, Result};
 use domus_model::names::Name;
+use domus_model::reconcile::Record;
 use domus_system::atomic;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::paths::Paths;
+use crate::warn;
 
-const FAILURE: &str = "failure";
+const RECORD: &str = "record.json";
 const HELD: &str = "held";
-const RAN: &str = "ran";
-const COMMIT: &str = "commit";
+const ASKED: &str = "asked";
+const TURN: &str = "turn";
 
 /// The notes on one domU.
 pub(crate) struct Notes {
     dir: PathBuf,
+}
+
+/// Whoever has it makes the domU's domain, or changes how it is said to have fared; the kernel
+/// takes it from a process that ends.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _file: File,
 }
 
 impl Notes {
@@ -29,53 +40,42 @@ impl Notes {
         }
     }
 
-    /// Why the last attempt to start it failed, if it did.
-    pub(crate) fn failure(&self) -> Option<String> {
-        let path = self.dir.join(FAILURE);
-        match fs::read_to_string(&path) {
-            Ok(reason) => Some(reason.trim_end().to_owned()),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => Some(format!("reading {}: {error}", path.display())),
+    /// Takes the turn, unless somebody else has it.
+    pub(crate) fn turn(&self) -> Result<Option<Turn>> {
+        let path = self.dir.join(TURN);
+        let doing = || format!("locking {}", path.display());
+        fs::create_dir_all(&self.dir).with_context(doing)?;
+        let file = File::create(&path).with_context(doing)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Turn { _file: file })),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error).with_context(doing),
         }
     }
 
-    /// Remembers why it could not be started.
-    pub(crate) fn fail(&self, reason: &str) -> Result<()> {
-        atomic::write(
-            &self.dir.join(FAILURE),
-            format!("{reason}\n").as_bytes(),
-            0o644,
-        )
+    /// How it fared. Nothing is known of one whose record cannot be read.
+    pub(crate) fn record(&self) -> Record {
+        let path = self.dir.join(RECORD);
+        let doing = || format!("reading {}", path.display());
+        let read = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Record::default(),
+            read => read.with_context(doing),
+        };
+        let record = read.and_then(|text| serde_json::from_slice(&text).with_context(doing));
+        record.unwrap_or_else(|error| {
+            warn(&error);
+            Record::default()
+        })
     }
 
-    /// Remembers that it runs, and forgets that it ever failed.
-    pub(crate) fn succeed(&self) -> Result<()> {
-        if !self.has_run() {
-            atomic::write(&self.dir.join(RAN), b"", 0o644)?;
-        }
-        self.remove(FAILURE)
+    /// Remembers how it fared.
+    pub(crate) fn keep(&self, record: &Record) -> Result<()> {
+        atomic::write(&self.dir.join(RECORD), &serde_json::to_vec(record)?, 0o644)
     }
 
-    /// Remembers of which commit it is started.
-    pub(crate) fn begin(&self, commit: &str) -> Result<()> {
-        atomic::write(&self.dir.join(COMMIT), commit.as_bytes(), 0o644)
-    }
-
-    /// The commit that it was started from last.
-    pub(crate) fn commit(&self) -> Option<String> {
-        fs::read_to_string(self.dir.join(COMMIT)).ok()
-    }
-
-    /// Forgets how it fared.
+    /// Forgets how it fared, and that it ran.
     pub(crate) fn forget(&self) -> Result<()> {
-        self.remove(COMMIT)?;
-        self.remove(RAN)?;
-        self.remove(FAILURE)
-    }
-
-    /// Whether it was seen to run, and nobody stopped it since.
-    pub(crate) fn has_run(&self) -> bool {
-        self.dir.join(RAN).exists()
+        self.remove(RECORD)
     }
 
     /// Whether an operator stopped it.
@@ -85,12 +85,22 @@ impl Notes {
 
     /// Remembers that an operator stopped it.
     pub(crate) fn hold(&self) -> Result<()> {
+        self.remove(ASKED)?;
         atomic::write(&self.dir.join(HELD), b"", 0o644)
     }
 
-    /// Lets it be started again.
-    pub(crate) fn release(&self) -> Result<()> {
-        self.remove(HELD)
+    /// Whether an operator asked for it, should it not start by itself.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.dir.join(ASKED).exists()
+    }
+
+    /// Lets it be started, at once and whatever it did before.
+    pub(crate) fn ask(&self) -> Result<()> {
+        self.remove(HELD)?;
+        atomic::write(&self.dir.join(ASKED), b"", 0o644)?;
+        let mut record = self.record();
+        record.forgive();
+        self.keep(&record)
     }
 
     fn remove(&self, note: &str) -> Result<()> {
@@ -122,22 +132,44 @@ mod tests {
     fn notes_are_kept_and_forgotten() {
         let dir = tempfile::tempdir().expect("dir");
         let notes = Notes::on(&Paths::below(dir.path()), &"web".parse().expect("name"));
-        assert_eq!((notes.failure(), notes.is_held()), (None, false));
-        assert!(!notes.has_run());
-        notes.release().expect("nothing to remove");
-        let error = anyhow::anyhow!("`mke2fs` failed:\n  no space\n").context("making web");
-        notes.fail(&one_line(&error)).expect("fail");
-        notes.hold().expect("hold");
         assert_eq!(
-            notes.failure().as_deref(),
-            Some("making web: `mke2fs` failed: no space")
+            (notes.record(), notes.is_held()),
+            (Record::default(), false)
         );
-        assert!(notes.is_held() && !notes.has_run());
-        notes.succeed().expect("succeed");
-        assert!(notes.has_run());
+        let error = anyhow::anyhow!("`mke2fs` failed:\n  no space\n").context("making web");
+        let mut record = Record::default();
+        record.begin("8c1d02e");
+        record.fail(one_line(&error), 7);
+        notes.keep(&record).expect("keep");
+        assert_eq!(notes.record(), record);
+        let down = record.down.expect("down");
+        assert_eq!(down.reason, "making web: `mke2fs` failed: no space");
+        notes.hold().expect("hold");
+        assert!(notes.is_held() && !notes.is_asked());
+        notes.ask().expect("ask");
+        assert!(!notes.is_held() && notes.is_asked());
+        assert_eq!(notes.record().down, None, "it is tried at once");
         notes.forget().expect("forget");
-        assert!(!notes.has_run());
-        notes.release().expect("release");
-        assert_eq!((notes.failure(), notes.is_held()), (None, false));
+        notes.forget().expect("nothing to forget");
+        assert_eq!(notes.record(), Record::default());
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_as_if_nothing_were_known() {
+        let dir = tempfile::tempdir().expect("dir");
+        let notes = Notes::on(&Paths::below(dir.path()), &"web".parse().expect("name"));
+        notes.hold().expect("hold");
+        fs::write(notes.dir.join(RECORD), "{\"run\": 7").expect("write");
+        assert_eq!(notes.record(), Record::default());
+    }
+
+    #[test]
+    fn one_has_the_turn_at_a_time() {
+        let dir = tempfile::tempdir().expect("dir");
+        let notes = Notes::on(&Paths::below(dir.path()), &"web".parse().expect("name"));
+        let turn = notes.turn().expect("turn");
+        assert!(turn.is_some() && notes.turn().expect("turn").is_none());
+        drop(turn);
+        assert!(notes.turn().expect("turn").is_some());
     }
 }

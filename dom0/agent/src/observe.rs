@@ -3,23 +3,26 @@
 //! kept open, and opened again after they broke.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use domus_model::report::{REPORT_NODE, Report};
 use domus_system::xenstore::XenStore;
 use domus_virt::{Hypervisor, Running};
+use uuid::Uuid;
 
 use crate::context::Context;
 use crate::notes::one_line;
 
-const DOMAINS: &str = "/local/domain";
+/// Where XenStore has domains.
+pub(crate) const DOMAINS: &str = "/local/domain";
 /// `XenbusStateConnected` of xen/io/xenbus.h.
 const CONNECTED: &str = "4";
 
 /// Looks at this host.
 pub(crate) struct Observer {
     uri: String,
-    hypervisor: Option<Hypervisor>,
+    hypervisor: Option<Arc<Hypervisor>>,
     store: Option<XenStore>,
     /// Reports by domain number: a guest that is up says no more.
     heard: BTreeMap<u32, Report>,
@@ -36,6 +39,21 @@ pub(crate) struct Domains {
     pub(crate) unknown: BTreeMap<String, u32>,
 }
 
+impl Domains {
+    /// These, and none that libvirt does not know.
+    pub(crate) fn known(running: BTreeMap<String, u32>) -> Self {
+        Self {
+            running,
+            unknown: BTreeMap::new(),
+        }
+    }
+
+    /// The numbers of all of them.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = u32> {
+        self.running.values().chain(self.unknown.values()).copied()
+    }
+}
+
 impl Observer {
     pub(crate) fn new(context: &Context) -> Self {
         Self {
@@ -48,11 +66,16 @@ impl Observer {
     }
 
     /// The connection to libvirt.
-    pub(crate) fn hypervisor(&mut self) -> Result<&Hypervisor> {
+    pub(crate) fn hypervisor(&mut self) -> Result<&Arc<Hypervisor>> {
         match &mut self.hypervisor {
             Some(hypervisor) => Ok(hypervisor),
-            none => Ok(none.insert(Hypervisor::open(&self.uri)?)),
+            none => Ok(none.insert(Arc::new(Hypervisor::open(&self.uri)?))),
         }
+    }
+
+    /// Forgets the connection to libvirt: it ended.
+    pub(crate) fn disconnect(&mut self) {
+        self.hypervisor = None;
     }
 
     /// Whether libvirt has a domain of this name, running or just being started again.
@@ -134,6 +157,12 @@ impl Observer {
         let report = Report::parse(&text)?;
         self.heard.insert(id, report.clone());
         Ok(Some(report))
+    }
+
+    /// The UUID of domain `id`, if XenStore says one.
+    pub(crate) fn uuid(&mut self, id: u32) -> Option<Uuid> {
+        let path = self.ask(|store| store.read(&format!("{DOMAINS}/{id}/vm")));
+        path.ok()??.strip_prefix("/vm/")?.parse().ok()
     }
 
     /// Whether the guest in domain `id` has connected one of its disks: an image's kernel does so

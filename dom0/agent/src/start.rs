@@ -112,17 +112,3 @@ fn explain(error: Error, hypervisor: &Hypervisor, domu: &DomU) -> Error {
         _ => error,
     }
 }
-
-/// Refuses to start a domU whose name a domain has that libvirt does not know.
-///
-/// # Errors
-/// There is one, with the number in `unknown`.
-pub(crate) fn ensure_unknown(domu: &DomU, unknown: Option<&u32>) -> Result<()> {
-    let Some(id) = unknown else { return Ok(()) };
-    bail!(
-        "the domain {id} has its name, and libvirt does not know that domain: it was made with \
-         `xl`, or libvirt was killed while it made it; look at it, then `xl destroy {id}` and \
-         `domus-dom0 start {}`",
-        domu.name
-    )
-}

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! How the domUs of this host are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use domus_model::boot::{ConfigSource, StatementNote, Verified};
 use domus_model::changes::Changes;
 use domus_model::names::Name;
-use domus_model::status::{DomuStatus, Seen, State, render, short};
+use domus_model::reconcile::{Sight, Standing, decide};
+use domus_model::status::{DomuStatus, render, short};
 use domus_model::storage::Note;
 use domus_model::storage::health::{self as disk_health, DiskStatus};
 use domus_model::verity::{Integrity, ROOT_DEVICE};
@@ -18,8 +19,8 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::health;
+use crate::keep::{self, Endings, Remember};
 use crate::live;
-use crate::notes::Notes;
 use crate::observe::{Domains, Observer};
 use crate::pace;
 use crate::pull::Last;
@@ -102,27 +103,26 @@ impl HostStatus {
             }
             pace::rest(look, LOOK, left());
         }
-        let running = loop {
+        loop {
             let look = Instant::now();
             match observer.running() {
                 Err(_) if !left().is_zero() => pace::rest(look, LOOK, left()),
-                running => break running?,
+                running => break drop(running?),
             }
-        };
-        let domus = domus(context, &mut observer, &running);
-        Self::new(context, &mut observer, domus)
+        }
+        Self::new(context, &mut observer)
     }
 
-    fn new(context: &Context, observer: &mut Observer, domus: Vec<DomuStatus>) -> Result<Self> {
+    fn new(context: &Context, observer: &mut Observer) -> Result<Self> {
         // Without XenStore those that libvirt knows are all that can be seen.
-        let (running, unknown) = match observer.domains() {
-            Ok(domains) => (domains.running, domains.unknown),
+        let domains = match observer.domains() {
+            Ok(domains) => domains,
             Err(error) => {
                 warn(&error);
-                (observer.running()?, BTreeMap::new())
+                Domains::known(observer.running()?)
             }
         };
-        let domains = Domains { running, unknown };
+        let domus = domus(context, observer, &domains)?;
         let left = differences(context, context, observer, &domains, false);
         let left = left.unwrap_or_else(|error| {
             warn(&error.context("comparing what runs with what is wanted"));
@@ -280,42 +280,22 @@ fn failed_units(context: &Context) -> Vec<String> {
 pub(crate) fn domus(
     context: &Context,
     observer: &mut Observer,
-    running: &BTreeMap<String, u32>,
-) -> Vec<DomuStatus> {
-    let domus = context.host.domus.values();
-    let status = |domu: &domus_model::fleet::DomU| {
-        let notes = Notes::on(&context.paths, &domu.name);
-        match running.get(domu.name.as_str()) {
-            Some(id) => DomuStatus::new(domu, Seen::Running(observer.report(*id))),
-            None if notes.is_held() => DomuStatus {
-                reason: Some(held_reason(&domu.name)),
-                ..DomuStatus::new(domu, Seen::Absent(None))
-            },
-            None => {
-                let failure = notes.failure();
-                let why = failure.or_else(|| ended(&notes, observer, &domu.name));
-                DomuStatus::new(domu, Seen::Absent(why))
-            }
-        }
-    };
-    domus.map(status).collect()
-}
-
-/// Why a domU that ran and that nobody stopped does not run. Not yet, while libvirt still has it:
-/// a guest that restarts itself has no domain for a moment.
-fn ended(notes: &Notes, observer: &mut Observer, name: &Name) -> Option<String> {
-    let is_gone = |known: Result<bool>| matches!(known, Ok(false));
-    (notes.has_run() && is_gone(observer.is_known(name.as_str()))).then(|| {
-        format!(
-            "it ran and has ended by itself: it crashed, or was shut down from inside; \
-             `domus-dom0 start {name}` starts it"
-        )
-    })
-}
-
-/// Why a domU that an operator stopped does not run.
-pub(crate) fn held_reason(name: &Name) -> String {
-    format!("stopped by hand; `domus-dom0 start {name}` starts it")
+    domains: &Domains,
+) -> Result<Vec<DomuStatus>> {
+    let known = keep::known(context, observer, domains, &Endings::new(), Remember::No)?;
+    let mut decision = decide(&context.host.domus, &known, None, keep::now());
+    let mut all = Vec::new();
+    for (name, domu) in &context.host.domus {
+        let standing = decision.standings.remove(name);
+        let standing = standing.unwrap_or_else(Standing::stopped);
+        let domain = match known.get(name).map(|known| &known.sight) {
+            Some(Sight::Runs { id, .. }) => Some(*id),
+            _ => None,
+        };
+        let report = domain.and_then(|id| observer.report(id).ok().flatten());
+        all.push(DomuStatus::new(domu, standing, domain, report));
+    }
+    Ok(all)
 }
 
 /// Whether nothing will change without somebody's doing, as far as XenStore says that; without it
@@ -323,16 +303,7 @@ pub(crate) fn held_reason(name: &Name) -> String {
 pub(crate) fn are_settled(context: &Context, observer: &mut Observer) -> bool {
     let running = observer.named().or_else(|_| observer.running());
     running.is_ok_and(|running| {
-        let domus = domus(context, observer, &running);
-        domus.iter().all(is_settled)
+        let domus = domus(context, observer, &Domains::known(running));
+        domus.is_ok_and(|domus| domus.iter().all(|domu| domu.state.is_settled()))
     })
-}
-
-/// One that is merely stopped is about to be started.
-fn is_settled(domu: &DomuStatus) -> bool {
-    match domu.state {
-        State::Up | State::Failed => true,
-        State::Starting => false,
-        State::Stopped => domu.reason.is_some(),
-    }
 }

@@ -9,12 +9,15 @@ use domus_model::changes::{Changes, Deed, Given, Observed, in_order};
 use domus_model::fleet::{Host, Policy};
 use domus_model::names::Name;
 use domus_model::plan::{Plan, plan};
-use domus_model::status::short;
+use domus_model::reconcile::decide;
+use domus_model::status::{State, short};
 use domus_virt::Dom0Memory;
 use serde::Serialize;
 
+use crate::args::Command;
 use crate::context::Context;
 use crate::etc::Etc;
+use crate::keep::{self, Endings, Remember};
 use crate::live;
 use crate::notes::Notes;
 use crate::observe::{Domains, Observer};
@@ -29,6 +32,35 @@ pub(crate) struct Wish {
     pub(crate) restart: bool,
     /// Replace files that were changed on the host.
     pub(crate) force: bool,
+    /// Try again what failed or was left.
+    pub(crate) again: bool,
+}
+
+impl Wish {
+    /// What an operator asks for: that what failed is tried again goes without saying.
+    pub(crate) fn of(command: &Command) -> Self {
+        let mut wish = Self::default();
+        match command {
+            Command::Apply {
+                names,
+                restart,
+                force,
+                ..
+            } => {
+                wish.names.clone_from(names);
+                wish.restart = *restart;
+                wish.force = *force;
+                wish.again = true;
+            }
+            Command::Start { names, .. } => wish.names.clone_from(names),
+            Command::Restart { names, .. } => {
+                wish.names.clone_from(names);
+                wish.restart = true;
+            }
+            _ => {}
+        }
+        wish
+    }
 }
 
 /// What has to be done.
@@ -52,8 +84,8 @@ pub(crate) struct Steps {
     /// domUs.
     #[serde(flatten)]
     pub(crate) plan: Plan,
-    /// domUs that an operator stopped: they are left so.
-    pub(crate) held: Vec<Name>,
+    /// domUs that do not run and are left so: an operator stopped them, or they were never asked for.
+    pub(crate) left: Vec<Name>,
 }
 
 /// A change of dom0's memory, in MiB.
@@ -94,8 +126,20 @@ impl Steps {
                 false => steps.waiting = restarts,
             }
             steps.stop = steps.changes.stops();
+        } else if wish.restart {
+            let runs = |name: &&Name| domains.running.contains_key(name.as_str());
+            steps.restart = wish.names.iter().filter(runs).cloned().collect();
         }
-        steps.domus(&next.host, domains, &held(next), &wish.names);
+        let known = keep::known(next, observer, domains, &Endings::new(), Remember::No)?;
+        let decision = decide(&next.host.domus, &known, None, keep::now());
+        let is_left = |state| match wish.again {
+            true => state == State::Stopped,
+            false => matches!(state, State::Stopped | State::Crashed),
+        };
+        let standings = decision.standings.into_iter();
+        let left = standings.filter(|(_, standing)| is_left(standing.state));
+        let left = left.map(|(name, _)| name).collect();
+        steps.domus(&next.host, domains, &left, &wish.names);
         match observer.hypervisor()?.dom0_memory() {
             Ok(memory) => steps.dom0_memory = ballooning(&next.host, memory),
             Err(error) => warn(&error),
@@ -104,16 +148,18 @@ impl Steps {
     }
 
     /// What has to be done to domUs; only for those in `names`, unless that is empty.
-    fn domus(&mut self, host: &Host, domains: &Domains, held: &BTreeSet<Name>, names: &[Name]) {
+    fn domus(&mut self, host: &Host, domains: &Domains, left: &BTreeSet<Name>, names: &[Name]) {
         let asked = |name: &Name| names.is_empty() || names.contains(name);
         let ends = |name: &str| {
             let mut all = self.stop.iter().chain(&self.restart);
             all.any(|other| other.as_str() == name)
         };
         let running = &domains.running;
-        let held = |name: &Name| held.contains(name) && !running.contains_key(name.as_str());
+        let is_left = |name: &Name| {
+            left.contains(name) && !names.contains(name) && !running.contains_key(name.as_str())
+        };
         let mut wanted = host.domus.clone();
-        wanted.retain(|name, _| !held(name));
+        wanted.retain(|name, _| !is_left(name));
         // Of what libvirt does not know only strays are of interest: a domU is no stray.
         let strays = domains
             .unknown
@@ -129,8 +175,8 @@ impl Steps {
         plan.strays
             .retain(|name| !host.domus.contains_key(name.as_str()));
         let declared = host.domus.keys();
-        self.held = declared
-            .filter(|name| held(name) && asked(name))
+        self.left = declared
+            .filter(|name| is_left(name) && asked(name))
             .cloned()
             .collect();
         self.plan = plan;
@@ -185,7 +231,7 @@ impl Steps {
             let word = if index == 0 { "start" } else { "then" };
             let _ = writeln!(text, "  {word:<7} {}", list(wave));
         }
-        for (word, names) in [("keep", &self.plan.keep), ("held", &self.held)] {
+        for (word, names) in [("keep", &self.plan.keep), ("left", &self.left)] {
             if !names.is_empty() {
                 let _ = writeln!(text, "  {word:<7} {}", list(names));
             }
@@ -209,7 +255,7 @@ pub(crate) fn differences(
     let mut running = BTreeSet::new();
     for name in domains.running.keys().filter_map(|name| name.parse().ok()) {
         // Whoever was started from no commit, and is in none, is none of ours.
-        let is_started = Notes::on(&context.paths, &name).commit().is_some();
+        let is_started = Notes::on(&context.paths, &name).record().commit.is_some();
         let mut commits = [context, next].into_iter();
         if is_started || commits.any(|it| it.host.domus.contains_key(&name)) {
             running.insert(name);
@@ -271,15 +317,7 @@ fn list(names: &[Name]) -> String {
         .join(", ")
 }
 
-fn held(context: &Context) -> BTreeSet<Name> {
-    let names = context.host.domus.keys();
-    names
-        .filter(|name| Notes::on(&context.paths, name).is_held())
-        .cloned()
-        .collect()
-}
-
-fn ballooning(host: &Host, memory: Dom0Memory) -> Option<Ballooning> {
+pub(crate) fn ballooning(host: &Host, memory: Dom0Memory) -> Option<Ballooning> {
     let to = memory.step(host.dom0.memory)?;
     Some(Ballooning {
         from_mib: memory.now.mib(),

@@ -27,13 +27,29 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// A guest that shows no sign of user space for so long is asked all the same.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// How long a domain may take to shut down of which no document says it.
+const DEFAULT: Duration = Duration::from_secs(60);
+
 /// What to do with a domU that does not shut down.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
-    /// How long it may take.
-    pub(crate) timeout: Duration,
+    /// How long it may take, if not as long as its document says.
+    pub(crate) timeout: Option<Duration>,
     /// Whether it is destroyed then.
     pub(crate) force: bool,
+}
+
+impl Patience {
+    /// How long the members of a wave may take: as long as the slowest.
+    fn of(self, domus: &BTreeMap<Name, DomU>, wave: &[Name]) -> Duration {
+        let own = |name: &Name| {
+            domus
+                .get(name)
+                .map_or(DEFAULT, |it| it.stop_timeout.duration())
+        };
+        self.timeout
+            .unwrap_or_else(|| wave.iter().map(own).max().unwrap_or(DEFAULT))
+    }
 }
 
 /// Who is to stop.
@@ -81,7 +97,7 @@ pub(crate) fn stop(context: &Context, whom: Whom<'_>, patience: Patience) -> Res
     }
     let mut still = Vec::new();
     for wave in waves {
-        let ended = end_wave(&mut observer, &wave, patience)?;
+        let ended = end_wave(&mut observer, &context.host.domus, &wave, patience)?;
         for Ended { name, how } in &ended {
             match how {
                 How::Stays(why) => still.push((name.clone(), why.clone())),
@@ -195,9 +211,11 @@ impl fmt::Display for How {
 /// libvirt does not answer, or somebody pressed Ctrl-C.
 pub(crate) fn end_wave(
     observer: &mut Observer,
+    domus: &BTreeMap<Name, DomU>,
     wave: &[Name],
     patience: Patience,
 ) -> Result<Vec<Ended>> {
+    let timeout = patience.of(domus, wave);
     let before = still_known(observer, wave)?;
     let mut left = before.clone();
     let mut asking = Asking::default();
@@ -206,13 +224,13 @@ pub(crate) fn end_wave(
         let look = Instant::now();
         asking.ask(observer, &left, look)?;
         // Who cannot be asked is perhaps between two runs, and can be in a moment.
-        if left.is_empty() || begin.elapsed() >= patience.timeout {
+        if left.is_empty() || begin.elapsed() >= timeout {
             break;
         }
         interrupt::check()?;
         left = still_known(observer, &left)?;
         if !left.is_empty() {
-            pace::rest(look, LOOK, patience.timeout.saturating_sub(begin.elapsed()));
+            pace::rest(look, LOOK, timeout.saturating_sub(begin.elapsed()));
         }
     }
     // One that could not be asked may have ended by itself.
@@ -231,7 +249,7 @@ pub(crate) fn end_wave(
                 }
             }
             (true, true) => {
-                let seconds = patience.timeout.as_secs();
+                let seconds = timeout.as_secs();
                 let waited = || format!("after {seconds} s");
                 How::Stays(asking.refusals.remove(name).unwrap_or_else(waited))
             }

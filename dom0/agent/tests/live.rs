@@ -319,8 +319,9 @@ fn domus_are_restarted_as_the_fleet_says() {
     for line in ["web     stopped\n", "web     started as domain 2\n"] {
         assert!(by_hand.stdout.contains(line), "{by_hand:?}");
     }
-    let note = fs::read_to_string(fleet.host.at("run/domus/domus/web/commit"));
-    assert_eq!(note.expect("a note"), fleet.running());
+    let note = fs::read(fleet.host.at("run/domus/domus/web/record.json")).expect("a note");
+    let note: Value = serde_json::from_slice(&note).expect("JSON");
+    assert_eq!(note["commit"], fleet.running());
 
     let fleet = live("LIVE\napply = \"restart\"");
     fleet.web("128MiB");

@@ -21,10 +21,7 @@ fn host() -> Host {
         ],
         "",
     );
-    host.write(
-        "run/domus/domus/mail/failure",
-        "image base@1 is not on this host\n",
-    );
+    host.failed("mail", "image base@1 is not on this host");
     host.write("run/domus/domus/web/held", "");
     host.store.set("/local/domain/1/name", "test");
     host.store.set("/local/domain/0/name", "Domain-0");
@@ -51,7 +48,7 @@ fn status_joins_what_should_run_with_what_was_seen() {
     assert_eq!(before["release"], "7 (3f9a0b1c2d3e)");
     assert_eq!(before["strays"], json!(["foreign"]));
     let expected = [
-        ("db", "stopped"),
+        ("db", "pending"),
         ("mail", "failed"),
         ("test", "starting"),
         ("web", "stopped"),
@@ -60,21 +57,25 @@ fn status_joins_what_should_run_with_what_was_seen() {
 
     host.report("test");
     let after = host.run(&["status"]);
+    // The rest of that line is another every second.
+    let lines = after.stdout.lines();
+    let lines = lines.map(|line| line.split(" in ").next().expect("a part").to_owned() + "\n");
+    let stdout: String = lines.collect();
     let expected = "\
 alpha   release 7 (3f9a0b1c2d3e)   commit 8c1d02e   signed by nobody
 boot unverified   root unverified   clock not synchronised
 
 domU  state    kind  memory  vcpus  MAC  image   commit   root
-db    stopped  pvh   96 MiB  1      -    base@1  -        -
+db    pending  pvh   96 MiB  1      -    base@1  -        -
 mail  failed   pvh   96 MiB  1      -    base@1  -        -
 test  up       pv    88 MiB  2      -    base@1  8c1d02e  read-only
 web   stopped  pvh   96 MiB  1      -    base@1  -        -
 
-mail: image base@1 is not on this host
+mail: image base@1 is not on this host; tried again
 web: stopped by hand; `domus-dom0 start web` starts it
 strays: foreign runs here and nobody declared it; left alone
 ";
-    assert_eq!((after.code, after.stdout.as_str()), (0, expected));
+    assert_eq!((after.code, stdout.as_str()), (0, expected));
 }
 
 #[test]
@@ -83,7 +84,7 @@ fn a_report_that_is_none_is_a_reason_and_never_shown() {
     host.store
         .set("/local/domain/1/data/domus/report", "\u{1b}[2J");
     let status = host.run(&["status", "--json"]).json();
-    assert_eq!(status["domus"][0]["state"], "starting");
+    assert_eq!(status["domus"][0]["state"], "degraded");
     assert_eq!(
         status["domus"][0]["reason"],
         "its report cannot be read (column 1)"
@@ -186,7 +187,30 @@ fn wait_ends_as_soon_as_nothing_will_change() {
     let never = Host::new(&[("web", "")], "")
         .run(&["status", "--wait", "1", "--json"])
         .json();
-    assert_eq!(states(&never["domus"]), [("web", "stopped")]);
+    assert_eq!(states(&never["domus"]), [("web", "pending")]);
+}
+
+#[test]
+fn list_has_a_line_for_each_domu_and_stray() {
+    let host = host();
+    host.report("test");
+    host.run(&["apply", "test"]);
+    let listed = host.run(&["list"]);
+    let expected = "\
+domU     state    domain  memory  vcpus  up for
+db       pending  -       96 MiB  1      -
+mail     failed   -       96 MiB  1      -
+test     up       1       88 MiB  2      0 s
+web      stopped  -       96 MiB  1      -
+foreign  stray    9       -       -      -
+";
+    let seconds = listed.stdout.replace("1 s", "0 s").replace("2 s", "0 s");
+    assert_eq!((listed.code, seconds.as_str()), (0, expected), "{listed:?}");
+    let listed = host.run(&["list", "--json"]).json();
+    assert_eq!(
+        (&listed[2]["domain"], &listed[4]["state"]),
+        (&json!(1), &json!("stray"))
+    );
 }
 
 #[test]
@@ -197,7 +221,7 @@ fn plan_says_what_apply_would_do_and_does_nothing() {
 alpha   commit 8c1d02e
   start   db, mail
   keep    test
-  held    web
+  left    web
 strays: foreign runs here and nobody declared it; left alone
 ";
     assert_eq!((plan.code, plan.stdout.as_str()), (2, expected), "{plan:?}");
@@ -209,7 +233,7 @@ strays: foreign runs here and nobody declared it; left alone
     let plan = host.run(&["plan", "--json"]).json();
     let expected = json!({
         "host": "alpha", "commit": COMMIT, "dom0_memory": null, "start": [["db", "mail"]],
-        "keep": ["test"], "held": ["web"], "strays": ["foreign"], "to": null, "steps": [],
+        "keep": ["test"], "left": ["web"], "strays": ["foreign"], "to": null, "steps": [],
         "conflicts": [], "run": [], "stop": [], "restart": [], "waiting": [],
     });
     assert_eq!(plan, expected);
@@ -243,7 +267,7 @@ fn events_begin_with_the_boot_and_follow_every_change() {
     let first = next();
     assert_eq!(first["say"], "status");
     let expected = [
-        ("db", "stopped"),
+        ("db", "pending"),
         ("mail", "failed"),
         ("test", "starting"),
         ("web", "stopped"),

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use domus_build::toolroot::ToolRoot;
+use domus_model::reconcile::Standing;
 use domus_model::rehearsal::{
-    Event, EventKind, Firmware, Rehearsal, SetUp, Word, changes, differs,
+    Event, EventKind, Firmware, Rehearsal, SetUp, Word, changes, differs, outcome,
 };
-use domus_model::status::{DomuStatus, Seen, State};
+use domus_model::status::DomuStatus;
 use domus_model::units::Size;
 use domus_system::{interrupt, program};
 
@@ -163,7 +164,7 @@ impl Session {
             words: Vec::new(),
             timeline: Vec::new(),
             domus: domus
-                .map(|domu| DomuStatus::new(domu, Seen::Absent(None)))
+                .map(|domu| DomuStatus::new(domu, Standing::stopped(), None, None))
                 .collect(),
             agent_spoke: false,
             ssh_port,
@@ -232,13 +233,10 @@ impl Session {
         if !self.agent_spoke {
             return None;
         }
-        let count = |state| self.domus.iter().filter(|domu| domu.state == state).count();
-        if count(State::Up) == self.domus.len() {
-            return Some(Outcome::Up);
-        }
-        let failed = count(State::Failed);
-        let settled = failed > 0 && count(State::Up) + failed == self.domus.len();
-        settled.then(|| Outcome::Failed(format!("{failed} of {} domUs failed", self.domus.len())))
+        outcome(&self.domus).map(|outcome| match outcome {
+            Ok(()) => Outcome::Up,
+            Err(why) => Outcome::Failed(why),
+        })
     }
 
     fn add(&mut self, event: EventKind, detail: Option<String>, heard: &mut dyn FnMut(&Event)) {

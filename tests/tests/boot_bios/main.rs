@@ -82,6 +82,8 @@ fn boots_from_cd(boot: &Boot) {
     domus::a_missing_image_holds_up_nobody_else(&ssh);
     boot.step("starts it");
     domus::it_starts_as_it_was(&ssh, &before);
+    boot.step("kills whoever starts it");
+    domus::it_comes_back_whoever_is_killed(&ssh);
     boot.step("pulls");
     config::a_commit_is_taken_while_the_host_runs(&ssh, &fleet, &commit);
     boot.step("alters the medium");
@@ -130,8 +132,8 @@ fn the_report_is_whole(rehearsal: &Rehearsal, commit: &str) {
         let created = rehearsal.seconds("domu-created", Some(name));
         assert!(created >= last && rehearsal.seconds("domu-up", Some(name)) >= created);
         let expected = json!({
-            "name": name, "state": "up", "kind": kind, "memory_mib": memory, "vcpus": 1,
-            "macs": [mac], "image": "base@1", "commit": commit, "root_read_only": true,
+            "name": name, "state": "up", "domain": rehearsal.domu(name)["domain"],
+            "kind": kind, "memory_mib": memory, "vcpus": 1, "macs": [mac], "image": "base@1", "commit": commit, "root_read_only": true,
         });
         assert_eq!(*rehearsal.domu(name), expected);
     }

@@ -50,11 +50,11 @@ fn steps(running: &[&str], unknown: &[&str], held: &[&str], asked: &[&str]) -> S
 fn one_that_was_stopped_by_hand_is_left_so() {
     let found = steps(&[], &[], &["db"], &[]);
     assert_eq!(found.plan.start, [names(&["log", "web"])]);
-    assert_eq!(found.held, names(&["db"]));
+    assert_eq!(found.left, names(&["db"]));
     let still_running = steps(&["db"], &[], &["db"], &[]);
     assert_eq!(still_running.plan.keep, names(&["db"]));
     assert_eq!(
-        (still_running.held.len(), still_running.plan.strays.len()),
+        (still_running.left.len(), still_running.plan.strays.len()),
         (0, 0)
     );
 }
@@ -63,7 +63,7 @@ fn one_that_was_stopped_by_hand_is_left_so() {
 fn only_those_asked_for_are_started() {
     let found = steps(&["web"], &[], &["db"], &["log"]);
     assert_eq!(found.plan.start, [names(&["log"])]);
-    assert_eq!((found.plan.keep.len(), found.held.len()), (0, 0));
+    assert_eq!((found.plan.keep.len(), found.left.len()), (0, 0));
 }
 
 #[test]

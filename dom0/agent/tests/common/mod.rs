@@ -140,6 +140,21 @@ impl Host {
 
     /// Lets the guest of that name, which is in domain 1, report.
     pub(crate) fn report(&self, name: &str) {
+        self.store.set("/local/domain/1/name", name);
+        self.is_up(1);
+    }
+
+    /// Lets the agent remember of a domU that it could not be started.
+    pub(crate) fn failed(&self, name: &str, reason: &str) {
+        let now = domus_system::machine::uptime().as_secs();
+        let down = json!({"at": now, "how": "failed", "reason": reason});
+        let record = json!({"failures": 64, "down": down});
+        let path = format!("run/domus/domus/{name}/record.json");
+        self.write(&path, &record.to_string());
+    }
+
+    /// Lets the guest in domain `id` report, now or as soon as there is one.
+    pub(crate) fn is_up(&self, id: u32) {
         let report = Report {
             version: 1,
             kind: Kind::Pv,
@@ -150,8 +165,7 @@ impl Host {
             commit: COMMIT.into(),
             root_read_only: true,
         };
-        self.store.set("/local/domain/1/name", name);
-        let node = format!("/local/domain/1/{REPORT_NODE}");
+        let node = format!("/local/domain/{id}/{REPORT_NODE}");
         self.store.set(&node, &report.render());
     }
 

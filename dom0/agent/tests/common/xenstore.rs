@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! A XenStore that answers READ and DIRECTORY on a socket. Wire format: `xen/io/xs_wire.h`.
+//! A XenStore that answers READ, DIRECTORY and WATCH on a socket. Wire format: `xen/io/xs_wire.h`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Result, Write};
@@ -9,9 +9,18 @@ use std::sync::{Arc, Mutex};
 
 const DIRECTORY: u32 = 1;
 const READ: u32 = 2;
+const WATCH: u32 = 4;
+const UNWATCH: u32 = 5;
+const EVENT: u32 = 15;
 const ERROR: u32 = 16;
 
-type Nodes = Arc<Mutex<BTreeMap<String, String>>>;
+#[derive(Default)]
+struct State {
+    nodes: BTreeMap<String, String>,
+    watches: Vec<(String, UnixStream)>,
+}
+
+type Nodes = Arc<Mutex<State>>;
 
 pub(crate) struct XenStore(Nodes);
 
@@ -32,10 +41,15 @@ impl XenStore {
     }
 
     pub(crate) fn set(&self, path: &str, value: &str) {
-        self.0
-            .lock()
-            .expect("lock")
-            .insert(path.into(), value.into());
+        let mut state = self.0.lock().expect("lock");
+        state.nodes.insert(path.into(), value.into());
+        for (watched, stream) in &state.watches {
+            if path.starts_with(watched.as_str()) {
+                // Who listens no more is no matter.
+                let event = format!("{path}\0{watched}\0");
+                let _ = (&*stream).write_all(&message(EVENT, [0, 0], event.as_bytes()));
+            }
+        }
     }
 }
 
@@ -48,7 +62,21 @@ fn answer(mut stream: &UnixStream, nodes: &Nodes) -> Result<()> {
     let path = String::from_utf8_lossy(&payload)
         .trim_end_matches('\0')
         .to_owned();
-    let nodes = nodes.lock().expect("lock");
+    let mut state = nodes.lock().expect("lock");
+    if matches!(word(0), WATCH | UNWATCH) {
+        let path = path.split('\0').next().unwrap_or_default().to_owned();
+        state.watches.retain(|(watched, _)| *watched != path);
+        if word(0) == WATCH {
+            state.watches.push((path.clone(), stream.try_clone()?));
+        }
+        stream.write_all(&message(word(0), [word(4), word(8)], b"OK\0"))?;
+        let event = format!("{path}\0{path}\0");
+        return match word(0) {
+            WATCH => stream.write_all(&message(EVENT, [0, 0], event.as_bytes())),
+            _ => Ok(()),
+        };
+    }
+    let nodes = &state.nodes;
     let below = format!("{path}/");
     let children = nodes
         .keys()
@@ -64,7 +92,11 @@ fn answer(mut stream: &UnixStream, nodes: &Nodes) -> Result<()> {
         READ | DIRECTORY => (ERROR, "ENOENT\0".to_owned()),
         _ => (ERROR, "ENOSYS\0".to_owned()),
     };
+    stream.write_all(&message(kind, [word(4), word(8)], content.as_bytes()))
+}
+
+fn message(kind: u32, [request, transaction]: [u32; 2], content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len()).expect("short");
-    let words = [kind, word(4), word(8), length].map(u32::to_le_bytes);
-    stream.write_all(&[words.as_flattened(), content.as_bytes()].concat())
+    let words = [kind, request, transaction, length].map(u32::to_le_bytes);
+    [words.as_flattened(), content].concat()
 }

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `domus-dom0 run`: keeps the domUs of this host running. It looks when libvirt or XenStore says that
+//! something happened, when something is due, and now and then. It knows nothing that the next one
+//! would not find: it may end at any instant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use domus_model::names::Name;
+use domus_model::reconcile::{Decision, How, Moment};
+use domus_model::report::REPORT_NODE;
+use domus_system::xenstore::watch::{self, INTRODUCED, RELEASED, Watcher};
+use domus_system::{interrupt, systemd};
+use domus_virt::{Ending, Event, Events};
+
+use crate::apply::{balloon, clear_loops};
+use crate::console_log;
+use crate::context::Context;
+use crate::keep::{self, Attempt, Crew, Endings, Remember};
+use crate::lock::Lock;
+use crate::notes::one_line;
+use crate::observe::{DOMAINS, Domains, Observer};
+use crate::warn;
+
+/// It looks so often if nothing happens.
+const TICK: Duration = Duration::from_secs(10);
+/// The same while libvirt or XenStore cannot be listened to.
+const DEAF: Duration = Duration::from_secs(2);
+/// What happens within so long of each other is looked at once.
+const TOGETHER: Duration = Duration::from_millis(20);
+/// How often it looks whether it is to end.
+const SIGNAL: Duration = Duration::from_millis(500);
+/// How a domain ended is of interest for so long: until the look that misses it. In seconds.
+const STALE: u64 = 60;
+
+/// Something that happened.
+enum News {
+    Libvirt(Event),
+    Store,
+    StoreClosed,
+    Done(Name, Attempt),
+}
+
+/// Keeps domUs running until somebody ends this process.
+///
+/// # Errors
+/// Signals cannot be caught, or no thread be started.
+pub(crate) fn run(context: &Context) -> Result<()> {
+    interrupt::catch().context("catching signals")?;
+    let (say, hear) = channel();
+    let done = say.clone();
+    let mut keeper = Keeper {
+        context: Arc::new(context.clone()),
+        observer: Observer::new(context),
+        crew: Crew::new(move |name, attempt| drop(done.send(News::Done(name, attempt)))),
+        say,
+        events: None,
+        store: None,
+        endings: BTreeMap::new(),
+        said: BTreeMap::new(),
+        had: BTreeSet::new(),
+    };
+    let mut is_ready = false;
+    while !interrupt::caught() {
+        keeper.listen();
+        let wake = keeper.look().unwrap_or_else(|error| {
+            keeper.observer.disconnect();
+            warn(&error);
+            None
+        });
+        if !is_ready {
+            systemd::ready()?;
+            is_ready = true;
+        }
+        keeper.wait(&hear, wake)?;
+    }
+    // A domain that is being made is finished: the next one would find it half made.
+    while !keeper.crew.is_idle() {
+        if let News::Done(name, attempt) = hear.recv().context("waiting for domUs to start")? {
+            keeper.done(&name, &attempt);
+        }
+    }
+    Ok(())
+}
+
+/// What keeps domUs running.
+struct Keeper<F> {
+    context: Arc<Context>,
+    observer: Observer,
+    crew: Crew<F>,
+    say: Sender<News>,
+    events: Option<Events>,
+    store: Option<Store>,
+    /// How domains ended, and when that was heard.
+    endings: BTreeMap<String, (How, Moment)>,
+    /// What was last said of domUs that are not as they should be.
+    said: BTreeMap<Name, String>,
+    /// The domains that were seen last.
+    had: BTreeSet<u32>,
+}
+
+/// Watches in XenStore: for each domain the report of its guest.
+struct Store {
+    watcher: Watcher,
+    watched: BTreeSet<u32>,
+}
+
+impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
+    /// Listens to whatever can be listened to and is not yet.
+    fn listen(&mut self) {
+        if self.events.is_none() {
+            let say = self.say.clone();
+            let listener = move |event| drop(say.send(News::Libvirt(event)));
+            match Events::listen(&self.context.uri, listener) {
+                Ok(events) => self.events = Some(events),
+                Err(error) => warn(&error),
+            }
+        }
+        if self.store.is_none() {
+            match Store::open(&self.say) {
+                Ok(store) => self.store = Some(store),
+                Err(error) => warn(&error),
+            }
+        }
+    }
+
+    /// Looks at all domUs and does what follows. Returns when something is due.
+    fn look(&mut self) -> Result<Option<Moment>> {
+        let shared = Lock::share(&self.context.paths)?;
+        if !self.context.is_current() {
+            self.context = Arc::new(self.context.again()?);
+        }
+        let context = Arc::clone(&self.context);
+        let domains = self.observer.domains()?;
+        if let Some(store) = &mut self.store {
+            store.watch(&domains)?;
+        }
+        let now = keep::now();
+        self.endings.retain(|_, (_, at)| now - *at < STALE);
+        let endings: Endings = self
+            .endings
+            .iter()
+            .map(|(name, (how, _))| (name.clone(), *how))
+            .collect();
+        let known = keep::known(
+            &context,
+            &mut self.observer,
+            &domains,
+            &endings,
+            Remember::Yes,
+        )?;
+        let decision = keep::decided(&context, &mut self.observer, &known);
+        self.say_how_they_are(&decision);
+        for (name, id) in &decision.clear {
+            if let Err(error) = keep::clear(&context, name, *id) {
+                warn(&error);
+            }
+        }
+        if !decision.start.is_empty() {
+            let hypervisor = Arc::clone(self.observer.hypervisor()?);
+            if self.crew.is_idle() {
+                balloon(&context, &hypervisor);
+            }
+            self.crew.start(&context, &hypervisor, &decision.start)?;
+        }
+        drop(shared);
+        let has: BTreeSet<u32> = domains.ids().collect();
+        if self.had.difference(&has).next().is_some() {
+            clear_loops(&context, &mut self.observer)?;
+        }
+        self.had = has;
+        console_log::trim_all(&context.paths, &context.host);
+        Ok(decision.wake)
+    }
+
+    /// Says in the journal what is not as it should be, once.
+    fn say_how_they_are(&mut self, decision: &Decision) {
+        let mut said = BTreeMap::new();
+        for (name, standing) in &decision.standings {
+            let Some(reason) = &standing.reason else {
+                continue;
+            };
+            // A reason that counts seconds is another each time.
+            let line = format!("{name} is {}", standing.state);
+            if self.said.get(name) != Some(&line) {
+                eprintln!("domus-dom0: {line}: {reason}");
+            }
+            said.insert(name.clone(), line);
+        }
+        self.said = said;
+    }
+
+    fn done(&mut self, name: &Name, attempt: &Attempt) {
+        self.crew.is_done(name);
+        match attempt {
+            Ok(Some(id)) => eprintln!("domus-dom0: {name} was started as domain {id}"),
+            Ok(None) => {}
+            Err(error) => eprintln!("domus-dom0: {name} was not started: {}", one_line(error)),
+        }
+    }
+
+    /// Waits until something happened or is due.
+    fn wait(&mut self, hear: &Receiver<News>, wake: Option<Moment>) -> Result<()> {
+        let tick = match self.events.is_some() && self.store.is_some() {
+            true => TICK,
+            false => DEAF,
+        };
+        let due = wake.map(|wake| Duration::from_secs(wake.saturating_sub(keep::now())));
+        let until = Instant::now() + due.unwrap_or(tick).clamp(TOGETHER, tick);
+        let mut until_quiet = until;
+        let mut has_news = false;
+        while !interrupt::caught() {
+            let left = until_quiet.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            match hear.recv_timeout(left.min(SIGNAL)) {
+                Ok(news) => {
+                    self.take(news);
+                    if !has_news {
+                        has_news = true;
+                        until_quiet = until.min(Instant::now() + TOGETHER);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(error) => return Err(error).context("waiting for something to happen"),
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, news: News) {
+        match news {
+            News::Libvirt(Event::Ended(name, ending)) => {
+                let how = match ending {
+                    Ending::ShutDown => How::ShutDown,
+                    Ending::Crashed | Ending::Other => How::Crashed,
+                };
+                self.endings.insert(name, (how, keep::now()));
+            }
+            News::Libvirt(Event::Closed) => {
+                self.events = None;
+                self.observer.disconnect();
+            }
+            News::StoreClosed => self.store = None,
+            News::Libvirt(Event::Changed(_)) | News::Store => {}
+            News::Done(name, attempt) => self.done(&name, &attempt),
+        }
+    }
+}
+
+impl Store {
+    fn open(say: &Sender<News>) -> Result<Self> {
+        let (mut watcher, mut listener) = watch::open()?;
+        watcher.watch(INTRODUCED)?;
+        watcher.watch(RELEASED)?;
+        let say = say.clone();
+        let listen = move || {
+            while listener.heard().is_ok() {
+                if say.send(News::Store).is_err() {
+                    return;
+                }
+            }
+            drop(say.send(News::StoreClosed));
+        };
+        let thread = thread::Builder::new().name("xenstore".to_owned());
+        thread
+            .spawn(listen)
+            .context("starting a thread that listens to XenStore")?;
+        let watched = BTreeSet::new();
+        Ok(Self { watcher, watched })
+    }
+
+    /// Watches the reports of these domains' guests, and no others.
+    fn watch(&mut self, domains: &Domains) -> Result<()> {
+        let node = |id: u32| format!("{DOMAINS}/{id}/{REPORT_NODE}");
+        let ids: BTreeSet<u32> = domains.running.values().copied().collect();
+        for &id in ids.difference(&self.watched) {
+            self.watcher.watch(&node(id))?;
+        }
+        for &id in self.watched.difference(&ids) {
+            self.watcher.forget(&node(id))?;
+        }
+        self.watched = ids;
+        Ok(())
+    }
+}

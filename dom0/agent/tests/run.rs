@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+//! `run` as far as libvirt's test driver goes, which begins anew with each process and whose domains
+//! never end. That domUs which crash are started again, and what happens to an agent that is killed,
+//! is seen in real boots.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use common::Host;
+
+/// How long anything may take on a machine that does other things as well.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// An agent that keeps domUs running, and what it says.
+struct Keeper {
+    child: Child,
+    said: Receiver<String>,
+}
+
+impl Keeper {
+    fn of(host: &Host) -> Self {
+        let mut child = host
+            .command(&["run"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("spawn");
+        let lines = BufReader::new(child.stderr.take().expect("stderr")).lines();
+        let (say, said) = channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if say.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, said }
+    }
+
+    /// Waits until it says something with this in it.
+    fn says(&self, text: &str) {
+        let mut all = Vec::new();
+        loop {
+            let line = self.said.recv_timeout(LIMIT);
+            let line = line.unwrap_or_else(|_| panic!("never {text:?}, but {all:#?}"));
+            if line.contains(text) {
+                return;
+            }
+            all.push(line);
+        }
+    }
+
+    /// Ends it as systemd does.
+    fn end(mut self) -> Option<i32> {
+        let id = i32::try_from(self.child.id()).expect("a number");
+        let id = rustix::process::Pid::from_raw(id).expect("a number");
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("kill");
+        self.child.wait().expect("wait").code()
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn each_is_started_as_soon_as_those_before_it_are_up() {
+    let host = Host::new(
+        &[
+            ("db", ""),
+            ("log", ""),
+            ("web", "after = [\"db\", \"log\"]\n"),
+        ],
+        "",
+    );
+    host.give_image();
+    let keeper = Keeper::of(&host);
+    keeper.says("web is pending: waits for db, log to be up");
+    host.is_up(2);
+    host.is_up(3);
+    keeper.says("web was started as domain 4");
+    assert_eq!(keeper.end(), Some(0));
+}
+
+#[test]
+fn what_is_missing_is_tried_again_and_holds_up_nobody() {
+    let host = Host::new(&[("db", ""), ("web", "after = [\"db\"]\n")], "");
+    let keeper = Keeper::of(&host);
+    keeper.says("db was not started: image base@1 is not on this host");
+    keeper.says("web was not started: image base@1 is not on this host");
+    host.give_image();
+    keeper.says("db was started as domain");
+    host.is_up(2);
+    keeper.says("web was started as domain");
+}
+
+#[test]
+fn what_an_operator_stopped_is_left_and_what_he_starts_is_started() {
+    let host = Host::new(
+        &[("db", ""), ("mail", "autostart = false\n"), ("web", "")],
+        "",
+    );
+    host.give_image();
+    host.write("run/domus/domus/web/held", "");
+    let keeper = Keeper::of(&host);
+    keeper.says("db was started as domain 2");
+    std::fs::remove_file(host.at("run/domus/domus/web/held")).expect("rm");
+    host.write("run/domus/domus/mail/asked", "");
+    host.store.set("@introduceDomain", "");
+    for _ in 0..2 {
+        keeper.says(" was started as domain");
+    }
+}
+
+#[test]
+fn it_goes_on_without_xenstore_and_when_that_comes_back() {
+    let mut host = Host::new(&[("db", "")], "");
+    host.give_image();
+    let socket = host.at("xenstored");
+    std::fs::remove_file(&socket).expect("rm");
+    let keeper = Keeper::of(&host);
+    keeper.says("warning: connecting to XenStore");
+    host.store = common::xenstore::XenStore::serve(&socket);
+    keeper.says("db was started as domain 2");
+    assert_eq!(keeper.end(), Some(0));
+}
