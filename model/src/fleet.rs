@@ -201,10 +201,7 @@ impl Host {
             return 0;
         }
         let disks = self.domus.values().flat_map(|domu| &domu.disks);
-        room(disks.filter_map(|disk| match &disk.backing {
-            Backing::Volume { size, .. } => Some(*size),
-            Backing::Device { .. } => None,
-        }))
+        room(disks.filter_map(|disk| disk.backing.size()))
     }
 }
 
