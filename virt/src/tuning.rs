@@ -72,9 +72,7 @@ impl Hypervisor {
         };
         let vcpus = domain.get_vcpus_flags(VIR_DOMAIN_VCPU_LIVE);
         for vcpu in 0..vcpus.map_err(words)? {
-            domain
-                .pin_vcpu_flags(vcpu, &bits, VIR_DOMAIN_AFFECT_LIVE)
-                .map_err(words)?;
+            domain.pin_vcpu(vcpu, &bits).map_err(words)?;
         }
         Ok(())
     }
@@ -154,5 +152,35 @@ mod tests {
         assert_eq!(pinned(XML, 4), set("0-7"));
         let plain = "<domain><vcpu>1</vcpu></domain>";
         assert_eq!((current_memory(plain), pinned(plain, 1)), (None, None));
+    }
+
+    /// On libvirt's test driver, whose domain `test` has two virtual CPUs.
+    #[test]
+    fn a_domain_gets_what_it_is_given() {
+        let hypervisor = Hypervisor::open("test:///default").expect("libvirt");
+        let given = || {
+            let given = hypervisor.given("test").expect("it says");
+            given.expect("it runs")
+        };
+        let before = given();
+        assert_eq!((before.vcpus, before.max_vcpus), (2, 2));
+        assert_eq!((&before.pin, before.share), (&None, None));
+        let pin: Option<CpuSet> = Some("2-3".parse().expect("a set"));
+        let memory = Size::from_mib(512);
+        for tune in [Tune::Memory(memory), Tune::Vcpus(1), Tune::Pin(pin.clone())] {
+            hypervisor.tune("test", &tune).expect("given");
+        }
+        let after = given();
+        assert_eq!((after.memory, after.vcpus, &after.pin), (memory, 1, &pin));
+        assert_eq!(after.max_memory, before.max_memory);
+        hypervisor.tune("test", &Tune::Pin(None)).expect("given");
+        assert_eq!(given().pin, None);
+        let error = hypervisor.tune("test", &Tune::Vcpus(3)).expect_err("more");
+        let error = format!("{error:#}");
+        assert!(
+            error.starts_with("giving test 3 virtual CPUs: libvirt: "),
+            "{error}"
+        );
+        assert!(hypervisor.given("other").expect("it says").is_none());
     }
 }
