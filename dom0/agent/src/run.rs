@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use domus_model::names::Name;
-use domus_model::reconcile::{Decision, How, Moment};
+use domus_model::reconcile::{Decision, How, Known, Moment, Sight};
 use domus_model::report::REPORT_NODE;
 use domus_system::xenstore::watch::{self, INTRODUCED, RELEASED, Watcher};
 use domus_system::{interrupt, systemd};
@@ -24,7 +24,7 @@ use crate::keep::{self, Attempt, Crew, Endings, Remember};
 use crate::lock::Lock;
 use crate::notes::one_line;
 use crate::observe::{DOMAINS, Domains, Observer};
-use crate::warn;
+use crate::{tune, warn};
 
 /// It looks so often if nothing happens.
 const TICK: Duration = Duration::from_secs(10);
@@ -63,6 +63,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         endings: BTreeMap::new(),
         said: BTreeMap::new(),
         had: BTreeSet::new(),
+        given: BTreeSet::new(),
     };
     let mut is_ready = false;
     while !interrupt::caught() {
@@ -101,6 +102,8 @@ struct Keeper<F> {
     said: BTreeMap<Name, String>,
     /// The domains that were seen last.
     had: BTreeSet<u32>,
+    /// Those of domUs that have all that no XML says.
+    given: BTreeSet<u32>,
 }
 
 /// Watches in XenStore: for each domain the report of its guest.
@@ -155,6 +158,7 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
         )?;
         let decision = keep::decided(&context, &mut self.observer, &known);
         self.say_how_they_are(&decision);
+        self.give(&known);
         for (name, id) in &decision.clear {
             if let Err(error) = keep::clear(&context, name, *id) {
                 warn(&error);
@@ -175,6 +179,26 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
         self.had = has;
         console_log::trim_all(&context.paths, &context.host);
         Ok(decision.wake)
+    }
+
+    /// Gives domains that are new what no XML says: a guest that restarted has lost it.
+    fn give(&mut self, known: &BTreeMap<Name, Known>) {
+        let mut given = BTreeSet::new();
+        for (name, known) in known {
+            let Sight::Runs { id, .. } = known.sight else {
+                continue;
+            };
+            // Whoever makes a domain gives it everything.
+            if !self.given.contains(&id) && !known.busy {
+                let domu = &self.context.host.domus[name];
+                let hypervisor = self.observer.hypervisor();
+                if let Err(error) = hypervisor.and_then(|it| tune::give(it, domu)) {
+                    warn(&error);
+                }
+            }
+            given.insert(id);
+        }
+        self.given = given;
     }
 
     /// Says in the journal what is not as it should be, once.

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Error, Result, bail};
+use anyhow::{Context as _, Error, Result};
 use domus_model::domain::{Domain, Vbd};
 use domus_model::etc::domu_uuid;
 use domus_model::fleet::{Disk, DomU};
