@@ -203,11 +203,11 @@ fn own(domu: &DomU, known: &Known, now: Moment) -> Own {
     let (name, record) = (&domu.name, &known.record);
     match &known.sight {
         Sight::Runs { heard, .. } => return running(known, heard, now),
+        _ if known.busy => return is(State::Starting, None, None),
         Sight::Between => {
-            let reason = Some("it restarts itself".to_owned());
+            let reason = (!record.making).then(|| "it restarts itself".to_owned());
             return is(State::Starting, reason, None);
         }
-        _ if known.busy => return is(State::Starting, None, None),
         Sight::Lost { .. } if known.half_made().is_some() => {
             let reason = "it was half made when libvirt ended; what there is of it is cleared away";
             return is(State::Starting, Some(reason.to_owned()), None);

@@ -65,14 +65,10 @@ pub(crate) fn known(
             Remember::Yes => turn.is_none(),
             Remember::No => before.making,
         };
+        // Whoever only looks does not ask libvirt for what is being made: it has enough to do.
+        let was_there = before.run.is_some() || (before.making && remember == Remember::Yes);
         let mut known = Known {
-            sight: sight(
-                context,
-                observer,
-                domains,
-                domu,
-                before.run.is_some() || before.making,
-            ),
+            sight: sight(context, observer, domains, domu, was_there),
             record: before.clone(),
             held: notes.is_held(),
             asked: notes.is_asked(),

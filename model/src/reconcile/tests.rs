@@ -261,6 +261,23 @@ fn what_libvirt_lost_half_made_is_cleared_and_what_others_made_is_not() {
 }
 
 #[test]
+fn what_libvirt_makes_is_starting_and_what_it_makes_again_says_so() {
+    let between = |making| {
+        let mut known = absent();
+        known.sight = Sight::Between;
+        known.record.making = making;
+        let decision = Host::default().with(domu("db", &[]), known).at(5);
+        assert_eq!(starts(&decision), [""; 0]);
+        state(&decision, "db")
+    };
+    assert_eq!(between(true), (State::Starting, String::new()));
+    assert_eq!(
+        between(false),
+        (State::Starting, "it restarts itself".into())
+    );
+}
+
+#[test]
 fn a_guest_that_restarts_without_end_is_degraded_until_it_holds() {
     let mut known = runs(3, Heard::Up, 10);
     known.record.falls = FALLS;
