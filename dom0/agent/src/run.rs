@@ -29,12 +29,13 @@ use crate::{tune, warn};
 /// It looks so often if nothing happens.
 const TICK: Duration = Duration::from_secs(10);
 /// The same while libvirt or XenStore cannot be listened to.
-const DEAF: Duration = Duration::from_secs(2);
+const DEAF: Duration = Duration::from_secs(5);
 /// What happens within so long of each other is looked at once.
 const TOGETHER: Duration = Duration::from_millis(20);
 /// How often it looks whether it is to end.
 const SIGNAL: Duration = Duration::from_millis(500);
-/// How a domain ended is of interest for so long: until the look that misses it. In seconds.
+/// How a domain ended is of interest for so long: until the look that misses it; and what goes wrong is
+/// said again. In seconds.
 const STALE: u64 = 60;
 
 /// Something that happened.
@@ -62,6 +63,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         store: None,
         endings: BTreeMap::new(),
         said: BTreeMap::new(),
+        complaints: BTreeMap::new(),
         had: BTreeSet::new(),
         given: BTreeSet::new(),
     };
@@ -70,7 +72,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         keeper.listen();
         let wake = keeper.look().unwrap_or_else(|error| {
             keeper.observer.disconnect();
-            warn(&error);
+            keeper.complain(&error);
             None
         });
         if !is_ready {
@@ -100,6 +102,8 @@ struct Keeper<F> {
     endings: BTreeMap<String, (How, Moment)>,
     /// What was last said of domUs that are not as they should be.
     said: BTreeMap<Name, String>,
+    /// What was said to go wrong, and when.
+    complaints: BTreeMap<String, Moment>,
     /// The domains that were seen last.
     had: BTreeSet<u32>,
     /// Those of domUs that have all that no XML says.
@@ -120,14 +124,23 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
             let listener = move |event| drop(say.send(News::Libvirt(event)));
             match Events::listen(&self.context.uri, listener) {
                 Ok(events) => self.events = Some(events),
-                Err(error) => warn(&error),
+                Err(error) => self.complain(&error),
             }
         }
         if self.store.is_none() {
             match Store::open(&self.say) {
                 Ok(store) => self.store = Some(store),
-                Err(error) => warn(&error),
+                Err(error) => self.complain(&error),
             }
+        }
+    }
+
+    /// Says what went wrong, unless that was said in the last [`STALE`] seconds.
+    fn complain(&mut self, error: &anyhow::Error) {
+        let now = keep::now();
+        self.complaints.retain(|_, at| now - *at < STALE);
+        if self.complaints.insert(one_line(error), now).is_none() {
+            warn(error);
         }
     }
 
