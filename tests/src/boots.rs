@@ -40,6 +40,14 @@ impl Boot {
         eprintln!("{:6.1} s  {what}", self.begin.elapsed().as_secs_f64());
     }
 
+    /// The sign that the emulator killed a guest, and the file that has it, if there is one.
+    pub fn emulators_sign(&self) -> Option<(&'static str, &'static str)> {
+        let is_there = |(file, sign): &&(&str, &str)| {
+            String::from_utf8_lossy(&self.read(file)).contains(*sign)
+        };
+        EMULATOR.iter().find(is_there).copied()
+    }
+
     fn read(&self, file: &str) -> Vec<u8> {
         fs::read(self.dir.join(file)).unwrap_or_default()
     }
@@ -73,9 +81,7 @@ pub fn emulated(name: &str, test: impl Fn(&Boot)) {
     let Err(failure) = catch_unwind(AssertUnwindSafe(|| test(&boot))) else {
         return;
     };
-    let is_there =
-        |(file, sign): &&(&str, &str)| String::from_utf8_lossy(&boot.read(file)).contains(*sign);
-    let Some((file, sign)) = EMULATOR.iter().find(is_there) else {
+    let Some((file, sign)) = boot.emulators_sign() else {
         resume_unwind(failure);
     };
     let kept = boot.dir.with_extension("crashed.log");

@@ -68,7 +68,7 @@ fn change(context: &Context, observer: &mut Observer, wish: &Wish, take: bool) -
     names
         .iter()
         .try_for_each(|name| Notes::on(&context.paths, name).ask())?;
-    if wish.again || next.commit != context.commit {
+    if wish.tries_again_all() || next.commit != context.commit {
         forgive(next)?;
     }
     let domains = observer.domains()?;
@@ -237,7 +237,7 @@ impl Applied {
             let mut known = keep::known(context, observer, &domains, &endings, Remember::Yes)?;
             // Who asks does not want to wait until it is tried again.
             for (name, it) in known.iter_mut().filter(|(name, _)| !tried.contains(*name)) {
-                if wish.again || wish.names.contains(name) {
+                if wish.tries_again_all() || wish.names.contains(name) {
                     it.record.forgive();
                 }
             }

@@ -37,6 +37,11 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
+    /// Whether all that failed is tried again, and not only what is named.
+    pub(crate) fn tries_again_all(&self) -> bool {
+        self.again && self.names.is_empty()
+    }
+
     /// What an operator asks for: that what failed is tried again goes without saying.
     pub(crate) fn of(command: &Command) -> Self {
         let mut wish = Self::default();
@@ -132,7 +137,7 @@ impl Steps {
         }
         let known = keep::known(next, observer, domains, &Endings::new(), Remember::No)?;
         let decision = decide(&next.host.domus, &known, None, keep::now());
-        let is_left = |state| match wish.again {
+        let is_left = |state| match wish.tries_again_all() {
             true => state == State::Stopped,
             false => matches!(state, State::Stopped | State::Crashed),
         };

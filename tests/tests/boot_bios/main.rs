@@ -83,7 +83,7 @@ fn boots_from_cd(boot: &Boot) {
     boot.step("starts it");
     domus::it_starts_as_it_was(&ssh, &before);
     boot.step("kills whoever starts it");
-    domus::it_comes_back_whoever_is_killed(&ssh);
+    domus::it_comes_back_whoever_is_killed(&ssh, boot);
     boot.step("pulls");
     config::a_commit_is_taken_while_the_host_runs(&ssh, &fleet, &commit);
     boot.step("alters the medium");
