@@ -244,10 +244,10 @@ fn a_seed_is_what_a_config_disk_is_and_the_same_each_time() {
     assert!(!none.exists());
     site.fleet.append(
         "pservers/alpha/host.toml",
-        "\n[storage]\ndisks = [\"ata-A\"]\nconfig = \"64MiB\"\n",
+        "\n[storage]\ndisks = [\"ata-A\"]\nconfig = \"240MiB\"\n",
     );
     site.fleet.commit();
     let (ran, none) = seed("none.iso", &with_key);
-    ran.exits(1).complains(&["64MiB for /config"]);
+    ran.exits(1).complains(&["240MiB for /config"]);
     assert!(!none.exists());
 }
