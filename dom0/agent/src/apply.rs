@@ -102,12 +102,14 @@ fn forgive(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Releases the loop devices that no domain uses, unless somebody is just starting one.
-pub(crate) fn clear_loops(context: &Context, observer: &mut Observer) -> Result<()> {
-    if let Some(_lock) = Lock::try_take(&context.paths)? {
+/// Releases the loop devices that no domain uses. Not while somebody is starting one: returns whether
+/// it was done.
+pub(crate) fn clear_loops(context: &Context, observer: &mut Observer) -> Result<bool> {
+    let lock = Lock::try_take(&context.paths)?;
+    if lock.is_some() {
         release_loops(context, observer);
     }
-    Ok(())
+    Ok(lock.is_some())
 }
 
 /// Releases the loop devices that no domain uses. What cannot be released costs a device number

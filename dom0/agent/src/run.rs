@@ -65,6 +65,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         said: BTreeMap::new(),
         complaints: BTreeMap::new(),
         had: BTreeSet::new(),
+        has_leftovers: false,
         given: BTreeSet::new(),
     };
     let mut is_ready = false;
@@ -106,6 +107,8 @@ struct Keeper<F> {
     complaints: BTreeMap<String, Moment>,
     /// The domains that were seen last.
     had: BTreeSet<u32>,
+    /// Whether loop devices may be left of a domain that ended, or was not made.
+    has_leftovers: bool,
     /// Those of domUs that have all that no XML says.
     given: BTreeSet<u32>,
 }
@@ -186,10 +189,11 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
         }
         drop(shared);
         let has: BTreeSet<u32> = domains.ids().collect();
-        if self.had.difference(&has).next().is_some() {
-            clear_loops(&context, &mut self.observer)?;
-        }
+        self.has_leftovers |= self.had.difference(&has).next().is_some();
         self.had = has;
+        if self.has_leftovers && self.crew.is_idle() {
+            self.has_leftovers = !clear_loops(&context, &mut self.observer)?;
+        }
         console_log::trim_all(&context.paths, &context.host);
         Ok(decision.wake)
     }
@@ -236,7 +240,10 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
         match attempt {
             Ok(Some(id)) => eprintln!("domus-dom0: {name} was started as domain {id}"),
             Ok(None) => {}
-            Err(error) => eprintln!("domus-dom0: {name} was not started: {}", one_line(error)),
+            Err(error) => {
+                self.has_leftovers = true;
+                eprintln!("domus-dom0: {name} was not started: {}", one_line(error));
+            }
         }
     }
 

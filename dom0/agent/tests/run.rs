@@ -8,9 +8,9 @@ mod common;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use common::Host;
+use common::{Host, uuid};
 
 /// How long anything may take on a machine that does other things as well.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -129,4 +129,19 @@ fn it_goes_on_without_xenstore_and_when_that_comes_back() {
     host.store = common::xenstore::XenStore::serve(&socket);
     keeper.says("db was started as domain 2");
     assert_eq!(keeper.end(), Some(0));
+}
+
+#[test]
+fn an_attempt_that_fails_leaves_no_loop_device() {
+    let host = Host::new(&[("db", "")], "");
+    host.give_image();
+    // libvirt refuses it: its UUID is taken.
+    host.runs_as(&[("squatter", uuid("db"))]);
+    let keeper = Keeper::of(&host);
+    keeper.says("db was not started: creating the domain");
+    let begin = Instant::now();
+    while !host.loops().is_empty() {
+        assert!(begin.elapsed() < LIMIT, "{:?}", host.loops());
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
