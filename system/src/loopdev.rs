@@ -84,14 +84,7 @@ pub fn attach(file: &Path, read_only: bool) -> Result<PathBuf> {
 /// It is not attached, or the kernel refuses.
 pub fn detach(device: &Path) -> Result<()> {
     let doing = || format!("detaching {}", device.display());
-    let file = File::open(device).with_context(doing)?;
-    // SAFETY: this request takes no argument and touches no memory of ours.
-    let code = unsafe { libc::ioctl(file.as_raw_fd(), LOOP_CLR_FD) };
-    if code < 0 {
-        Err(std::io::Error::last_os_error()).with_context(doing)
-    } else {
-        Ok(())
-    }
+    request(device, LOOP_CLR_FD).with_context(doing)
 }
 
 /// Lets `device` have the size that the file behind it has now.
@@ -100,13 +93,16 @@ pub fn detach(device: &Path) -> Result<()> {
 /// It is not attached, or the kernel refuses.
 pub fn resize(device: &Path) -> Result<()> {
     let doing = || format!("giving {} the size of its file", device.display());
-    let file = File::open(device).with_context(doing)?;
-    // SAFETY: this request takes no argument and touches no memory of ours.
-    let code = unsafe { libc::ioctl(file.as_raw_fd(), LOOP_SET_CAPACITY) };
-    if code < 0 {
-        Err(std::io::Error::last_os_error()).with_context(doing)
-    } else {
-        Ok(())
+    request(device, LOOP_SET_CAPACITY).with_context(doing)
+}
+
+/// Asks the kernel for one of those that say all by their number.
+fn request(device: &Path, number: libc::Ioctl) -> std::io::Result<()> {
+    let file = File::open(device)?;
+    // SAFETY: these requests take no argument and touch no memory of ours.
+    match unsafe { libc::ioctl(file.as_raw_fd(), number) } {
+        ..0 => Err(std::io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
 

@@ -2,13 +2,13 @@
 //! The commit that is wanted is taken, what is to end is stopped, and what should run and does not is
 //! started, as many at the same time as order and memory allow, and each by itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use anyhow::{Context as _, Result, anyhow};
 use domus_model::names::Name;
-use domus_model::reconcile::{Decision, Standing};
+use domus_model::reconcile::{Decision, Known, Sight, Standing};
 use domus_model::status::State;
 use domus_model::units::Size;
 use domus_system::interrupt;
@@ -253,33 +253,53 @@ impl Applied {
                 crew.start(context, &hypervisor, &decision.start)?;
             }
             if crew.is_idle() {
+                self.run_now(&known, &asked);
                 self.wait_for(decision, &asked);
                 return interrupt::check();
             }
             let (name, attempt) = hear.recv().context("waiting for domUs to start")?;
             crew.is_done(&name);
-            match attempt {
-                Ok(Some(id)) => self.started.push(Started {
-                    name: name.clone(),
-                    id,
-                }),
-                Ok(None) => {}
-                Err(error) => self.failed.push(Failed {
+            if let Err(error) = attempt {
+                self.failed.push(Failed {
                     name: name.clone(),
                     reason: one_line(&error),
-                }),
+                });
+                self.failed.sort_by(|a, b| a.name.cmp(&b.name));
             }
-            self.started.sort_by(|a, b| a.name.cmp(&b.name));
-            self.failed.sort_by(|a, b| a.name.cmp(&b.name));
             tried.insert(name);
         }
+    }
+
+    /// Says what runs that did not before, whoever was the first to start it.
+    fn run_now(&mut self, known: &BTreeMap<Name, Known>, asked: &dyn Fn(&Name) -> bool) {
+        for (name, known) in known.iter().filter(|(name, _)| asked(name)) {
+            if let Sight::Runs { id, .. } = known.sight
+                && !self.kept.contains(name)
+                && !self.has_failed(name)
+            {
+                let name = name.clone();
+                self.started.push(Started { name, id });
+            }
+        }
+    }
+
+    /// Whether it runs, by what was found.
+    fn runs(&self, name: &Name) -> bool {
+        self.kept.contains(name) || self.started.iter().any(|started| started.name == *name)
     }
 
     /// Says what was not started, and why.
     fn wait_for(&mut self, decision: Decision, asked: &dyn Fn(&Name) -> bool) {
         let all = decision.standings.into_iter();
         for (name, Standing { state, reason, .. }) in all.filter(|(name, _)| asked(name)) {
-            let Some(reason) = reason else { continue };
+            let Some(reason) = reason else {
+                // Somebody else has taken it up, and is not done.
+                if state == State::Starting && !self.runs(&name) {
+                    let reason = "it is being started".to_owned();
+                    self.pending.push(Pending { name, reason });
+                }
+                continue;
+            };
             match state {
                 State::Pending => self.pending.push(Pending { name, reason }),
                 State::Failed if !self.has_failed(&name) => {
