@@ -76,6 +76,7 @@ soak: build setup-tests
 bench: build setup-tests
 	tests/bench/run.sh
 	tests/bench/fleet.sh
+	python3 tests/bench/reconcile.py $(DIST)/lib/domus/domus-dom0
 
 FUZZ_SECONDS ?= 60
 fuzz: setup
