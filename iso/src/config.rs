@@ -136,7 +136,7 @@ impl Content {
     ) -> Result<()> {
         let tar = self.scratch.path().join("config.tar");
         roottar::write(&tar, &self.added)
-            .with_context(|| format!("packing what goes to {}", to.display()))?;
+            .with_context(|| format!("packing its content in {}", self.scratch.path().display()))?;
         let mut extended = format!("offset={offset}");
         let mut uuid = "random".to_owned();
         if let Some(seed) = seed {
@@ -162,7 +162,7 @@ impl Content {
             .arg(to)
             .arg(format!("{}k", size / 1024))
             .run()
-            .with_context(|| format!("making the config partition on {}", to.display()))
+            .context("making its file system")
     }
 
     /// Makes `to` a disk that holds nothing but this.
@@ -180,7 +180,8 @@ impl Content {
         pending.file().set_len(length).with_context(doing)?;
         partitions::write(tools, pending.temporary(), &[partition], None)?;
         let place = (partition.start, self.needs);
-        self.format(tools, pending.temporary(), place, None)?;
+        self.format(tools, pending.temporary(), place, None)
+            .with_context(doing)?;
         pending.commit(0o600)
     }
 
@@ -192,7 +193,8 @@ impl Content {
         let partition = partition();
         let room = (size - DISK_OVERHEAD) / MIB * MIB;
         partitions::write(tools, to, &[partition], None)?;
-        self.format(tools, to, (partition.start, room), None)?;
+        self.format(tools, to, (partition.start, room), None)
+            .with_context(|| format!("making the config partition on {}", to.display()))?;
         check(tools, to, partition.start)
     }
 }

@@ -53,7 +53,7 @@ fn those_that_can_say_how_they_are(console: &mut Console) {
     for (serial, expected) in [
         ("QM0", "healthy"),
         ("nvme", "healthy"),
-        ("virtio", "not-read"),
+        ("virtio", "no-smart"),
     ] {
         assert_eq!(health(serial), expected, "{serial}: {disks:#?}");
     }

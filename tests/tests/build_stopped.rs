@@ -282,7 +282,11 @@ fn a_full_output_disk_keeps_what_was_there() {
     let output = small.path().join("rehearsal").display().to_string();
     let args = ["rehearse", "alpha", "--output", &output];
     let full = site.fleet.domus(&args).exits(1);
-    full.complains(&["gathering the configuration of alpha in", "No space left"]);
+    full.complains(&[
+        "making the config disk",
+        "packing its content",
+        "No space left",
+    ]);
     let left = below(&small.path().join("rehearsal"));
     assert_eq!(left, NOTHING, "no half-made disk");
     assert_eq!(traces::processes(small.path()), Vec::<String>::new());

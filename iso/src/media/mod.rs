@@ -110,7 +110,9 @@ pub fn build(
         })
     })?;
     step(progress, "medium: config partition", || {
-        content.format(tools, &image, layout.config(), Some(seed))
+        content
+            .format(tools, &image, layout.config(), Some(seed))
+            .with_context(doing)
     })?;
     step(progress, "medium: reading it back", || {
         verify(&image)

@@ -140,8 +140,9 @@ impl Host {
 
     /// Lets the guest of that name, which is in domain 1, report.
     pub(crate) fn report(&self, name: &str) {
-        self.store.set("/local/domain/1/name", name);
+        // The name last: whoever looks in between sees nothing of it.
         self.is_up(1);
+        self.store.set("/local/domain/1/name", name);
     }
 
     /// Lets the agent remember of a domU that it could not be started.
