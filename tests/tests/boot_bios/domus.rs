@@ -73,8 +73,8 @@ pub(crate) fn a_missing_image_holds_up_nobody_else(ssh: &Ssh) {
     assert_eq!(ssh.run("domus-dom0 start web").code, Some(1));
     // It is tried again, now and then; in between it waits.
     let mut looks = std::iter::repeat_with(|| ssh.status()).take(30);
-    let status = looks.find(|status| domu(status, "web")["state"] == "pending");
-    let status = status.expect("web is pending");
+    let status = looks.find(|status| domu(status, "web")["reason"].is_string());
+    let status = status.expect("web waits");
     let web = domu(&status, "web");
     let reason = web["reason"].as_str().expect("a reason");
     for text in ["base@1", ROOT_IMAGE, "No such file"] {
