@@ -121,8 +121,8 @@ pub fn added(image: &ImageRef, boot: &Shipped) -> Vec<Added> {
         Added::text("usr/lib/domus/image", format!("{image}\n")),
         Added::program("usr/lib/domus/domus-boot", boot),
         Added::link(
-            &format!("{wants}/domus-report.service"),
-            "../domus-report.service",
+            &format!("{wants}/domus-guest.service"),
+            "../domus-guest.service",
         ),
     ]);
     added.extend(systemd::masked(&systemd::NEVER_STARTED));

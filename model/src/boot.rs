@@ -17,6 +17,10 @@ use crate::verity::Integrity;
 pub const BOOT_RECORD: &str = "/run/domus/boot.json";
 /// The directory of the overlay of `/etc` that takes what is changed while a machine runs.
 pub const ETC_UPPER: &str = "/run/domus/rw/etc/upper";
+/// What `/etc` is composed of while a machine runs, a directory for each time, called by its number.
+pub const ETCS: &str = "/run/domus/etc";
+/// Where the root image is seen without what is mounted on it, while `/etc` is composed.
+pub const IMAGE_ROOT: &str = "/run/domus/image";
 /// Where the layers of `/etc` lie that a machine booted, in RAM.
 pub const LAYERS: &str = "/run/domus/layers";
 /// The host's own SSH key: who it is, and what opens its secrets.

@@ -41,6 +41,8 @@ pub enum Impact {
     Live,
     /// A service of dom0 is reloaded or restarted; domUs go on.
     Service,
+    /// A domU takes another configuration while it runs.
+    DomuRefresh,
     /// A domU is started for the first time here.
     DomuStart,
     /// A domU is shut down and started.
@@ -59,6 +61,7 @@ impl Impact {
         match self {
             Self::Live => "live",
             Self::Service => "service",
+            Self::DomuRefresh => "refresh",
             Self::DomuStart => "start",
             Self::DomuRestart => "restart",
             Self::DomuRecreate => "recreate",
@@ -107,7 +110,7 @@ pub struct Step {
     pub source: Option<String>,
     /// Why the impact is what it is, or what else there is to know.
     pub reason: Option<String>,
-    /// What is run in dom0 after it.
+    /// What is run after it, in dom0 or in the domU that it is about.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub does: Vec<Deed>,
     /// The file in `/etc` of dom0 that it is about, where it is one.
@@ -145,6 +148,8 @@ pub struct Side<'s> {
 pub struct Observed {
     /// Its domUs that run, if that is known.
     pub running: Option<BTreeSet<Name>>,
+    /// Those of them whose guests take another configuration while they run, if that is known.
+    pub refreshing: Option<BTreeSet<Name>>,
     /// What those that run have by the hypervisor's word, where that is known.
     pub given: BTreeMap<Name, Given>,
     /// Files in `/etc` that were changed since it booted.
@@ -211,7 +216,7 @@ pub fn changes(from: Side<'_>, to: Side<'_>, observed: &Observed) -> Changes {
             steps.extend(files);
             if from.names != to.names {
                 let what = "/etc/hosts changed".to_owned();
-                let rule = Rule::new(Impact::Live, "domUs see it when they start next");
+                let rule = Rule::new(Impact::Live, "");
                 let source = Some("global/hosts".to_owned());
                 steps.push(Step::new(Subject::Host, what, source, rule));
             }

@@ -63,6 +63,9 @@ pub struct GuestConfig {
     /// Data disks to swap to, as `xvdd`. Images that are older do not know of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub swap: Vec<String>,
+    /// The command that succeeds as long as the guest is well, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<String>,
     /// What fills its templates.
     pub vars: Vars,
 }
@@ -131,6 +134,7 @@ impl GuestConfig {
             commit: commit.to_owned(),
             mounts: mounts.collect(),
             swap: swap.map(|(device, _)| device).collect(),
+            health: domu.health.clone(),
             vars: domu.vars.clone(),
         }
     }

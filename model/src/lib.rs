@@ -31,6 +31,7 @@ pub mod names;
 pub mod network;
 pub mod plan;
 pub mod reconcile;
+pub mod refresh;
 pub mod rehearsal;
 pub mod rendered;
 pub mod replace;

@@ -61,7 +61,7 @@ pub enum Heard {
     /// That it is up.
     Up,
     /// Something that cannot be read; why.
-    Nonsense(String),
+    Ill(String),
 }
 
 /// All that is known of a domU.
@@ -269,7 +269,7 @@ fn running(known: &Known, heard: &Heard, now: Moment) -> Own {
         return is(State::Stopping, Some(reason.to_owned()), None);
     }
     match heard {
-        Heard::Nonsense(why) => is(State::Degraded, Some(why.clone()), None),
+        Heard::Ill(why) => is(State::Degraded, Some(why.clone()), None),
         Heard::Up if known.record.falls >= FALLS => {
             let falls = known.record.falls;
             let reason = format!("it restarted {falls} times in a row");

@@ -35,6 +35,35 @@ pub struct Report {
     pub commit: String,
     /// Whether a write to `/` was tried and refused as read-only.
     pub root_read_only: bool,
+    /// Why its health command failed, if it has one and it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ill: Option<String>,
+    /// Whether it takes another configuration while it runs. Images that are older do not.
+    #[serde(default)]
+    pub refreshes: bool,
+    /// What came of the last one that it was told to take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refreshed: Option<Refreshed>,
+}
+
+/// What came of taking another configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refreshed {
+    /// The number of what it was told.
+    pub id: u64,
+    /// Why it was not taken, or what could not be run then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// The most that is reported of why something failed, in characters.
+const REASON_LIMIT: usize = 300;
+
+/// `text` as a report has it: its beginning, without line breaks and the like.
+pub fn reason(text: &str) -> String {
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    plain.take(REASON_LIMIT).collect()
 }
 
 impl Report {
@@ -77,8 +106,17 @@ mod tests {
             image: "base@1".parse().expect("image"),
             commit: "8c1d02e".into(),
             root_read_only: true,
+            ill: Some(reason(&"\u{7}\"\\".repeat(400))),
+            refreshes: true,
+            refreshed: Some(Refreshed {
+                id: u64::MAX,
+                failure: Some(reason(&"x\n".repeat(400))),
+            }),
         };
         assert_eq!(Report::parse(&report.render()), Ok(report));
+        let older = r#"{"version":1,"kind":"pv","memory_mib":88,"vcpus":2,"macs":[],"image":"base@1","commit":"8c1d02e","root_read_only":true}"#;
+        let older = Report::parse(older).expect("what older images report");
+        assert!(!older.refreshes);
         assert!(Report::parse("{}").is_err());
         assert!(
             Report::parse("\u{1b}[2J")

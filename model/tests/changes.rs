@@ -61,6 +61,10 @@ fn perform(base: &Files, text: &str) -> Scenario {
                 let running = names().map(|name| name.parse().expect("a name")).collect();
                 scenario.observed.running = Some(running);
             }
+            "refreshing" => {
+                let names = names().map(|name| name.parse().expect("a name")).collect();
+                scenario.observed.refreshing = Some(names);
+            }
             "changed" => scenario.observed.changed = names().map(str::to_owned).collect(),
             "kept" => scenario.observed.kept = names().map(str::to_owned).collect(),
             "overrule" => scenario.observed.overrule = rest == "yes",

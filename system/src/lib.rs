@@ -16,6 +16,7 @@ pub mod iso;
 pub mod kmod;
 pub mod layers;
 pub mod link;
+pub mod live_etc;
 pub mod loopdev;
 pub mod machine;
 pub mod mount;

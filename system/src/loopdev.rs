@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 
 const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4C82;
 const LOOP_CLR_FD: libc::c_ulong = 0x4C01;
+const LOOP_CHANGE_FD: libc::c_ulong = 0x4C06;
 const LOOP_SET_CAPACITY: libc::c_ulong = 0x4C07;
 const LOOP_CONFIGURE: libc::c_ulong = 0x4C0A;
 const LO_FLAGS_READ_ONLY: u32 = 1;
@@ -94,6 +95,22 @@ pub fn detach(device: &Path) -> Result<()> {
 pub fn resize(device: &Path) -> Result<()> {
     let doing = || format!("giving {} the size of its file", device.display());
     request(device, LOOP_SET_CAPACITY).with_context(doing)
+}
+
+/// Puts `file` behind `device`, which is read-only, in place of the file that is. Whoever reads the device
+/// goes on, and reads the new one.
+///
+/// # Errors
+/// The new file has another size than the old one, the device is not read-only, or is not attached.
+pub fn change(device: &Path, file: &Path) -> Result<()> {
+    let doing = || format!("putting {} behind {}", file.display(), device.display());
+    let backing = File::open(file).with_context(doing)?;
+    let device = File::open(device).with_context(doing)?;
+    // SAFETY: the request takes a file descriptor and touches no memory of ours.
+    match unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CHANGE_FD, backing.as_raw_fd()) } {
+        ..0 => Err(std::io::Error::last_os_error()).with_context(doing),
+        _ => Ok(()),
+    }
 }
 
 /// Asks the kernel for one of those that say all by their number.

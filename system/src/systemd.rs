@@ -2,8 +2,10 @@
 //! What systemd says of itself.
 
 use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use domus_model::changes::Deed;
 use serde::Deserialize;
 
 use crate::program::Program;
@@ -21,6 +23,27 @@ pub fn failed_units() -> Result<Vec<String>> {
     let asked = ["list-units", "--failed", "--all", "--output=json"];
     let output = Program::new("systemctl").args(asked).output()?;
     units(&output.stdout)
+}
+
+/// How long a deed may take.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Runs what is to be run after files in `/etc` changed.
+///
+/// # Errors
+/// It fails, or is not done in 90 s; it may go on then.
+pub fn run(deed: &Deed) -> Result<()> {
+    let begin = Instant::now();
+    // A unit may wait for the very unit that this runs in.
+    let limit = LIMIT.as_secs().to_string();
+    let result = Program::new("timeout")
+        .arg(&limit)
+        .args(deed.command())
+        .run();
+    if result.is_err() && begin.elapsed() >= LIMIT {
+        bail!("`{deed}` was not done in {limit} s; it may go on");
+    }
+    result.with_context(|| format!("running `{deed}`"))
 }
 
 /// Says to systemd that this service is ready (sd_notify(3)), if it wants to know.

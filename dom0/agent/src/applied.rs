@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::live::Ran;
+use crate::refresh::Refreshed;
 use crate::steps::{Ballooning, Steps, strays_line, waiting_line};
 
 /// What was done.
@@ -37,6 +38,8 @@ pub(crate) struct Applied {
     pub(crate) started: Vec<Started>,
     pub(crate) failed: Vec<Failed>,
     pub(crate) kept: Vec<Name>,
+    /// domUs that were given another configuration while they run.
+    pub(crate) refreshed: Vec<Refreshed>,
     /// domUs that are started once they need not wait any more.
     pub(crate) pending: Vec<Pending>,
     /// domUs that nobody wants to run now.
@@ -93,7 +96,8 @@ impl Applied {
     /// Whether all that was to be done was done.
     pub(crate) fn is_clean(&self) -> bool {
         let ran = self.ran.iter().all(|ran| ran.failure.is_none());
-        self.failed.is_empty() && self.dom0_failure.is_none() && ran
+        let refreshed = self.refreshed.iter().all(|it| it.failure.is_none());
+        self.failed.is_empty() && self.dom0_failure.is_none() && ran && refreshed
     }
 
     /// One JSON object.
@@ -135,7 +139,22 @@ impl Applied {
         for Failed { name, reason } in &self.failed {
             line(name, &format!("FAILED: {reason}"));
         }
-        self.kept.iter().for_each(|name| line(name, "runs"));
+        let is_told = |name: &Name| self.refreshed.iter().any(|it| it.name == *name);
+        let kept = self.kept.iter().filter(|name| !is_told(name));
+        kept.for_each(|name| line(name, "runs"));
+        for Refreshed {
+            name,
+            taken,
+            failure,
+        } in &self.refreshed
+        {
+            let what = match taken {
+                true => "runs, and has its new configuration",
+                false => "runs, and did not take its new configuration",
+            };
+            let failure = failure.iter().map(|failure| format!("; FAILED: {failure}"));
+            line(name, &(what.to_owned() + &failure.collect::<String>()));
+        }
         for Pending { name, reason } in &self.pending {
             line(name, reason);
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use anyhow::{Context as _, Result, anyhow};
+use domus_model::changes::Deed;
 use domus_model::names::Name;
 use domus_model::reconcile::{Decision, Known, Sight, Standing};
 use domus_model::status::State;
@@ -23,6 +24,7 @@ use crate::lock::Lock;
 use crate::loops;
 use crate::notes::{Notes, one_line};
 use crate::observe::Observer;
+use crate::refresh;
 use crate::steps::{Ballooning, Steps, Wish, ballooning};
 use crate::stop::{self, Ended, How, Patience, end_wave};
 use crate::tune;
@@ -43,8 +45,13 @@ const PATIENCE: Patience = Patience {
 pub(crate) fn apply(context: &Context, wish: &Wish, take: bool) -> Result<Applied> {
     interrupt::catch().context("catching signals")?;
     let mut observer = Observer::new(context);
-    let mut applied = change(context, &mut observer, wish, take)?;
-    applied.start(&Arc::new(context.again()?), &mut observer, wish)?;
+    let (mut applied, refresh) = change(context, &mut observer, wish, take)?;
+    let next = Arc::new(context.again()?);
+    applied.start(&next, &mut observer, wish)?;
+    // Another commit may have come in between, which whoever took it gives.
+    if next.commit == applied.commit {
+        applied.refreshed = refresh::all(&next, &mut observer, &refresh)?;
+    }
     if !applied.failed.is_empty() || !applied.stopped.is_empty() {
         clear_loops(context, &mut observer)?;
     }
@@ -52,7 +59,13 @@ pub(crate) fn apply(context: &Context, wish: &Wish, take: bool) -> Result<Applie
 }
 
 /// All but starting domUs, while nobody starts one.
-fn change(context: &Context, observer: &mut Observer, wish: &Wish, take: bool) -> Result<Applied> {
+/// Returns with it what is to be run in domUs that take another configuration.
+fn change(
+    context: &Context,
+    observer: &mut Observer,
+    wish: &Wish,
+    take: bool,
+) -> Result<(Applied, BTreeMap<Name, Vec<Deed>>)> {
     let _lock = Lock::take(&context.paths)?;
     let context = &context.again()?;
     let names = &wish.names;
@@ -85,7 +98,9 @@ fn change(context: &Context, observer: &mut Observer, wish: &Wish, take: bool) -
         live::clear(next);
         console_log::trim_all(&next.paths, &next.host);
     }
-    Ok(applied)
+    let refresh = steps.refresh.iter();
+    let refresh = refresh.map(|name| (name.clone(), steps.changes.deeds_in(name)));
+    Ok((applied, refresh.collect()))
 }
 
 /// Lets every domU be tried again that failed or was left.

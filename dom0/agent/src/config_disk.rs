@@ -3,7 +3,7 @@
 //! the running commit, and the secrets of its layers in clear: RAM is all that it is ever in. The same commit gives the same bytes.
 
 use std::fs::{self, Metadata};
-use std::io::Cursor;
+use std::io::{Cursor, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use domus_model::fleet::DomU;
 use domus_model::guest::{GUEST_DOCUMENT, GuestConfig, SECRETS};
 use domus_model::layers::Body;
-use domus_system::atomic;
+use domus_system::atomic::Pending;
 use domus_system::secret::{self, Key};
 use tar::{Builder, EntryType, Header};
 
@@ -19,8 +19,9 @@ use crate::context::Context;
 use crate::warn;
 
 const FILE: &str = "config.tar";
-/// The archive is padded to whole pages, in which both kernels read a disk.
-const PAGE: usize = 4096;
+/// The size of the disk is a multiple of that. It is a hole but for the archive, so that it costs nothing
+/// and another archive fits into the disk that a guest has.
+const SIZE: u64 = 16 << 20;
 
 /// Writes the config disk of `domu` to RAM and returns where it is.
 ///
@@ -32,8 +33,13 @@ pub(crate) fn write(context: &Context, domu: &DomU) -> Result<PathBuf> {
     let archive = archive(&context.slice, &guest, &secrets)
         .with_context(|| format!("making the config disk of {}", domu.name))?;
     let path = context.paths.domu(&domu.name).join(FILE);
+    let mut pending = Pending::new(&path)?;
+    let doing = || format!("writing {}", path.display());
+    pending.file().write_all(&archive).with_context(doing)?;
+    let size = (archive.len() as u64).next_multiple_of(SIZE);
+    pending.file().set_len(size).with_context(doing)?;
     // Nobody else's to read: it may carry secrets.
-    atomic::write(&path, &archive, 0o600)?;
+    pending.commit(0o600)?;
     Ok(path)
 }
 
@@ -54,9 +60,7 @@ fn archive(slice: &Path, guest: &GuestConfig, secrets: &[Secret]) -> Result<Vec<
         tar.append_data(&mut head, path, &content[..])
             .with_context(|| format!("adding {path}"))?;
     }
-    let mut bytes = tar.into_inner().context("ending the archive")?;
-    bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
-    Ok(bytes)
+    tar.into_inner().context("ending the archive")
 }
 
 /// A decrypted secret, by its path on the config disk.

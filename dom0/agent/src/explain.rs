@@ -10,10 +10,10 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use domus_model::explain::{self, Explanation};
 use domus_repo::{Change, Repo};
+use domus_system::live_etc::Etc;
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::etc::Etc;
 
 /// Where a file of this host comes from.
 #[derive(Debug, Serialize)]
@@ -61,7 +61,7 @@ impl Explained {
             name: context.host.name.to_string(),
             explanation,
             changes,
-            since: since(&Etc::find(&context.paths)?.upper(), inside),
+            since: since(&Etc::find(&context.paths.etc())?.upper(), inside),
         })
     }
 

@@ -94,9 +94,12 @@ fn sight(
     let name = domu.name.as_str();
     if let Some(&id) = domains.running.get(name) {
         let heard = match observer.report(id) {
-            Ok(Some(_)) => Heard::Up,
+            Ok(Some(report)) => match report.ill {
+                None => Heard::Up,
+                Some(why) => Heard::Ill(format!("its health command fails: {why}")),
+            },
             Ok(None) => Heard::Nothing,
-            Err(why) => Heard::Nonsense(why),
+            Err(why) => Heard::Ill(why),
         };
         return Sight::Runs { id, heard };
     }

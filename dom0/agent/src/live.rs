@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow};
 use domus_model::boot::{StatementNote, composed};
 use domus_model::changes::{Changes, Deed, Now, Observed, live};
 use domus_model::etc;
@@ -15,20 +15,20 @@ use domus_model::fleet::Policy;
 use domus_model::names::Name;
 use domus_repo::{Export, Judge, Repo, Statement};
 use domus_system::atomic::{PendingDir, TEMPORARY};
-use domus_system::program::Program;
+use domus_system::layers::{self, Source};
+use domus_system::live_etc;
+use domus_system::mount::{Replaced, bind_in_place};
+use domus_system::systemd;
 use serde::Serialize;
 use tempfile::TempDir;
 
 use crate::Refused;
+use crate::config_disk;
 use crate::context::Context;
-use crate::etc as own;
 use crate::follow;
 use crate::notes::{Notes, one_line};
 use crate::taken::Taken;
 use crate::warn;
-
-/// How long what is run in dom0 may take, one by one.
-const LIMIT: Duration = Duration::from_secs(90);
 
 /// Something that was run in dom0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -196,11 +196,26 @@ pub(crate) fn take(
     run: &[Deed],
 ) -> Result<Taken> {
     let doing = || format!("taking {} live", next.commit);
-    let mut problems = own::replace(next, overruled).with_context(doing)?;
-    problems.extend(next.warnings.iter().cloned());
-    own::bind_config(next).with_context(doing)?;
     let has_hosts = next.slice.join("global/hosts").is_file();
     let generated = etc::for_host(&next.wanted, &next.host, has_hosts);
+    let lay = |image: &Path, to: &Path| {
+        let source = Source {
+            image,
+            tree: &next.slice,
+            generated: &generated,
+            layers: &next.host.layers,
+            secret: &|layer, path| config_disk::open(next, &layer.files[path].source),
+        };
+        layers::lay(&source, to)
+    };
+    let switched = live_etc::replace(&next.paths.etc(), lay, overruled).with_context(doing)?;
+    if switched.before == Replaced::Beneath {
+        let error = anyhow!("this kernel cannot take the old /etc away: it stays beneath");
+        warn(&error.context("RAM that it has is free after the next boot"));
+    }
+    let mut problems = switched.problems;
+    problems.extend(next.warnings.iter().cloned());
+    bind_config(next).with_context(doing)?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let taken = Taken {
         commit: next.commit.clone(),
@@ -215,6 +230,22 @@ pub(crate) fn take(
     Ok(taken)
 }
 
+/// Puts the trees of `next` at `/config/local` and `/config/global`.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn bind_config(next: &Context) -> Result<()> {
+    let local = format!("pservers/{}", next.host.name);
+    for (from, name) in [(local.as_str(), "local"), ("global", "global")] {
+        let from = next.slice.join(from);
+        fs::create_dir_all(&from).with_context(|| format!("making {}", from.display()))?;
+        let target = next.paths.config(name);
+        fs::create_dir_all(&target).with_context(|| format!("making {}", target.display()))?;
+        bind_in_place(&from, &target)?;
+    }
+    Ok(())
+}
+
 /// Runs what is to be run, each whatever became of those before it, and writes down what failed.
 ///
 /// # Errors
@@ -222,7 +253,7 @@ pub(crate) fn take(
 pub(crate) fn run(context: &Context, taken: &mut Taken) -> Result<Vec<Ran>> {
     let (mut ran, mut failed) = (Vec::new(), Vec::new());
     for deed in std::mem::take(&mut taken.left) {
-        let result = done(&deed);
+        let result = systemd::run(&deed);
         ran.push(Ran {
             command: deed.to_string(),
             failure: result.as_ref().err().map(one_line),
@@ -234,20 +265,6 @@ pub(crate) fn run(context: &Context, taken: &mut Taken) -> Result<Vec<Ran>> {
     taken.left = failed;
     taken.write(&context.paths)?;
     Ok(ran)
-}
-
-fn done(deed: &Deed) -> Result<()> {
-    let begin = Instant::now();
-    // A unit may wait for the very unit that this runs in.
-    let limit = LIMIT.as_secs().to_string();
-    let result = Program::new("timeout")
-        .arg(&limit)
-        .args(deed.command())
-        .run();
-    if result.is_err() && begin.elapsed() >= LIMIT {
-        bail!("`{deed}` was not done in {limit} s; it may go on");
-    }
-    result.with_context(|| format!("running `{deed}`"))
 }
 
 /// Removes what is in RAM of commits that nothing runs from any more. What cannot be removed costs
@@ -272,7 +289,7 @@ pub(crate) fn clear(context: &Context) {
             }
         }
     }
-    if let Err(error) = own::clear(&context.paths) {
+    if let Err(error) = live_etc::clear(&context.paths.etc()) {
         warn(&error.context("removing what a former /etc was made of"));
     }
 }

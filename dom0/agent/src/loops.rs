@@ -15,7 +15,7 @@ use domus_system::xenstore::XenStore;
 use crate::paths::Paths;
 
 /// Where XenStore has every disk that dom0 gives to a domain, whoever made it.
-const VBDS: &str = "/local/domain/0/backend/vbd";
+pub(crate) const VBDS: &str = "/local/domain/0/backend/vbd";
 /// What the kernel adds to the name of a file that was removed or replaced.
 const DELETED: &str = " (deleted)";
 /// How long a device may take to go: udev may be looking at it.
@@ -151,7 +151,15 @@ mod tests {
                 scope.spawn(|| assert_eq!(attach(&image, true), image_loop));
             }
         });
-        // A config disk that was replaced while a guest had it.
+        // A config disk that is replaced while a guest has it: by one of the same size.
+        let next = file("/run/domus/domus/web/next.tar");
+        fs::write(&next, [1; 8192]).expect("write");
+        fs::rename(&next, &config).expect("rename");
+        loopdev::change(&config_loop, &config).expect("change");
+        assert_eq!(fs::read(&config_loop).expect("read"), [1; 8192]);
+        fs::write(&next, [2; 16384]).expect("write");
+        assert!(loopdev::change(&config_loop, &next).is_err());
+        assert_eq!(fs::read(&config_loop).expect("read"), [1; 8192]);
         fs::remove_file(&config).expect("rm");
 
         let used = [config_loop.clone(), image_loop.clone()].into();

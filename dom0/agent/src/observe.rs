@@ -3,15 +3,18 @@
 //! kept open, and opened again after they broke.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use domus_model::refresh::REFRESH_NODE;
 use domus_model::report::{REPORT_NODE, Report};
 use domus_system::xenstore::XenStore;
 use domus_virt::{Hypervisor, Running};
 use uuid::Uuid;
 
 use crate::context::Context;
+use crate::loops::VBDS;
 use crate::notes::one_line;
 
 /// Where XenStore has domains.
@@ -24,7 +27,7 @@ pub(crate) struct Observer {
     uri: String,
     hypervisor: Option<Arc<Hypervisor>>,
     store: Option<XenStore>,
-    /// Reports by domain number: a guest that is up says no more.
+    /// Reports of guests that are well, by domain number: until one says something else.
     heard: BTreeMap<u32, Report>,
     /// Names by domain number: a domain keeps its own.
     names: BTreeMap<u32, String>,
@@ -155,8 +158,37 @@ impl Observer {
             return Ok(None);
         };
         let report = Report::parse(&text)?;
-        self.heard.insert(id, report.clone());
+        if report.ill.is_none() {
+            self.heard.insert(id, report.clone());
+        }
         Ok(Some(report))
+    }
+
+    /// Forgets what the guest in domain `id` said: it says something else now.
+    pub(crate) fn forget(&mut self, id: u32) {
+        self.heard.remove(&id);
+    }
+
+    /// The device of dom0 that domain `id` has as its disk `name`, as `xvdb`.
+    pub(crate) fn disk(&mut self, id: u32, name: &str) -> Result<PathBuf> {
+        let found = self.ask(|store| {
+            let disks = format!("{VBDS}/{id}");
+            for disk in store.list(&disks)? {
+                let disk = format!("{disks}/{disk}");
+                if store.read(&format!("{disk}/dev"))?.as_deref() == Some(name) {
+                    return store.read(&format!("{disk}/params"));
+                }
+            }
+            Ok(None)
+        })?;
+        let found = found.with_context(|| format!("XenStore has no disk {name} of domain {id}"))?;
+        Ok(PathBuf::from(found))
+    }
+
+    /// Tells the guest in domain `id` to take what its config disk has now.
+    pub(crate) fn tell(&mut self, id: u32, refresh: &str) -> Result<()> {
+        let node = format!("{DOMAINS}/{id}/{REFRESH_NODE}");
+        self.ask(|store| store.write(&node, refresh))
     }
 
     /// The UUID of domain `id`, if XenStore says one.

@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use domus_model::boot::{BOOT_RECORD, ETC_UPPER, HOST_KEY, LAYERS, SLICE};
+use domus_model::boot::{BOOT_RECORD, ETC_UPPER, ETCS, HOST_KEY, IMAGE_ROOT, LAYERS, SLICE};
 use domus_model::names::{ImageRef, Name};
+use domus_system::live_etc::Places;
 
 /// Whatever is kept in RAM.
 const RAM: &str = "/run/domus";
@@ -52,24 +53,16 @@ impl Paths {
         self.ram().join("applied.json")
     }
 
-    /// `/etc`.
-    pub(crate) fn etc(&self) -> PathBuf {
-        self.at("/etc")
-    }
-
-    /// What `/etc` is composed of, a directory for each time, called by its number.
-    pub(crate) fn etcs(&self) -> PathBuf {
-        self.ram().join("etc")
-    }
-
-    /// Where the root image is seen without what is mounted on it, while `/etc` is composed.
-    pub(crate) fn image_root(&self) -> PathBuf {
-        self.ram().join("image")
-    }
-
-    /// What `/etc` was composed of at boot.
-    pub(crate) fn booted_layers(&self) -> PathBuf {
-        self.at(LAYERS)
+    /// `/etc`, and what it is made of.
+    pub(crate) fn etc(&self) -> Places {
+        Places {
+            root: self.at("/"),
+            etc: self.at("/etc"),
+            etcs: self.at(ETCS),
+            image_root: self.at(IMAGE_ROOT),
+            booted_upper: self.at(ETC_UPPER),
+            booted_layers: self.at(LAYERS),
+        }
     }
 
     /// A tree of the commit, as people see it: `local`, `global`.
@@ -110,11 +103,6 @@ impl Paths {
     /// There once the fleet's repository was reached.
     pub(crate) fn remote_reached(&self) -> PathBuf {
         self.at("/config/state/remote-reached")
-    }
-
-    /// What was changed in the `/etc` that was booted.
-    pub(crate) fn booted_upper(&self) -> PathBuf {
-        self.at(ETC_UPPER)
     }
 
     /// The host's own key, which opens secrets.

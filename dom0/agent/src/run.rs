@@ -41,7 +41,7 @@ const STALE: u64 = 60;
 /// Something that happened.
 enum News {
     Libvirt(Event),
-    Store,
+    Store(String),
     StoreClosed,
     Done(Name, Attempt),
 }
@@ -291,7 +291,15 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
                 self.observer.disconnect();
             }
             News::StoreClosed => self.store = None,
-            News::Libvirt(Event::Changed(_)) | News::Store => {}
+            News::Libvirt(Event::Changed(_)) => {}
+            News::Store(path) => {
+                let id = path
+                    .strip_prefix(DOMAINS)
+                    .and_then(|path| path.split('/').nth(1));
+                if let Some(id) = id.and_then(|id| id.parse().ok()) {
+                    self.observer.forget(id);
+                }
+            }
             News::Done(name, attempt) => self.done(&name, &attempt),
         }
     }
@@ -304,8 +312,8 @@ impl Store {
         watcher.watch(RELEASED)?;
         let say = say.clone();
         let listen = move || {
-            while listener.heard().is_ok() {
-                if say.send(News::Store).is_err() {
+            while let Ok(path) = listener.heard() {
+                if say.send(News::Store(path)).is_err() {
                     return;
                 }
             }

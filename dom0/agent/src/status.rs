@@ -25,7 +25,7 @@ use crate::observe::{Domains, Observer};
 use crate::pace;
 use crate::pull::Last;
 use crate::slots::Slots;
-use crate::steps::{differences, strays_line, waiting_line};
+use crate::steps::{differences, refresh_line, strays_line, waiting_line};
 use crate::storage;
 use crate::warn;
 
@@ -80,6 +80,8 @@ pub(crate) struct HostStatus {
     failed_units: Vec<String>,
     /// domUs that should be restarted.
     waiting: BTreeSet<Name>,
+    /// domUs that run and have an older configuration than they could have.
+    refresh: BTreeSet<Name>,
     /// What waits until the host boots.
     reboot: Vec<String>,
 }
@@ -167,6 +169,7 @@ impl HostStatus {
             failures: failed.map(ToString::to_string).collect(),
             failed_units: failed_units(context),
             waiting: left.restarts(),
+            refresh: left.refreshes(),
             reboot: left.waits().map(|step| step.what.clone()).collect(),
         })
     }
@@ -206,6 +209,7 @@ impl HostStatus {
                 .map_or(String::new(), |it| format!("   {}", it.word())),
             waiting_line(&self.waiting)
         );
+        text += &refresh_line(&self.refresh);
         if !self.disks.is_empty() {
             text += &format!("\n{}\n", disk_health::render(&self.disks));
         }

@@ -11,12 +11,12 @@ use domus_model::names::Name;
 use domus_model::plan::{Plan, plan};
 use domus_model::reconcile::decide;
 use domus_model::status::{State, short};
+use domus_system::live_etc::Etc;
 use domus_virt::Dom0Memory;
 use serde::Serialize;
 
 use crate::args::Command;
 use crate::context::Context;
-use crate::etc::Etc;
 use crate::keep::{self, Endings, Remember};
 use crate::live;
 use crate::notes::Notes;
@@ -82,6 +82,8 @@ pub(crate) struct Steps {
     pub(crate) stop: BTreeSet<Name>,
     /// domUs that are shut down and started.
     pub(crate) restart: BTreeSet<Name>,
+    /// domUs that take another configuration while they run.
+    pub(crate) refresh: BTreeSet<Name>,
     /// domUs that go on as they are, and should be restarted.
     pub(crate) waiting: BTreeSet<Name>,
     /// dom0's memory, if it has to change.
@@ -130,6 +132,7 @@ impl Steps {
                 true => steps.restart = restarts,
                 false => steps.waiting = restarts,
             }
+            steps.refresh = steps.changes.refreshes();
             steps.stop = steps.changes.stops();
         } else if wish.restart {
             let runs = |name: &&Name| domains.running.contains_key(name.as_str());
@@ -226,7 +229,11 @@ impl Steps {
         if let Some(Ballooning { from_mib, to_mib }) = self.dom0_memory {
             let _ = writeln!(text, "  dom0    memory {from_mib} MiB -> {to_mib} MiB");
         }
-        for (word, names) in [("stop", &self.stop), ("restart", &self.restart)] {
+        for (word, names) in [
+            ("stop", &self.stop),
+            ("restart", &self.restart),
+            ("refresh", &self.refresh),
+        ] {
             let names: Vec<Name> = names.iter().cloned().collect();
             if !names.is_empty() {
                 let _ = writeln!(text, "  {word:<7} {}", list(&names));
@@ -267,14 +274,30 @@ pub(crate) fn differences(
         }
     }
     let kept = context.taken.as_ref().map(|taken| taken.kept.clone());
+    let places = context.paths.etc();
     let observed = Observed {
+        refreshing: Some(refreshing(observer, domains, &running)),
         given: given(observer, &running),
         running: Some(running.clone()),
-        changed: Etc::find(&context.paths)?.changed(&context.paths)?,
+        changed: Etc::find(&places)?.changed(&places)?,
         kept: kept.unwrap_or_default(),
         overrule: force,
     };
     live::changes(context, next, &running, &observed)
+}
+
+/// Those whose guests take another configuration while they run, as they say.
+fn refreshing(
+    observer: &mut Observer,
+    domains: &Domains,
+    running: &BTreeSet<Name>,
+) -> BTreeSet<Name> {
+    let mut takes = |name: &&Name| {
+        let id = domains.running.get(name.as_str());
+        let report = id.and_then(|id| observer.report(*id).ok().flatten());
+        report.is_some_and(|report| report.refreshes)
+    };
+    running.iter().filter(&mut takes).cloned().collect()
 }
 
 /// What domUs that run were given, as far as libvirt says.
@@ -300,6 +323,18 @@ pub(crate) fn waiting_line(names: &BTreeSet<Name>) -> String {
         true => String::new(),
         false => format!(
             "waiting for a restart: {}; `domus-dom0 apply --restart` does it\n",
+            list(&names)
+        ),
+    }
+}
+
+/// The line that says which domUs have an older configuration than they could; nothing if none has.
+pub(crate) fn refresh_line(names: &BTreeSet<Name>) -> String {
+    let names: Vec<Name> = names.iter().cloned().collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!(
+            "with an older configuration: {}; `domus-dom0 apply` gives them the new one\n",
             list(&names)
         ),
     }

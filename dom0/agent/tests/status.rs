@@ -234,7 +234,7 @@ strays: foreign runs here and nobody declared it; left alone
     let expected = json!({
         "host": "alpha", "commit": COMMIT, "dom0_memory": null, "start": [["db", "mail"]],
         "keep": ["test"], "left": ["web"], "strays": ["foreign"], "to": null, "steps": [],
-        "conflicts": [], "run": [], "stop": [], "restart": [], "waiting": [],
+        "conflicts": [], "run": [], "stop": [], "restart": [], "refresh": [], "waiting": [],
     });
     assert_eq!(plan, expected);
     assert!(!host.at("run/domus/apply.lock").exists());

@@ -15,9 +15,11 @@ use domus_model::diagnostic::Diagnostic;
 use domus_model::etc;
 use domus_model::guest::{GUEST_DOCUMENT, GuestConfig, SECRETS, root_beside};
 use domus_model::layers::Layer;
+use domus_model::rendered::RenderedFile;
 use domus_system::documents;
 use domus_system::kmod::Modules;
 use domus_system::mount::Mount;
+use rustix::fs::{Advice, fadvise};
 use rustix::system::{RebootCommand, reboot};
 
 use crate::compose::{self, Source};
@@ -64,11 +66,10 @@ fn prepare(device: &str, modules: &mut Modules, record: &mut BootRecord) -> Resu
         Mount::read_only("erofs", &root).at(Path::new(ROOT))?;
     }
     let disk = wait(device, modules)?;
-    let slice = Path::new(SLICE);
-    let guest = unpack(&disk, slice)?;
-    record.name = Some(guest.name.clone());
-    record.commit = Some(guest.commit.clone());
-    record.image = Some(guest.image.clone());
+    let given = Given::read(&disk, Path::new(SLICE))?;
+    record.name = Some(given.guest.name.clone());
+    record.commit = Some(given.guest.commit.clone());
+    record.image = Some(given.guest.image.clone());
     let name = disk.display().to_string();
     console::say(format!("config {name}, given by dom0"));
     record.config = Some(ConfigSource {
@@ -80,31 +81,79 @@ fn prepare(device: &str, modules: &mut Modules, record: &mut BootRecord) -> Resu
     record::note(record, "config-mounted");
 
     Mount::ram("755").at(&Path::new(ROOT).join("config"))?;
-    let own = documents::read_vserver(slice, guest.name.as_str())?;
-    let layers = guest.layers(&documents::read_shared(slice)?, &own);
-    let layers = layers.map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(Diagnostic::line).collect();
-        anyhow!("dom0 gave layers with errors:\n  {}", lines.join("\n  "))
-    })?;
-    let secrets = slice.join(SECRETS);
-    let secret = |layer: &Layer, path: &str| {
-        let plain = fs::read(secrets.join(&layer.directory).join(path));
-        plain.context("dom0 did not give it")
-    };
     let source = Source {
-        tree: slice,
-        local: &format!("vservers/{}", guest.name),
-        generated: &etc::for_guest(&guest, slice.join("global/hosts").is_file()),
-        layers: &layers,
-        secret: &secret,
+        tree: &given.slice,
+        local: &given.own_tree(),
+        generated: &given.generated,
+        layers: &given.layers,
+        secret: &|layer, path| given.secret(layer, path),
     };
     compose::machine(Path::new(ROOT), &source, record)?;
-    match fs::remove_dir_all(&secrets) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).context("removing secrets that are in /etc now")
-        }
-        _ => Ok(()),
+    given.remove_secrets()
+}
+
+/// What a config disk brings, in RAM.
+pub(crate) struct Given {
+    /// Its document.
+    pub(crate) guest: GuestConfig,
+    /// Where its files are, laid out as in the repository.
+    pub(crate) slice: PathBuf,
+    /// What follows from its documents.
+    pub(crate) generated: Vec<RenderedFile>,
+    /// The layers above that, the lowest first.
+    pub(crate) layers: Vec<Layer>,
+}
+
+impl Given {
+    /// Copies the config disk, a tar archive, into RAM, so that dom0 can swap it later.
+    pub(crate) fn read(disk: &Path, to: &Path) -> Result<Self> {
+        let guest = unpack(disk, to)?;
+        let own = documents::read_vserver(to, guest.name.as_str())?;
+        let layers = guest.layers(&documents::read_shared(to)?, &own);
+        let layers = layers.map_err(|problems| {
+            let lines: Vec<String> = problems.iter().map(Diagnostic::line).collect();
+            anyhow!("dom0 gave layers with errors:\n  {}", lines.join("\n  "))
+        })?;
+        Ok(Self {
+            generated: etc::for_guest(&guest, to.join("global/hosts").is_file()),
+            slice: to.to_owned(),
+            guest,
+            layers,
+        })
     }
+
+    /// The directory in it that is this domU's own.
+    pub(crate) fn own_tree(&self) -> String {
+        format!("vservers/{}", self.guest.name)
+    }
+
+    /// What dom0 decrypted.
+    pub(crate) fn secret(&self, layer: &Layer, path: &str) -> Result<Vec<u8>> {
+        let plain = self.slice.join(SECRETS).join(&layer.directory).join(path);
+        fs::read(plain).context("dom0 did not give it")
+    }
+
+    /// Removes what dom0 decrypted: `/etc` has it.
+    pub(crate) fn remove_secrets(&self) -> Result<()> {
+        match fs::remove_dir_all(self.slice.join(SECRETS)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).context("removing secrets that are in /etc now")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What its config disk brought: of the boot, or of the last refresh.
+pub(crate) fn document() -> Result<GuestConfig> {
+    read_document(Path::new(SLICE))
+}
+
+fn read_document(slice: &Path) -> Result<GuestConfig> {
+    let path = slice.join(GUEST_DOCUMENT);
+    let doing = || format!("reading {}", path.display());
+    let document = fs::read(&path).with_context(doing)?;
+    serde_json::from_slice(&document).with_context(doing)
 }
 
 /// Waits for `/dev/NAME`.
@@ -126,7 +175,6 @@ fn wait(name: &str, modules: &mut Modules) -> Result<PathBuf> {
     Ok(device)
 }
 
-/// Copies the config disk, a tar archive, into RAM, so that dom0 can swap it later.
 fn unpack(disk: &Path, to: &Path) -> Result<GuestConfig> {
     let doing = || format!("reading the config disk {}", disk.display());
     if to.exists() {
@@ -134,7 +182,8 @@ fn unpack(disk: &Path, to: &Path) -> Result<GuestConfig> {
     }
     fs::create_dir_all(to).with_context(doing)?;
     let file = File::open(disk).with_context(doing)?;
+    // What was read of it before may be what it had before.
+    fadvise(&file, 0, None, Advice::DontNeed).with_context(doing)?;
     tar::Archive::new(file).unpack(to).with_context(doing)?;
-    let document = fs::read(to.join(GUEST_DOCUMENT)).with_context(doing)?;
-    serde_json::from_slice(&document).with_context(|| format!("{}: {GUEST_DOCUMENT}", doing()))
+    read_document(to)
 }

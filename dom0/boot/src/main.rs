@@ -4,8 +4,9 @@
 //!
 //! As process 1 it takes its orders from the kernel command line: `domus.release=ID` makes it
 //! look for that release and a config partition, `domus.config=xvdX` makes it read the config
-//! disk that dom0 gave. Called by hand it serves the rescue shell and, in a domU, the report.
+//! disk that dom0 gave. Called by hand it serves the rescue shell; in a domU it attends to dom0.
 
+mod attend;
 mod compose;
 mod console;
 mod discover;
@@ -15,6 +16,7 @@ mod host;
 mod init;
 mod orders;
 mod record;
+mod refresh;
 mod repair;
 mod report;
 mod rescue;
@@ -31,7 +33,8 @@ In the rescue shell:
   domus-boot retry          look again for a config partition
   domus-boot use DEVICE     take this config partition by hand, for this boot only
 In a domU:
-  domus-boot report         tell dom0 through XenStore that this domU is up";
+  domus-boot attend         tell dom0 through XenStore how this domU is, and take the
+                            configuration that dom0 gives it (domus-guest.service)";
 
 fn main() -> ExitCode {
     if std::process::id() == 1 {
@@ -46,7 +49,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["retry"] => rescue::ask(&rescue::Request::Retry),
         ["use", device] => rescue::ask(&rescue::Request::Use((*device).into())),
-        ["report"] => report::send(),
+        ["attend"] => attend::run().map(|never| match never {}),
         // Started by itself, with so many seconds; and with medium and id of a release on trial.
         ["guard", seconds, release @ ..] if seconds.parse::<u64>().is_ok() => {
             let seconds = seconds.parse().unwrap_or_default();

@@ -1,27 +1,31 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! In a domU: telling dom0 through XenStore what it became.
+//! In a domU: how it is, for dom0.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use domus_model::boot::{BOOT_RECORD, SLICE};
 use domus_model::fleet::Kind;
-use domus_model::guest::{GUEST_DOCUMENT, GuestConfig, GuestMount};
-use domus_model::report::{REPORT_NODE, Report};
+use domus_model::guest::{GuestConfig, GuestMount};
+use domus_model::report::{Refreshed, Report, reason};
 use domus_system::machine;
-use domus_system::xenstore::XenStore;
+use domus_system::program::Program;
+
+use crate::guest;
 
 /// Written into every image by its build: NAME@REVISION.
 const IMAGE: &str = "/usr/lib/domus/image";
+/// How long its health command may take, in seconds.
+const HEALTH_LIMIT: &str = "20";
 const MEMORY: &str = "/sys/devices/system/xen_memory/xen_memory0/info/current_kb";
 
-/// Looks at this domU and writes its report. One whose volumes are not where they should be is not
-/// up: what it writes there would be gone when it ends.
-pub(crate) fn send() -> Result<()> {
-    ensure_mounted()?;
-    let report = Report {
+/// Looks at this domU and says how it is, and what came of taking another configuration.
+///
+/// # Errors
+/// Something of it cannot be read.
+pub(crate) fn make(refreshed: Option<Refreshed>) -> Result<Report> {
+    Ok(Report {
         version: 1,
         kind: kind()?,
         // The kernel keeps a few pages of a round number for itself.
@@ -31,17 +35,31 @@ pub(crate) fn send() -> Result<()> {
         image: read(IMAGE)?
             .parse()
             .with_context(|| format!("reading {IMAGE}"))?,
-        commit: commit()?,
+        commit: guest::document()?.commit,
         root_read_only: root_is_read_only()?,
-    };
-    XenStore::open()?.write(REPORT_NODE, &report.render())
+        ill: ill(),
+        refreshes: true,
+        refreshed,
+    })
 }
 
-fn ensure_mounted() -> Result<()> {
-    let path = Path::new(SLICE).join(GUEST_DOCUMENT);
-    let doing = || format!("reading {}", path.display());
-    let guest = fs::read(&path).with_context(doing)?;
-    let guest: GuestConfig = serde_json::from_slice(&guest).with_context(doing)?;
+/// Why this domU is not well, if it is not: a volume is not where it should be, so that what is written
+/// there would be gone when it ends; or its health command fails.
+pub(crate) fn ill() -> Option<String> {
+    let looked = guest::document().and_then(|guest| {
+        ensure_mounted(&guest)?;
+        let Some(command) = guest.health else {
+            return Ok(());
+        };
+        Program::new("timeout")
+            .args(["--kill-after=5", HEALTH_LIMIT, "sh", "-c", &command])
+            .run()
+            .context("its health command")
+    });
+    looked.err().map(|error| reason(&format!("{error:#}")))
+}
+
+fn ensure_mounted(guest: &GuestConfig) -> Result<()> {
     let mounts = read("/proc/self/mounts")?;
     for GuestMount { device, path, .. } in &guest.mounts {
         let is_it = |line: &str| line.starts_with(&format!("/dev/{device} {path} "));
@@ -59,15 +77,6 @@ fn kind() -> Result<Kind> {
         "HVM" => Ok(Kind::Hvm),
         other => bail!("/sys/hypervisor/guest_type says {other:?}: no kind of domU"),
     }
-}
-
-fn commit() -> Result<String> {
-    let record: serde_json::Value = serde_json::from_str(&read(BOOT_RECORD)?)
-        .with_context(|| format!("reading {BOOT_RECORD}"))?;
-    let commit = record.get("commit").and_then(serde_json::Value::as_str);
-    Ok(commit
-        .with_context(|| format!("{BOOT_RECORD} names no commit"))?
-        .to_owned())
 }
 
 /// Tries to write to `/` and says whether that was refused as read-only.

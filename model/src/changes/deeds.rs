@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! What is run in dom0 after its files changed: each of it once, in an order that holds for all.
+//! What is run in dom0, or in a domU, after its files changed: each of it once, in an order that holds
+//! for all.
 
-use super::Changes;
+use super::{Changes, Subject};
+use crate::names::Name;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// Something that is run in dom0. They are in the order in which they are done: what stops does so
+/// Something that is run. They are in the order in which they are done: what stops does so
 /// while systemd still knows its unit, and what starts finds everything else in place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -67,9 +69,19 @@ pub fn in_order(deeds: impl IntoIterator<Item = Deed>) -> Vec<Deed> {
 }
 
 impl Changes {
-    /// What is run in dom0 for all steps.
+    /// What is run in dom0.
     pub fn deeds(&self) -> Vec<Deed> {
-        in_order(self.steps.iter().flat_map(|step| step.does.clone()))
+        self.deeds_of(&Subject::Host)
+    }
+
+    /// What is run in a domU that takes them while it runs.
+    pub fn deeds_in(&self, domu: &Name) -> Vec<Deed> {
+        self.deeds_of(&Subject::DomU(domu.clone()))
+    }
+
+    fn deeds_of(&self, subject: &Subject) -> Vec<Deed> {
+        let steps = self.steps.iter().filter(|step| step.subject == *subject);
+        in_order(steps.flat_map(|step| step.does.clone()))
     }
 }
 

@@ -2,7 +2,7 @@
 //! What differs in the domUs of a host: settings, layers, and those that come, go or move.
 
 use super::differences::differences;
-use super::files::Fate;
+use super::files::of_guest_file;
 use super::impact::{Rule, of_domu};
 use super::words::{setting, words};
 use super::{Given, Impact, Observed, Side, Step, Subject, json, view};
@@ -44,16 +44,29 @@ pub(super) fn steps(from: Side<'_>, to: Side<'_>, observed: &Observed, steps: &m
                 }
                 relocked(after, from.fleet, to.fleet, steps);
                 changed(before, after, steps);
+                if from.names != to.names {
+                    steps.push(renamed(after));
+                }
+                let refreshes = observed.refreshing.as_ref();
+                if !refreshes.is_none_or(|names| names.contains(name)) {
+                    steps[first..].iter_mut().for_each(reads_when_it_starts);
+                }
             }
             (None, Some(after)) => steps.push(arrived(after, from.elsewhere.get(name))),
             (Some(before), None) => steps.push(gone(before, to.elsewhere.get(name))),
             (None, None) => {}
         }
-        let stops = [Impact::DomuRestart, Impact::DomuRecreate, Impact::DomuStop];
+        let touches = [
+            Impact::DomuRefresh,
+            Impact::DomuRestart,
+            Impact::DomuRecreate,
+            Impact::DomuStop,
+        ];
         for step in &mut steps[first..] {
-            if !runs && stops.contains(&step.impact) {
+            if !runs && touches.contains(&step.impact) {
                 step.impact = Impact::Live;
                 step.reason = Some("it does not run".to_owned());
+                step.does.clear();
             }
         }
     }
@@ -85,9 +98,25 @@ fn changed(from: &DomU, to: &DomU, steps: &mut Vec<Step>) {
         let rule = of_domu(&path, Some((from, to)));
         steps.push(Step::new(subject.clone(), what, None, rule));
     }
-    let reason = "a domU reads its layers when it starts";
-    let rule = |_: &str, _: Fate| Rule::new(Impact::DomuRestart, reason);
-    steps.extend(view::steps(&subject, &from.layers, &to.layers, rule));
+    let layers = view::steps(&subject, &from.layers, &to.layers, of_guest_file);
+    steps.extend(layers);
+}
+
+/// Names of machines are others than they were.
+fn renamed(domu: &DomU) -> Step {
+    let what = "/etc/hosts changed".to_owned();
+    let source = Some("global/hosts".to_owned());
+    let rule = Rule::new(Impact::DomuRefresh, "");
+    Step::new(Subject::DomU(domu.name.clone()), what, source, rule)
+}
+
+/// What a guest would take while it runs, if it did.
+fn reads_when_it_starts(step: &mut Step) {
+    if step.impact == Impact::DomuRefresh {
+        step.impact = Impact::DomuRestart;
+        step.reason = Some("its image reads its configuration when it starts".to_owned());
+        step.does.clear();
+    }
 }
 
 /// The names of its images stand for other bytes than they did.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Who reads a file in `/etc` of dom0, and what is run so that they read it anew.
+//! Who reads a file in `/etc`, of dom0 or of a domU, and what is run so that they read it anew.
 
 use super::Impact;
 use super::deeds::Deed;
@@ -56,6 +56,16 @@ pub(super) fn of_host_file(path: &str, fate: Fate) -> Rule {
     }
 }
 
+/// Of a file in `/etc` of a domU, whose guest takes another configuration while it runs.
+pub(super) fn of_guest_file(path: &str, fate: Fate) -> Rule {
+    let rule = of_host_file(path, fate);
+    let impact = match rule.impact {
+        Impact::HostReboot => Impact::DomuRestart,
+        _ => Impact::DomuRefresh,
+    };
+    Rule { impact, ..rule }
+}
+
 /// Whether `path` is `entry`; or in it, a directory; or begins with it, a stem; or is in its
 /// directory of drop-ins.
 fn is_of(path: &str, entry: &str) -> bool {
@@ -66,7 +76,7 @@ fn is_of(path: &str, entry: &str) -> bool {
     })
 }
 
-/// Files of dom0 that somebody reads once, and who; and those that are known to be read each time
+/// Files that somebody reads once, and who; and those that are known to be read each time
 /// that they are needed, with no reason.
 const FILES: &[(&str, Impact, &str, Does)] = &[
     (

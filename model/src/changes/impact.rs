@@ -14,7 +14,7 @@ pub(super) struct Rule {
     pub(super) impact: Impact,
     /// Why it is not less.
     pub(super) reason: Option<String>,
-    /// What is run in dom0.
+    /// What is run then.
     pub(super) does: Vec<Deed>,
 }
 
@@ -172,6 +172,7 @@ pub(super) fn of_domu(path: &[&str], sides: Option<(&DomU, &DomU)>) -> Rule {
         ["after" | "delay"] => rule(Impact::Live, "it counts when it starts next"),
         ["autostart"] => rule(Impact::Live, "what runs goes on, what was stopped stays so"),
         ["restart"] => rule(Impact::Live, "it counts when it ends"),
+        ["health"] => rule(Impact::DomuRefresh, ""),
         ["stop-timeout"] => rule(Impact::Live, "it counts when it is shut down next"),
         ["console-log"] => rule(Impact::Live, ""),
         ["may-run-on"] => rule(Impact::Live, "nothing moves it by itself"),

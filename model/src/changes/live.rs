@@ -75,6 +75,13 @@ impl Changes {
         self.domus(&[Impact::Live])
     }
 
+    /// domUs that take another configuration while they run, and need no more than that.
+    pub fn refreshes(&self) -> BTreeSet<Name> {
+        let more = [Impact::DomuRestart, Impact::DomuRecreate, Impact::DomuStop];
+        let all = self.domus(&[Impact::DomuRefresh]);
+        all.difference(&self.domus(&more)).cloned().collect()
+    }
+
     /// domUs that have to be shut down for good.
     pub fn stops(&self) -> BTreeSet<Name> {
         self.domus(&[Impact::DomuStop])

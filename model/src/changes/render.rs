@@ -45,6 +45,13 @@ impl Changes {
             let lines: Vec<String> = deeds.iter().map(ToString::to_string).collect();
             text += &format!("\nRuns in dom0: {}.", lines.join("; "));
         }
+        for name in self.refreshes() {
+            let deeds = self.deeds_in(&name);
+            if !deeds.is_empty() {
+                let lines: Vec<String> = deeds.iter().map(ToString::to_string).collect();
+                text += &format!("\nRuns in {name}: {}.", lines.join("; "));
+            }
+        }
         text + "\n" + &self.summary()
     }
 
@@ -61,6 +68,7 @@ impl Changes {
             (!list.is_empty()).then(|| format!("{verb}: {}. ", list.join(", ")))
         };
         let parts = [
+            count(Impact::DomuRefresh, "Refreshes"),
             count(Impact::DomuStart, "Starts"),
             count(Impact::DomuRestart, "Restarts"),
             count(Impact::DomuRecreate, "Recreated"),

@@ -53,10 +53,7 @@ pub(super) fn rule(path: &str, fate: Fate) -> Rule {
 /// Of a unit's own file, or of a drop-in.
 fn file(unit: &str, fate: Fate) -> (String, Option<Deed>) {
     if is_left_alone(unit) {
-        return (
-            format!("{unit} goes on as it is until the host boots"),
-            None,
-        );
+        return (format!("{unit} goes on as it is until the next boot"), None);
     }
     match fate {
         Fate::Given | Fate::Changed if RESTARTED.iter().any(|end| unit.ends_with(end)) => {

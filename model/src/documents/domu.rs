@@ -12,6 +12,7 @@ use self::forms::{CLOCK, CONSOLE_LOG, KERNEL_ARG, KIND, PCI, PIN, RESTART, STOP_
 use super::forms::{DELAY, HOSTS, IMAGE, MEMORY, UUID, memory, name};
 use super::place::At;
 use super::table::{Table, VarsDoc};
+use super::words::COMMAND;
 use crate::bad_value::BadValue;
 use crate::fleet::{Clock, Kind, Restart};
 use crate::names::{Hosts, ImageRef, Name};
@@ -47,6 +48,7 @@ pub(crate) struct DomUSettings {
     pub(crate) autostart: Option<At<bool>>,
     pub(crate) restart: Option<At<Restart>>,
     pub(crate) stop_timeout: Option<At<Interval>>,
+    pub(crate) health: Option<At<String>>,
     pub(crate) may_run_on: Vec<At<Hosts>>,
     pub(crate) pci: Vec<At<PciDevice>>,
     pub(crate) vifs: Vec<VifDoc>,
@@ -123,6 +125,11 @@ impl DomUSettings {
                 "stop-timeout",
                 "how long it may take to shut down",
                 &STOP_TIMEOUT,
+            ),
+            health: table.read(
+                "health",
+                "a command in it that succeeds as long as it is well",
+                &COMMAND,
             ),
             may_run_on: table.list("may-run-on", may_run_on, &HOSTS),
             pci: table.list("pci", "PCI devices of its host that it is given", &PCI),

@@ -75,6 +75,8 @@ pub struct DomU {
     pub restart: Restart,
     /// How long it may take to shut down.
     pub stop_timeout: Interval,
+    /// The command in it that succeeds as long as it is well.
+    pub health: Option<String>,
     /// Where it may run besides the host that has it.
     pub may_run_on: Vec<Hosts>,
     /// The host's PCI devices that it is given.
@@ -122,6 +124,7 @@ impl DomU {
             autostart: true,
             restart: Restart::default(),
             stop_timeout: Interval::from_minutes(1),
+            health: None,
             may_run_on: Vec::new(),
             pci: Vec::new(),
             vifs: Vec::new(),

@@ -43,6 +43,7 @@ pub(super) fn domu(
         autostart: value(&settings.autostart).unwrap_or(plain.autostart),
         restart: value(&settings.restart).unwrap_or(plain.restart),
         stop_timeout: value(&settings.stop_timeout).unwrap_or(plain.stop_timeout),
+        health: value(&settings.health),
         may_run_on: values(&settings.may_run_on),
         pci: values(&settings.pci),
         vifs,

@@ -92,7 +92,7 @@ fn what_depends_on_nothing_is_started_at_once_and_the_others_when_those_are_up()
 #[test]
 fn nobody_waits_for_what_does_not_come() {
     let late = runs(3, Heard::Nothing, 10);
-    let nonsense = runs(3, Heard::Nonsense("too long".into()), 10);
+    let nonsense = runs(3, Heard::Ill("too long".into()), 10);
     let mut held = absent();
     held.held = true;
     for (db, now) in [

@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Hearing of changes in XenStore at once, by the daemon's socket: the library for the rest offers
-//! that with an asynchronous runtime only. Wire format: `xen/io/xs_wire.h`.
+//! Hearing of changes in XenStore at once, by the daemon's socket or, in a domU, by the kernel's device:
+//! the library for the rest offers that with an asynchronous runtime only. Wire format:
+//! `xen/io/xs_wire.h`.
 
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
 /// Where xenstored listens, unless the environment says otherwise (`xs_daemon_socket` of libxenstore).
 const SOCKET: &str = "/run/xenstored/socket";
+/// What a domU has.
+const DEVICE: &str = "/dev/xen/xenbus";
 const SOCKET_VARIABLE: &str = "XENSTORED_PATH";
 /// What a message can carry, in bytes.
 const PAYLOAD_LIMIT: usize = 4096;
@@ -24,22 +30,29 @@ pub const RELEASED: &str = "@releaseDomain";
 
 /// Says what to watch.
 #[derive(Debug)]
-pub struct Watcher(UnixStream);
+pub struct Watcher(File);
 
 /// Hears of it, from a thread of its own.
 #[derive(Debug)]
-pub struct Listener(UnixStream);
+pub struct Listener(File);
 
 /// Connects to xenstored, so that watches end with the connection.
 ///
 /// # Errors
-/// It does not run.
+/// It does not run, and this is no domU.
 pub fn open() -> Result<(Watcher, Listener)> {
-    let path = std::env::var(SOCKET_VARIABLE).unwrap_or_else(|_| SOCKET.to_owned());
+    let named = std::env::var(SOCKET_VARIABLE).ok();
+    let path = named.as_deref().unwrap_or(SOCKET);
+    let is_guest = named.is_none() && !Path::new(path).exists() && Path::new(DEVICE).exists();
+    let path = if is_guest { DEVICE } else { path };
     let doing = || format!("connecting to XenStore at {path}");
-    let stream = UnixStream::connect(&path).with_context(doing)?;
-    let other = stream.try_clone().with_context(doing)?;
-    Ok((Watcher(stream), Listener(other)))
+    let file = match is_guest {
+        true => OpenOptions::new().read(true).write(true).open(path),
+        false => UnixStream::connect(path).map(|stream| File::from(OwnedFd::from(stream))),
+    };
+    let file = file.with_context(doing)?;
+    let other = file.try_clone().with_context(doing)?;
+    Ok((Watcher(file), Listener(other)))
 }
 
 impl Watcher {
@@ -117,6 +130,7 @@ mod tests {
     #[test]
     fn what_is_watched_is_heard_of_and_answers_are_passed_over() {
         let (mut daemon, ours) = UnixStream::pair().expect("a pair");
+        let ours = File::from(OwnedFd::from(ours));
         let mut watcher = Watcher(ours.try_clone().expect("clone"));
         let mut listener = Listener(ours);
         watcher.watch("/local/domain/3/data").expect("watch");

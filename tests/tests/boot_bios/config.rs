@@ -2,8 +2,12 @@
 //! What its commit makes of it: layers of /etc, generations, and a commit that comes while it runs.
 
 use domus_tests::fleet::Fleet;
+use domus_tests::rehearsal::domu;
 use domus_tests::ssh::Ssh;
 use serde_json::{Value, json};
+
+/// What succeeds in web until a commit makes it ill.
+pub(crate) const HEALTH: &str = "! grep -q sick /etc/domus-health";
 
 pub(crate) fn etc_is_layered(ssh: &Ssh, commit: &str) {
     assert_eq!(ssh.ok("readlink /etc/hosts").trim(), "/config/global/hosts");
@@ -120,18 +124,11 @@ pub(crate) fn the_host_knows_its_generations_and_its_files(ssh: &Ssh, commit: &s
 
 pub(crate) fn a_commit_is_taken_while_the_host_runs(ssh: &Ssh, fleet: &Fleet, first: &str) {
     let daemon = "systemctl show --property=MainPID --value ssh.service";
-    let web = "virsh -q -c xen:///system domid web";
-    let before = [ssh.ok(daemon), ssh.ok(web)];
+    let before = ssh.ok(daemon);
     fleet.write("pservers/alpha/etc/domus-live", "live\n");
     let drop_in = "pservers/alpha/etc/ssh/sshd_config.d/live.conf";
     fleet.write(drop_in, "MaxSessions 20\n");
-    let second = fleet.commit();
-    fleet.git(&["clone", "--quiet", "--bare", ".", "../next.git"]);
-    let home = fleet.dir.parent().expect("a parent");
-    let mut tar = std::process::Command::new("tar");
-    tar.args(["--create", "next.git"]).current_dir(home);
-    let tar = tar.output().expect("tar").stdout;
-    ssh.send("tar --extract --no-same-owner --directory /config", tar);
+    let second = published(ssh, fleet);
 
     let pulled = ssh.ok("domus-dom0 pull");
     let reload = "systemctl try-reload-or-restart ssh.service";
@@ -140,17 +137,66 @@ pub(crate) fn a_commit_is_taken_while_the_host_runs(ssh: &Ssh, fleet: &Fleet, fi
     assert_eq!(ssh.ok("cat /config/local/etc/domus-live"), "live\n");
     assert_eq!(ssh.ok("cat /etc/domus-secret"), "hidden\n");
     assert_eq!(ssh.ok("grep -c ' /etc ' /proc/mounts"), "1\n");
-    assert_eq!(
-        [ssh.ok(daemon), ssh.ok(web)],
-        before,
-        "neither was restarted"
-    );
+    assert_eq!(ssh.ok(daemon), before, "it was not restarted");
     let status = ssh.status();
     assert_eq!(
         (&status["commit"], &status["booted"], &status["next"]),
         (&json!(second), &json!(first), &Value::Null)
     );
-    // A file of `global` is in it that was not committed before: domUs read it when they start.
-    assert_eq!(status["waiting"], json!(["db", "web"]));
+    // A file of `global` is in it that was not committed before: guests have taken it.
+    for name in ["db", "web"] {
+        let line = format!("  {name:<7} runs, and has its new configuration\n");
+        assert!(pulled.contains(&line), "{pulled}");
+        assert_eq!(domu(&status, name)["commit"], second);
+    }
+    assert_eq!(
+        (&status["waiting"], &status["refresh"]),
+        (&json!([]), &json!([]))
+    );
     assert_eq!(ssh.ok("systemctl --failed --no-legend"), "");
+}
+
+/// Commits what there is, and lets the host find it. Returns the commit.
+fn published(ssh: &Ssh, fleet: &Fleet) -> String {
+    let commit = fleet.commit();
+    let home = fleet.dir.parent().expect("a parent");
+    let _ = std::fs::remove_dir_all(home.join("next.git"));
+    fleet.git(&["clone", "--quiet", "--bare", ".", "../next.git"]);
+    let mut tar = std::process::Command::new("tar");
+    tar.args(["--create", "next.git"]).current_dir(home);
+    let tar = tar.output().expect("tar").stdout;
+    let extract = "rm -rf /config/next.git && tar --extract --no-same-owner --directory /config";
+    ssh.send(extract, tar);
+    commit
+}
+
+/// web takes files while it runs, which its health command sees; db has to restart for all that is new.
+pub(crate) fn a_guest_takes_a_commit_while_it_runs(ssh: &Ssh, fleet: &Fleet) {
+    let domains = ["db", "web"].map(|name| format!("virsh -q -c xen:///system domid {name}"));
+    let before = domains.each_ref().map(|command| ssh.ok(command));
+    fleet.write("vservers/web/etc/domus-health", "sick\n");
+    let [from, to] = ["kind    = \"pv\" ", "kind    = \"pvh\""];
+    fleet.change("pservers/alpha/domUs/db.toml", from, to);
+    published(ssh, fleet);
+    let pulled = ssh.ok("domus-dom0 pull");
+    let line = "  web     runs, and has its new configuration\n";
+    assert!(pulled.contains(line), "{pulled}");
+    let status = ssh.status();
+    assert_eq!(status["waiting"], json!(["db"]));
+    let web = domu(&status, "web");
+    assert_eq!(web["state"], "degraded", "{web:#}");
+    let reason = web["reason"].as_str().unwrap_or_default();
+    assert!(reason.starts_with("its health command fails: "), "{reason}");
+
+    fleet.write("vservers/web/etc/domus-health", "well\n");
+    let commit = published(ssh, fleet);
+    ssh.ok("domus-dom0 pull");
+    let status = ssh.status();
+    let web = domu(&status, "web");
+    assert_eq!(
+        (&web["state"], &web["commit"]),
+        (&json!("up"), &json!(commit))
+    );
+    let after = domains.each_ref().map(|command| ssh.ok(command));
+    assert_eq!(after, before, "they ran all the time");
 }

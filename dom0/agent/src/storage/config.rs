@@ -15,7 +15,7 @@ use domus_system::storage::{self as system};
 use super::MOUNTED;
 use super::disks::Disks;
 use crate::context::Context;
-use crate::etc;
+use crate::live;
 
 /// Does what is to be done, and returns where `/config` is now if that is new.
 pub(super) fn prepare(
@@ -114,7 +114,7 @@ fn fill(
     system::fill(&disk, part, claim, &from.path(), &scratch(context))?;
     drop(from);
     system::config_mount(part).prepare()?.replace(&target)?;
-    etc::bind_config(context)?;
+    live::bind_config(context)?;
     Ok(ConfigSource {
         device: shown.to_string(),
         kind: ConfigKind::Partition,

@@ -156,7 +156,12 @@ impl Host {
 
     /// Lets the guest in domain `id` report, now or as soon as there is one.
     pub(crate) fn is_up(&self, id: u32) {
-        let report = Report {
+        self.says(id, |_| ());
+    }
+
+    /// As [`Host::is_up`], with something else to say.
+    pub(crate) fn says(&self, id: u32, change: impl FnOnce(&mut Report)) {
+        let mut report = Report {
             version: 1,
             kind: Kind::Pv,
             memory_mib: 88,
@@ -165,7 +170,11 @@ impl Host {
             image: "base@1".parse().expect("image"),
             commit: COMMIT.into(),
             root_read_only: true,
+            ill: None,
+            refreshes: false,
+            refreshed: None,
         };
+        change(&mut report);
         let node = format!("/local/domain/{id}/{REPORT_NODE}");
         self.store.set(&node, &report.render());
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! A XenStore that answers READ, DIRECTORY and WATCH on a socket. Wire format: `xen/io/xs_wire.h`.
+//! A XenStore that answers READ, DIRECTORY, WRITE and WATCH on a socket. Wire format: `xen/io/xs_wire.h`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Result, Write};
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 const DIRECTORY: u32 = 1;
 const READ: u32 = 2;
 const WATCH: u32 = 4;
+const WRITE: u32 = 11;
 const UNWATCH: u32 = 5;
 const EVENT: u32 = 15;
 const ERROR: u32 = 16;
@@ -41,9 +42,18 @@ impl XenStore {
     }
 
     pub(crate) fn set(&self, path: &str, value: &str) {
-        let mut state = self.0.lock().expect("lock");
-        state.nodes.insert(path.into(), value.into());
-        for (watched, stream) in &state.watches {
+        self.0.lock().expect("lock").set(path, value);
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Option<String> {
+        self.0.lock().expect("lock").nodes.get(path).cloned()
+    }
+}
+
+impl State {
+    fn set(&mut self, path: &str, value: &str) {
+        self.nodes.insert(path.into(), value.into());
+        for (watched, stream) in &self.watches {
             if path.starts_with(watched.as_str()) {
                 // Who listens no more is no matter.
                 let event = format!("{path}\0{watched}\0");
@@ -75,6 +85,11 @@ fn answer(mut stream: &UnixStream, nodes: &Nodes) -> Result<()> {
             WATCH => stream.write_all(&message(EVENT, [0, 0], event.as_bytes())),
             _ => Ok(()),
         };
+    }
+    if word(0) == WRITE {
+        let (path, value) = path.split_once('\0').unwrap_or((&path, ""));
+        state.set(path, value);
+        return stream.write_all(&message(WRITE, [word(4), word(8)], b"OK\0"));
     }
     let nodes = &state.nodes;
     let below = format!("{path}/");

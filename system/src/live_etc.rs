@@ -1,26 +1,38 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! `/etc` of a host that runs: what was changed in it, and another one in its place.
+//! `/etc` of a machine that runs, dom0 or domU: what was changed in it, and another one in its place.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use domus_model::etc;
-use domus_system::layers::{self, Source, laid};
-use domus_system::mount::{Bare, Replaced, bind_in_place, table};
-use domus_system::overlay::{self, Overlay};
-use domus_system::upper::{Lower, Upper};
+use anyhow::{Context as _, Result, bail};
 
-use crate::config_disk;
-use crate::context::Context;
-use crate::paths::Paths;
-use crate::warn;
+use crate::layers::{Laid, laid};
+use crate::mount::{Bare, Replaced, table};
+use crate::overlay::{self, Overlay};
+use crate::upper::{Lower, Upper};
+
+/// Where a machine has `/etc`, and what it is made of.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Its root.
+    pub root: PathBuf,
+    /// `/etc`.
+    pub etc: PathBuf,
+    /// What it is composed of while the machine runs, a directory for each time, called by its number.
+    pub etcs: PathBuf,
+    /// Where the root image is seen without what is mounted on it, while `/etc` is composed.
+    pub image_root: PathBuf,
+    /// What was changed in the one that was booted.
+    pub booted_upper: PathBuf,
+    /// The layers of the one that was booted.
+    pub booted_layers: PathBuf,
+}
 
 /// The `/etc` that is mounted.
 #[derive(Debug)]
-pub(crate) struct Etc {
+pub struct Etc {
     /// The directory in RAM that its upper directory is in, and its layers but for the booted one's.
     ram: PathBuf,
     layers: PathBuf,
@@ -34,16 +46,16 @@ impl Etc {
     ///
     /// # Errors
     /// The kernel's table of mounts cannot be read.
-    pub(crate) fn find(paths: &Paths) -> Result<Self> {
-        let mounts = table::at(&paths.etc())?;
+    pub fn find(places: &Places) -> Result<Self> {
+        let mounts = table::at(&places.etc)?;
         let seen = mounts.last().filter(|mount| mount.kind == "overlay");
         let upper = seen.and_then(table::Entry::upper);
-        let booted = paths.booted_upper();
+        let booted = &places.booted_upper;
         let is_mounted = upper.is_some();
         let upper = upper.unwrap_or_else(|| booted.clone());
         let ram = upper.parent().unwrap_or(&upper).to_owned();
-        let layers = match upper == booted {
-            true => paths.booted_layers(),
+        let layers = match upper == *booted {
+            true => places.booted_layers.clone(),
             false => ram.join("layers"),
         };
         Ok(Self {
@@ -54,7 +66,7 @@ impl Etc {
     }
 
     /// Where everything lies that was changed in it.
-    pub(crate) fn upper(&self) -> PathBuf {
+    pub fn upper(&self) -> PathBuf {
         self.ram.join("upper")
     }
 
@@ -62,11 +74,11 @@ impl Etc {
     ///
     /// # Errors
     /// They cannot be read.
-    pub(crate) fn changed(&self, paths: &Paths) -> Result<BTreeSet<String>> {
+    pub fn changed(&self, places: &Places) -> Result<BTreeSet<String>> {
         if !self.upper().is_dir() {
             return Ok(BTreeSet::new());
         }
-        let root = Bare::of(&paths.at("/"))?;
+        let root = Bare::of(&places.root)?;
         self.over(&root).changed()
     }
 
@@ -80,69 +92,56 @@ impl Etc {
     }
 }
 
-/// Puts the `/etc` of `next` in place of the one that is mounted, with what was changed in that but
-/// for the files in `overruled`. Says what could not be done.
+/// What came of another `/etc`.
+#[derive(Debug)]
+pub struct Switched {
+    /// What of it could not be done, in sentences.
+    pub problems: Vec<String>,
+    /// What became of the one before.
+    pub before: Replaced,
+}
+
+/// Puts another `/etc` in place of the one that is mounted, with what was changed in that but for the
+/// files in `overruled`. `lay` lays out its layers over the `/etc` of the image that it is given, in the
+/// directory that it is given.
 ///
 /// # Errors
 /// It cannot be composed or mounted; what is mounted stays.
-pub(crate) fn replace(next: &Context, overruled: &BTreeSet<String>) -> Result<Vec<String>> {
-    let paths = &next.paths;
-    let target = paths.etc();
-    let now = Etc::find(paths)?;
+pub fn replace(
+    places: &Places,
+    lay: impl FnOnce(&Path, &Path) -> Result<Laid>,
+    overruled: &BTreeSet<String>,
+) -> Result<Switched> {
+    let target = &places.etc;
+    let now = Etc::find(places)?;
     if !now.is_mounted {
         bail!(
             "{} was not composed by domus-boot: it is no overlay",
             target.display()
         );
     }
-    let ram = new_directory(&paths.etcs())?;
-    let root = Bare::of(&paths.at("/"))?;
+    let ram = new_directory(&places.etcs)?;
+    let root = Bare::of(&places.root)?;
     let image = root.path().join("etc");
-    let has_hosts = next.slice.join("global/hosts").is_file();
-    let source = Source {
-        image: &image,
-        tree: &next.slice,
-        generated: &etc::for_host(&next.wanted, &next.host, has_hosts),
-        layers: &next.host.layers,
-        secret: &|layer, path| config_disk::open(next, &layer.files[path].source),
-    };
-    let composed = layers::lay(&source, &ram.join("layers"))?;
+    let composed = lay(&image, &ram.join("layers"))?;
     let mut lower: Vec<PathBuf> = composed.directories.into_iter().rev().collect();
     let seen = Lower([&lower[..], std::slice::from_ref(&image)].concat());
-    let shown = paths.image_root();
-    lower.push(shown.join("etc"));
+    lower.push(places.image_root.join("etc"));
     let overlay = Overlay::new(lower, &image, &ram)?;
     let old = now.over(&root);
-    let before = old.state()?;
+    let state = old.state()?;
     old.carry(overlay.upper(), &seen, overruled)?;
     // An overlay takes only what is mounted somewhere, and needs that no more once it is made.
     let prepared = {
-        let _shown = root.show(&shown)?;
+        let _shown = root.show(&places.image_root)?;
         overlay.mount().prepare()?
     };
-    if prepared.replace(&target)? == Replaced::Beneath {
-        let error = anyhow!("this kernel cannot take the old /etc away: it stays beneath");
-        warn(&error.context("RAM that it has is free after the next boot"));
-    }
-    now.over(&Bare::of(&paths.at("/"))?)
-        .follow(&before, &target)?;
-    Ok(composed.problems)
-}
-
-/// Puts the trees of `next` at `/config/local` and `/config/global`.
-///
-/// # Errors
-/// The kernel refuses.
-pub(crate) fn bind_config(next: &Context) -> Result<()> {
-    let local = format!("pservers/{}", next.host.name);
-    for (from, name) in [(local.as_str(), "local"), ("global", "global")] {
-        let from = next.slice.join(from);
-        fs::create_dir_all(&from).with_context(|| format!("making {}", from.display()))?;
-        let target = next.paths.config(name);
-        fs::create_dir_all(&target).with_context(|| format!("making {}", target.display()))?;
-        bind_in_place(&from, &target)?;
-    }
-    Ok(())
+    let before = prepared.replace(target)?;
+    now.over(&Bare::of(&places.root)?).follow(&state, target)?;
+    Ok(Switched {
+        problems: composed.problems,
+        before,
+    })
 }
 
 /// Removes what former `/etc`s were composed of that nobody uses any more. Whoever has a file or
@@ -150,15 +149,15 @@ pub(crate) fn bind_config(next: &Context) -> Result<()> {
 ///
 /// # Errors
 /// The kernel does not say who uses one, or it cannot be removed.
-pub(crate) fn clear(paths: &Paths) -> Result<()> {
-    let now = Etc::find(paths)?;
+pub fn clear(places: &Places) -> Result<()> {
+    let now = Etc::find(places)?;
     if !now.is_mounted {
         return Ok(());
     }
-    let booted = paths.booted_upper();
-    let booted = booted.parent().unwrap_or(&booted).to_owned();
-    let mut all: Vec<Vec<PathBuf>> = vec![vec![booted, paths.booted_layers()]];
-    if let Ok(entries) = fs::read_dir(paths.etcs()) {
+    let booted = &places.booted_upper;
+    let booted = booted.parent().unwrap_or(booted).to_owned();
+    let mut all: Vec<Vec<PathBuf>> = vec![vec![booted, places.booted_layers.clone()]];
+    if let Ok(entries) = fs::read_dir(&places.etcs) {
         all.extend(entries.flatten().map(|entry| vec![entry.path()]));
     }
     for old in all {
