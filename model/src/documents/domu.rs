@@ -8,11 +8,10 @@ mod vif;
 pub(crate) use disk::DiskDoc;
 pub(crate) use vif::VifDoc;
 
-use self::forms::{CLOCK, CONSOLE_LOG, KERNEL_ARG, KIND, PCI, PIN, RESTART, STOP_TIMEOUT};
+use self::forms::{CLOCK, CONSOLE_LOG, HEALTH, KERNEL_ARG, KIND, PCI, PIN, RESTART, STOP_TIMEOUT};
 use super::forms::{DELAY, HOSTS, IMAGE, MEMORY, UUID, memory, name};
 use super::place::At;
 use super::table::{Table, VarsDoc};
-use super::words::COMMAND;
 use crate::bad_value::BadValue;
 use crate::fleet::{Clock, Kind, Restart};
 use crate::names::{Hosts, ImageRef, Name};
@@ -129,7 +128,7 @@ impl DomUSettings {
             health: table.read(
                 "health",
                 "a command in it that succeeds as long as it is well",
-                &COMMAND,
+                &HEALTH,
             ),
             may_run_on: table.list("may-run-on", may_run_on, &HOSTS),
             pci: table.list("pci", "PCI devices of its host that it is given", &PCI),

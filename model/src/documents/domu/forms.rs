@@ -3,6 +3,7 @@
 
 use crate::bad_value::{BadValue, quoted};
 use crate::documents::forms::{DELAY, Form};
+use crate::documents::words::COMMAND;
 use crate::fleet::{Clock, Fs, Kind, Restart};
 use crate::units::{CpuSet, Interval, PciDevice, Rate, Size};
 use std::net::IpAddr;
@@ -56,6 +57,11 @@ pub(super) const CLOCK: Form<Clock> = Form {
 pub(super) const STOP_TIMEOUT: Form<Interval> = Form {
     example: "2m",
     ..DELAY
+};
+
+pub(super) const HEALTH: Form<String> = Form {
+    example: "curl -fs http://localhost/",
+    ..COMMAND
 };
 
 pub(super) const PIN: Form<CpuSet> = Form {
