@@ -18,6 +18,7 @@ mod keep;
 mod list;
 mod live;
 mod lock;
+mod logs;
 mod loops;
 mod notes;
 mod observe;
@@ -125,6 +126,14 @@ fn run(args: &Args) -> Result<ExitCode> {
             show(*json, || list.json(), || list.render())
         }
         Command::Console { name } => console(&context, name),
+        Command::Logs {
+            name,
+            lines,
+            follow,
+        } => {
+            let out = &mut std::io::stdout().lock();
+            logs::show(&context, name, *lines, *follow, out).map(|()| ExitCode::SUCCESS)
+        }
         Command::Run => run::run(&context).map(|()| ExitCode::SUCCESS),
         Command::Plan { json } => plan(&context, *json),
         Command::Stop {
