@@ -4,8 +4,10 @@
 //! whoever takes it: an agent that was killed goes on where it was.
 
 mod record;
+mod strays;
 
 pub use record::{Down, How, LastWords, Moment, Record, Run, SOUND};
+pub use strays::{Fate, Seen, Stray, strays};
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -32,6 +32,7 @@ mod status;
 mod steps;
 mod stop;
 mod storage;
+mod strays;
 mod taken;
 mod tune;
 mod upgrade;
