@@ -109,6 +109,17 @@ pub enum Policy {
     Manual,
 }
 
+/// What becomes of domains on a host that nobody declared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strays {
+    /// They are reported, and left alone.
+    #[default]
+    Report,
+    /// They are destroyed.
+    Destroy,
+}
+
 /// What hosts follow in the repository that they pull from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Follow {
@@ -181,6 +192,9 @@ pub struct Host {
     pub networks: BTreeMap<Name, Network>,
     /// Who reaches dom0.
     pub firewall: Firewall,
+    /// What becomes of domains that nobody declared. (`domUs` itself is what it runs.)
+    #[serde(rename = "domUs.strays")]
+    pub strays: Strays,
     /// Ports of dom0's addresses that lead to domUs.
     #[serde(rename = "forward")]
     pub forwards: Vec<Forward>,

@@ -16,20 +16,12 @@ pub struct Plan {
     pub start: Vec<Vec<Name>>,
     /// domUs that run as they should.
     pub keep: Vec<Name>,
-    /// Domains that nobody declared. They are named and left alone.
-    pub strays: Vec<String>,
 }
 
 /// Plans for the domUs in `wanted`, given the names of the domains that run.
 pub fn plan(wanted: &BTreeMap<Name, DomU>, running: &BTreeSet<String>) -> Plan {
     let runs = |name: &Name| running.contains(name.as_str());
     let keep = wanted.keys().filter(|name| runs(name)).cloned().collect();
-    let declared = |name: &str| wanted.keys().any(|wanted| wanted.as_str() == name);
-    let strays = running
-        .iter()
-        .filter(|name| !declared(name))
-        .cloned()
-        .collect();
 
     let mut start = Vec::new();
     let mut left: Vec<&DomU> = wanted.values().filter(|domu| !runs(&domu.name)).collect();
@@ -45,11 +37,7 @@ pub fn plan(wanted: &BTreeMap<Name, DomU>, running: &BTreeSet<String>) -> Plan {
         }
         start.push(now.iter().map(|domu| domu.name.clone()).collect());
     }
-    Plan {
-        start,
-        keep,
-        strays,
-    }
+    Plan { start, keep }
 }
 
 #[cfg(test)]
@@ -94,13 +82,6 @@ mod tests {
     fn a_plan_after_a_plan_is_empty() {
         let wanted = [domu("db", &[]), domu("web", &["db"])].into();
         assert!(plan(&wanted, &names(&["db", "web"])).start.is_empty());
-    }
-
-    #[test]
-    fn strays_are_named_and_left_alone() {
-        let found = plan(&[domu("db", &[])].into(), &names(&["db", "old"]));
-        assert_eq!(found.strays, ["old"]);
-        assert!(found.start.is_empty());
     }
 
     #[test]

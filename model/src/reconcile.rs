@@ -4,8 +4,10 @@
 //! whoever takes it: an agent that was killed goes on where it was.
 
 mod record;
+mod strays;
 
-pub use record::{Down, How, Moment, Record, Run, SOUND};
+pub use record::{Down, How, LastWords, Moment, Record, Run, SOUND};
+pub use strays::{Fate, Seen, Stray, strays};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,6 +91,24 @@ impl Known {
         }
     }
 
+    /// The domain in which it fell and whose last words are still the end of its console's log;
+    /// before [`Known::note`]. Nobody has said anything since then while it does not run. One that
+    /// runs again already has, and is asked about where nobody was there to hear it before.
+    pub fn fell_in(&self) -> Option<u32> {
+        let run = self.record.run.as_ref().map(|run| run.id);
+        let heard = self.record.last_words.as_ref().map(|words| words.domain);
+        match self.sight {
+            Sight::Absent if self.busy => None,
+            Sight::Absent => run.or_else(|| {
+                let down = self.record.down.as_ref();
+                heard.filter(|_| down.is_some_and(|down| down.how != How::Failed))
+            }),
+            Sight::Between => run.filter(|_| run != heard),
+            Sight::Runs { id, .. } => run.filter(|run| *run != id && heard != Some(*run)),
+            Sight::Lost { .. } => None,
+        }
+    }
+
     /// The domain that is left of an attempt to make one, during which libvirt ended.
     fn half_made(&self) -> Option<u32> {
         let down = self.record.down.as_ref();
@@ -110,6 +130,8 @@ pub struct Standing {
     pub state: State,
     /// Why, where the word does not say it.
     pub reason: Option<String>,
+    /// What it said last on its console before it fell, if it has not held since.
+    pub last_words: Vec<String>,
     /// When it may be something else without anything having happened.
     pub until: Option<Moment>,
 }
@@ -124,6 +146,7 @@ impl Standing {
         Self {
             state,
             reason: None,
+            last_words: Vec::new(),
             until: None,
         }
     }
@@ -151,9 +174,9 @@ enum Own {
 
 fn is(state: State, reason: Option<String>, until: Option<Moment>) -> Own {
     Own::Is(Standing {
-        state,
         reason,
         until,
+        ..Standing::of(state)
     })
 }
 
@@ -193,6 +216,9 @@ pub fn decide(
             }
         };
         decision.standings.insert(domu.name.clone(), standing);
+    }
+    for (name, standing) in &mut decision.standings {
+        standing.last_words = last_words(standing.state, &known[name].record);
     }
     let untils = decision.standings.values().filter_map(|it| it.until);
     decision.wake = untils.min();
@@ -291,6 +317,14 @@ fn running(known: &Known, heard: &Heard, now: Moment) -> Own {
     }
 }
 
+/// What a domU that fell said last, unless all is well or somebody wants it not to run.
+fn last_words(state: State, record: &Record) -> Vec<String> {
+    match (state, &record.last_words) {
+        (State::Up | State::Stopping | State::Stopped, _) | (_, None) => Vec::new(),
+        (_, Some(words)) => words.lines.clone(),
+    }
+}
+
 /// One of `starts` that comes after no other of them.
 fn first<'d>(starts: &BTreeSet<&'d Name>, domus: &BTreeMap<Name, DomU>) -> Option<&'d Name> {
     let is_first = |name: &&&Name| !domus[**name].after.iter().any(|it| starts.contains(it));
@@ -319,9 +353,9 @@ fn waits(
     let coming: Vec<&str> = domu.after.iter().filter(comes).map(Name::as_str).collect();
     let pending = |reason: String, until| {
         Some(Standing {
-            state: State::Pending,
             reason: Some(reason),
             until,
+            ..Standing::of(State::Pending)
         })
     };
     if !coming.is_empty() {
@@ -352,9 +386,9 @@ fn lacks(domu: &DomU, free: &mut Option<Size>, now: Moment) -> Option<Standing> 
         needs.mib()
     );
     Some(Standing {
-        state: State::Failed,
         reason: Some(reason),
         until: Some(now + LONGEST_PAUSE),
+        ..Standing::of(State::Failed)
     })
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! How the domUs of a host are: what `domus-dom0 status` and a rehearsal show.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +72,9 @@ pub struct DomuStatus {
     /// Why, where the state does not speak for itself.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+    /// What it said last on its console before it fell, if it has not held since.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub last_words: Vec<String>,
     /// PV or PVH; the guest's word once it is up.
     pub kind: Kind,
     /// Memory in MiB; the guest's word once it is up.
@@ -102,6 +105,7 @@ impl DomuStatus {
             state: standing.state,
             domain,
             reason: standing.reason,
+            last_words: standing.last_words,
             kind: wanted.kind,
             memory_mib: wanted.memory.mib(),
             vcpus: wanted.vcpus,
@@ -125,6 +129,20 @@ impl DomuStatus {
         self.image = report.image;
         self.commit = Some(report.commit);
         self.root_read_only = Some(report.root_read_only);
+    }
+
+    /// Its reason in a line, and what it said last in some more.
+    fn reasons(&self) -> String {
+        let name = &self.name;
+        let mut text = match &self.reason {
+            Some(reason) => format!("{name}: {reason}\n"),
+            None if self.last_words.is_empty() => String::new(),
+            None => format!("{name}: before it fell it said\n"),
+        };
+        for line in &self.last_words {
+            let _ = writeln!(text, "  | {line}");
+        }
+        text
     }
 
     fn row(&self) -> Vec<String> {
@@ -159,19 +177,13 @@ pub fn short(commit: &str) -> &str {
     commit.get(..7).unwrap_or(commit)
 }
 
-/// The table of domUs, and a line for each reason.
+/// The table of domUs, a line for each reason, and below it what those said last that fell.
 pub fn render(domus: &[DomuStatus]) -> String {
     let header = [
         "domU", "state", "kind", "memory", "vcpus", "MAC", "image", "commit", "root",
     ];
     let rows: Vec<Vec<String>> = domus.iter().map(DomuStatus::row).collect();
-    let mut text = table(&header, &rows);
-    let reasons = domus
-        .iter()
-        .filter_map(|domu| Some((&domu.name, domu.reason.as_ref()?)));
-    for (index, (name, reason)) in reasons.enumerate() {
-        text += if index == 0 { "\n" } else { "" };
-        text += &format!("{name}: {reason}\n");
-    }
-    text
+    let reasons: String = domus.iter().map(DomuStatus::reasons).collect();
+    let between = if reasons.is_empty() { "" } else { "\n" };
+    table(&header, &rows) + between + &reasons
 }

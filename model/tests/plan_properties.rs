@@ -83,7 +83,8 @@ const HOSTS: [&str; 10] = [
     "[networks.lan]\nports = [\"eno1\"]\nmtu = 9000\n[networks.dmz]\nports = [\"eno1\"]\nvlan = 20\n",
     "[networks.lan]\n[firewall]\nallow = [\"tcp/9100\"]\n[dom0]\nntp = [\"192.0.2.123\"]\n",
     "[networks.lan]\n[storage]\ndisks = [\"ata-A\"]\nvar = \"8GiB\"\n",
-    "[networks.lan]\n[storage.domUs]\ndirectory = \"/srv\"\n[health]\ndeadline = \"5m\"\n",
+    "[networks.lan]\n[storage.domUs]\ndirectory = \"/srv\"\n[health]\ndeadline = \"5m\"\n\
+     [domUs]\nstrays = \"destroy\"\n",
     "[networks.lan]\nports = [\"eno1\"]\naddress = \"dhcp\"\nrouter-advertisements = false\n",
 ];
 

@@ -50,6 +50,7 @@ fn every_key_is_described() {
         "groups.host.networks.ports",
         "machine.dmi-uuid",
         "storage.domUs.volume-group",
+        "domUs.strays",
         "domU.memory",
         "network.mac",
         "user.uid",

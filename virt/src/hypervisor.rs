@@ -5,6 +5,7 @@ use std::fmt;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use domus_model::units::Size;
+use uuid::Uuid;
 use virt::connect::Connect;
 use virt::domain::Domain;
 use virt::error::{Error, ErrorNumber, clear_error_callback};
@@ -141,6 +142,22 @@ impl Hypervisor {
             Err(error) if error.code() == ErrorNumber::NoDomain => Ok(false),
             there => there.map_err(words).with_context(doing),
         }
+    }
+
+    /// The UUID of the domain `name`, if there is one.
+    ///
+    /// # Errors
+    /// libvirt does not say.
+    pub fn uuid(&self, name: &str) -> Result<Option<Uuid>> {
+        let doing = || format!("asking for the UUID of {name}");
+        let Some(domain) = self.look_up(name).with_context(doing)? else {
+            return Ok(None);
+        };
+        domain
+            .get_uuid()
+            .map(Some)
+            .map_err(words)
+            .with_context(doing)
     }
 
     pub(crate) fn find(&self, name: &str) -> Result<Domain> {

@@ -6,13 +6,15 @@ use std::fmt::Write;
 
 use anyhow::Result;
 use domus_model::names::Name;
+use domus_model::reconcile::Stray;
 use domus_model::status::short;
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::live::Ran;
 use crate::refresh::Refreshed;
-use crate::steps::{Ballooning, Steps, strays_line, waiting_line};
+use crate::steps::{Ballooning, Steps, waiting_line};
+use crate::strays;
 
 /// What was done.
 #[derive(Debug, Default, Serialize)]
@@ -48,7 +50,8 @@ pub(crate) struct Applied {
     pub(crate) waiting: BTreeSet<Name>,
     /// What waits until the host boots.
     pub(crate) reboot: Vec<String>,
-    pub(crate) strays: Vec<String>,
+    #[serde(serialize_with = "strays::as_names")]
+    pub(crate) strays: Vec<Stray>,
 }
 
 /// A domU that was started.
@@ -83,7 +86,7 @@ impl Applied {
             kept: steps.plan.keep.clone(),
             waiting: steps.waiting.clone(),
             reboot: reboot.collect(),
-            strays: steps.plan.strays.clone(),
+            strays: steps.strays.clone(),
             ..Self::default()
         }
     }
@@ -164,6 +167,6 @@ impl Applied {
         for what in &self.reboot {
             line(&"reboot", &format!("{what}: it waits for that"));
         }
-        text + &waiting_line(&self.waiting) + &strays_line(&self.strays)
+        text + &waiting_line(&self.waiting) + &strays::lines(&self.strays)
     }
 }

@@ -93,6 +93,20 @@ pub(crate) enum Command {
         #[arg(value_name = "NAME")]
         name: Name,
     },
+    /// Show what a domU said on its console, without what would upset a terminal
+    ///
+    /// The log is kept over crashes and starts, its last part: as much as `console-log` of the domU says.
+    Logs {
+        /// The domU.
+        #[arg(value_name = "NAME")]
+        name: Name,
+        /// Only the last so many lines.
+        #[arg(short = 'n', long, value_name = "N")]
+        lines: Option<usize>,
+        /// Then show what it says as it says it, without end.
+        #[arg(short, long)]
+        follow: bool,
+    },
     /// Shut domUs down and leave them so until `start` or the next boot
     ///
     /// Those that started last are shut down first.

@@ -2,12 +2,14 @@
 //! The logs that xenconsoled keeps of what domUs say on their consoles: each keeps its end. They are
 //! cut in place, as xenconsoled has them open, to append to.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use domus_model::console_log;
 use domus_model::fleet::{DomU, Host};
+use domus_model::names::Name;
 
 use crate::paths::Paths;
 use crate::warn;
@@ -36,6 +38,18 @@ pub(crate) fn trim_all(paths: &Paths, host: &Host) {
             warn(&error);
         }
     }
+}
+
+/// What `name` said last, if it said anything. What cannot be read is as if it were not there: it is
+/// asked for wherever somebody merely looks.
+pub(crate) fn last_lines(paths: &Paths, name: &Name) -> Option<Vec<String>> {
+    let mut end = Vec::new();
+    let mut file = File::open(paths.console_log(name)).ok()?;
+    let length = file.metadata().ok()?.len();
+    let begin = length.saturating_sub(console_log::ENOUGH);
+    file.seek(SeekFrom::Start(begin)).ok()?;
+    file.take(console_log::ENOUGH).read_to_end(&mut end).ok()?;
+    Some(console_log::last_lines(&end)).filter(|lines| !lines.is_empty())
 }
 
 /// Cuts a log of more than `limit` bytes to its last lines, half of that: so that it is not cut

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use domus_model::etc::domu_uuid;
 use domus_model::fleet::DomU;
 use domus_model::names::Name;
-use domus_model::reconcile::{Decision, Heard, How, Known, Moment, Sight, decide};
+use domus_model::reconcile::{Decision, Heard, How, Known, LastWords, Moment, Sight, decide};
 use domus_system::machine;
 use domus_system::program::Program;
 use domus_virt::Hypervisor;
@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::lock::Lock;
 use crate::notes::{Notes, one_line};
 use crate::observe::{Domains, Observer};
-use crate::{start, warn};
+use crate::{console_log, start, warn};
 
 /// So many domains are made at the same time: each keeps a CPU of dom0 busy for most of it.
 const HANDS: usize = 8;
@@ -74,6 +74,11 @@ pub(crate) fn known(
             asked: notes.is_asked(),
             busy,
         };
+        if let Some(domain) = known.fell_in()
+            && let Some(lines) = console_log::last_lines(&context.paths, name)
+        {
+            known.record.last_words = Some(LastWords { domain, lines });
+        }
         known.note(endings.get(name.as_str()).copied(), now());
         if turn.is_some() && known.record != before {
             notes.keep(&known.record)?;

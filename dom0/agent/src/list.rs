@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::keep;
 use crate::notes::Notes;
 use crate::observe::Observer;
-use crate::status;
+use crate::{status, strays};
 
 /// A domU, or a domain that nobody declared.
 #[derive(Debug, Serialize)]
@@ -40,17 +40,15 @@ impl List {
         let domains = observer.domains()?;
         let domus = status::domus(context, &mut observer, &domains)?;
         let mut lines: Vec<Line> = domus.into_iter().map(|it| line(context, it)).collect();
-        for (name, id) in domains.running.into_iter().chain(domains.unknown) {
-            if !context.host.domus.contains_key(name.as_str()) {
-                lines.push(Line {
-                    name,
-                    state: "stray".to_owned(),
-                    domain: Some(id),
-                    memory_mib: None,
-                    vcpus: None,
-                    up_seconds: None,
-                });
-            }
+        for stray in strays::find(context, &mut observer, &domains) {
+            lines.push(Line {
+                name: stray.name,
+                state: "stray".to_owned(),
+                domain: Some(stray.id),
+                memory_mib: None,
+                vcpus: None,
+                up_seconds: None,
+            });
         }
         Ok(Self(lines))
     }

@@ -17,6 +17,7 @@ mod keep;
 mod list;
 mod live;
 mod lock;
+mod logs;
 mod loops;
 mod notes;
 mod observe;
@@ -31,6 +32,7 @@ mod status;
 mod steps;
 mod stop;
 mod storage;
+mod strays;
 mod taken;
 mod tune;
 mod upgrade;
@@ -125,6 +127,14 @@ fn run(args: &Args) -> Result<ExitCode> {
             show(*json, || list.json(), || list.render())
         }
         Command::Console { name } => console(&context, name),
+        Command::Logs {
+            name,
+            lines,
+            follow,
+        } => {
+            let out = &mut std::io::stdout().lock();
+            logs::show(&context, name, *lines, *follow, out).map(|()| ExitCode::SUCCESS)
+        }
         Command::Run => run::run(&context).map(|()| ExitCode::SUCCESS),
         Command::Plan { json } => plan(&context, *json),
         Command::Stop {

@@ -85,6 +85,11 @@ impl Paths {
         self.at(CONSOLE_LOGS)
     }
 
+    /// What the domain `name` said on its console.
+    pub(crate) fn console_log(&self, name: &Name) -> PathBuf {
+        self.console_logs().join(format!("guest-{name}.log"))
+    }
+
     /// Where things are kept in RAM.
     pub(crate) fn ram(&self) -> PathBuf {
         self.at(RAM)

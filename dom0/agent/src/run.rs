@@ -10,8 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use domus_model::fleet::Strays;
 use domus_model::names::Name;
-use domus_model::reconcile::{Decision, How, Known, Moment, Sight};
+use domus_model::reconcile::{Decision, Fate, How, Known, Moment, Sight, Stray};
 use domus_model::report::REPORT_NODE;
 use domus_system::xenstore::watch::{self, INTRODUCED, RELEASED, Watcher};
 use domus_system::{interrupt, systemd};
@@ -24,7 +25,7 @@ use crate::keep::{self, Attempt, Crew, Endings, Remember};
 use crate::lock::Lock;
 use crate::notes::one_line;
 use crate::observe::{DOMAINS, Domains, Observer};
-use crate::{tune, warn};
+use crate::{strays, tune, warn};
 
 /// It looks so often if nothing happens.
 const TICK: Duration = Duration::from_secs(10);
@@ -180,6 +181,7 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
                 warn(&error);
             }
         }
+        self.destroy_strays(&domains);
         if !decision.start.is_empty() {
             let hypervisor = Arc::clone(self.observer.hypervisor()?);
             if self.crew.is_idle() {
@@ -196,6 +198,24 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
         }
         console_log::trim_all(&context.paths, &context.host);
         Ok(decision.wake)
+    }
+
+    /// Destroys what nobody declared, if host.toml says so. Nobody else takes a commit meanwhile.
+    fn destroy_strays(&mut self, domains: &Domains) {
+        if self.context.host.strays != Strays::Destroy {
+            return;
+        }
+        let strays = strays::find(&self.context, &mut self.observer, domains);
+        for stray in strays.iter().filter(|stray| stray.fate == Fate::Destroyed) {
+            let Stray { name, id, .. } = stray;
+            match strays::destroy(&mut self.observer, domains, stray) {
+                Ok(()) => eprintln!(
+                    "domus-dom0: {name}, domain {id}, was destroyed: nobody declared it, and \
+                     host.toml wants strays destroyed"
+                ),
+                Err(error) => self.complain(&error),
+            }
+        }
     }
 
     /// Gives domains that are new what no XML says: a guest that restarted has lost it.

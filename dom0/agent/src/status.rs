@@ -8,7 +8,7 @@ use anyhow::Result;
 use domus_model::boot::{ConfigSource, StatementNote, Verified};
 use domus_model::changes::Changes;
 use domus_model::names::Name;
-use domus_model::reconcile::{Sight, Standing, decide};
+use domus_model::reconcile::{Sight, Standing, Stray, decide};
 use domus_model::status::{DomuStatus, render, short};
 use domus_model::storage::Note;
 use domus_model::storage::health::{self as disk_health, DiskStatus};
@@ -25,8 +25,9 @@ use crate::observe::{Domains, Observer};
 use crate::pace;
 use crate::pull::Last;
 use crate::slots::Slots;
-use crate::steps::{differences, refresh_line, strays_line, waiting_line};
+use crate::steps::{differences, refresh_line, waiting_line};
 use crate::storage;
+use crate::strays;
 use crate::warn;
 
 /// How often domUs are looked at while somebody waits.
@@ -55,7 +56,8 @@ pub(crate) struct HostStatus {
     /// Which slot of its medium it runs from; none if that has none.
     slots: Option<Slots>,
     domus: Vec<DomuStatus>,
-    strays: Vec<String>,
+    #[serde(serialize_with = "strays::as_names")]
+    strays: Vec<Stray>,
     /// The release that the commit wants of this host, if it is another.
     wanted_release: Option<String>,
     /// The commit that was booted, if it is another.
@@ -130,14 +132,7 @@ impl HostStatus {
             warn(&error.context("comparing what runs with what is wanted"));
             Changes::default()
         });
-        let is_stray = |name: &String| !context.host.domus.contains_key(name.as_str());
-        let Domains { running, unknown } = domains;
-        let mut strays: Vec<String> = running
-            .into_keys()
-            .chain(unknown.into_keys())
-            .filter(is_stray)
-            .collect();
-        strays.sort();
+        let strays = strays::find(context, observer, &domains);
         let failed = context.taken.iter().flat_map(|taken| &taken.left);
         Ok(Self {
             host: context.host.name.clone(),
@@ -193,7 +188,7 @@ impl HostStatus {
             true => "no domUs\n".to_owned(),
             false => render(&self.domus),
         };
-        let strays = strays_line(&self.strays);
+        let strays = strays::lines(&self.strays);
         let mut text = format!(
             "{host}   release {release}   commit {commit}   {statement}{follows}\n\
              boot {}   root {}   clock {}{}\n\n\

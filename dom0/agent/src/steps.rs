@@ -9,7 +9,7 @@ use domus_model::changes::{Changes, Deed, Given, Observed, in_order};
 use domus_model::fleet::{Host, Policy};
 use domus_model::names::Name;
 use domus_model::plan::{Plan, plan};
-use domus_model::reconcile::decide;
+use domus_model::reconcile::{Stray, decide};
 use domus_model::status::{State, short};
 use domus_system::live_etc::Etc;
 use domus_virt::Dom0Memory;
@@ -21,6 +21,7 @@ use crate::keep::{self, Endings, Remember};
 use crate::live;
 use crate::notes::Notes;
 use crate::observe::{Domains, Observer};
+use crate::strays;
 use crate::warn;
 
 /// What is asked for.
@@ -93,6 +94,9 @@ pub(crate) struct Steps {
     pub(crate) plan: Plan,
     /// domUs that do not run and are left so: an operator stopped them, or they were never asked for.
     pub(crate) left: Vec<Name>,
+    /// Domains that nobody declared.
+    #[serde(serialize_with = "strays::as_names")]
+    pub(crate) strays: Vec<Stray>,
 }
 
 /// A change of dom0's memory, in MiB.
@@ -148,6 +152,10 @@ impl Steps {
         let left = standings.filter(|(_, standing)| is_left(standing.state));
         let left = left.map(|(name, _)| name).collect();
         steps.domus(&next.host, domains, &left, &wish.names);
+        steps.strays = strays::find(next, observer, domains);
+        // What is shut down is none.
+        let ends = |name: &str| steps.stop.iter().any(|other| other.as_str() == name);
+        steps.strays.retain(|stray| !ends(&stray.name));
         match observer.hypervisor()?.dom0_memory() {
             Ok(memory) => steps.dom0_memory = ballooning(&next.host, memory),
             Err(error) => warn(&error),
@@ -168,20 +176,12 @@ impl Steps {
         };
         let mut wanted = host.domus.clone();
         wanted.retain(|name, _| !is_left(name));
-        // Of what libvirt does not know only strays are of interest: a domU is no stray.
-        let strays = domains
-            .unknown
-            .keys()
-            .filter(|name| !host.domus.contains_key(name.as_str()));
         let stays = running.keys().filter(|name| !ends(name));
-        let running = stays.chain(strays).cloned().collect();
+        let running = stays.cloned().collect();
         let mut plan = plan(&wanted, &running);
         plan.start.iter_mut().for_each(|wave| wave.retain(asked));
         plan.start.retain(|wave| !wave.is_empty());
         plan.keep.retain(asked);
-        // One that was stopped by hand is declared, running or not.
-        plan.strays
-            .retain(|name| !host.domus.contains_key(name.as_str()));
         let declared = host.domus.keys();
         self.left = declared
             .filter(|name| is_left(name) && asked(name))
@@ -252,7 +252,7 @@ impl Steps {
         if self.is_empty() {
             text += "Nothing to do.\n";
         }
-        text + &strays_line(&self.plan.strays)
+        text + &strays::lines(&self.strays)
     }
 }
 
@@ -337,15 +337,6 @@ pub(crate) fn refresh_line(names: &BTreeSet<Name>) -> String {
             "with an older configuration: {}; `domus-dom0 apply` gives them the new one\n",
             list(&names)
         ),
-    }
-}
-
-/// The line that names strays; nothing if there are none.
-pub(crate) fn strays_line(strays: &[String]) -> String {
-    match (strays.len(), strays.join(", ")) {
-        (0, _) => String::new(),
-        (1, name) => format!("strays: {name} runs here and nobody declared it; left alone\n"),
-        (_, names) => format!("strays: {names} run here and nobody declared them; left alone\n"),
     }
 }
 

@@ -5,69 +5,10 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use common::keeper::{Keeper, LIMIT};
 use common::{Host, uuid};
-
-/// How long anything may take on a machine that does other things as well.
-const LIMIT: Duration = Duration::from_secs(60);
-
-/// An agent that keeps domUs running, and what it says.
-struct Keeper {
-    child: Child,
-    said: Receiver<String>,
-}
-
-impl Keeper {
-    fn of(host: &Host) -> Self {
-        let mut child = host
-            .command(&["run"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("spawn");
-        let lines = BufReader::new(child.stderr.take().expect("stderr")).lines();
-        let (say, said) = channel();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                if say.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Self { child, said }
-    }
-
-    /// Waits until it says something with this in it.
-    fn says(&self, text: &str) {
-        let mut all = Vec::new();
-        loop {
-            let line = self.said.recv_timeout(LIMIT);
-            let line = line.unwrap_or_else(|_| panic!("never {text:?}, but {all:#?}"));
-            if line.contains(text) {
-                return;
-            }
-            all.push(line);
-        }
-    }
-
-    /// Ends it as systemd does.
-    fn end(mut self) -> Option<i32> {
-        let id = i32::try_from(self.child.id()).expect("a number");
-        let id = rustix::process::Pid::from_raw(id).expect("a number");
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("kill");
-        self.child.wait().expect("wait").code()
-    }
-}
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[test]
 fn each_is_started_as_soon_as_those_before_it_are_up() {
@@ -142,6 +83,6 @@ fn an_attempt_that_fails_leaves_no_loop_device() {
     let begin = Instant::now();
     while !host.loops().is_empty() {
         assert!(begin.elapsed() < LIMIT, "{:?}", host.loops());
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }

@@ -66,6 +66,9 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
         // What these mean is seen in /etc and in domUs.
         ["groups" | "vars", ..] => rule(Impact::Live, ""),
         ["health", ..] => rule(Impact::Live, "it counts when a generation is judged"),
+        ["domUs.strays"] | ["domUs", "strays"] => {
+            rule(Impact::Live, "it counts for domains that run already, too")
+        }
         ["dom0", "memory"] => rule(Impact::Live, ""),
         ["dom0", "dns"] => rule(Impact::Live, "programs that run may ask the old ones on"),
         ["dom0", "ntp"] => rule(Impact::Service, "systemd-timesyncd is restarted")

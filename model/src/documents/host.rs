@@ -3,13 +3,14 @@
 
 use super::addresses::{MACHINE, TIME_SERVER};
 use super::domu::DomUSettings;
-use super::forms::{CONSOLE, DEADLINE, MAC, MEMORY, UUID, name, size};
+use super::forms::{CONSOLE, DEADLINE, Form, MAC, MEMORY, UUID, name, size};
 use super::network::{FirewallDoc, ForwardDoc, NetworkDoc};
 use super::place::At;
 use super::storage::StorageDoc;
 use super::table::{Table, VarsDoc};
 use super::words::{COMMAND, RELEASE_VERSION, SERIAL, SSH_KEY};
-use crate::fleet::SerialConsole;
+use crate::bad_value::{BadValue, quoted};
+use crate::fleet::{SerialConsole, Strays};
 use crate::names::Name;
 use crate::secrets::SshKey;
 use crate::units::{Interval, Mac, Size};
@@ -33,6 +34,7 @@ pub(crate) struct HostSettings {
     pub(crate) dom0: Option<Dom0Doc>,
     pub(crate) health: Option<HealthDoc>,
     pub(crate) storage: Option<StorageDoc>,
+    pub(crate) domus: Option<DomusDoc>,
     pub(crate) networks: Vec<(At<Name>, NetworkDoc)>,
     pub(crate) firewall: Option<FirewallDoc>,
     pub(crate) forwards: Vec<ForwardDoc>,
@@ -66,6 +68,28 @@ pub(crate) struct HealthDoc {
     pub(crate) commands: Vec<At<String>>,
 }
 
+/// `[domUs]`
+#[derive(Debug)]
+pub(crate) struct DomusDoc {
+    pub(crate) strays: Option<At<Strays>>,
+}
+
+/// What becomes of domains that nobody declared.
+const STRAYS: Form<Strays> = Form {
+    example: "report",
+    pattern: r"^(report|destroy)$",
+    parse: |text| match text {
+        "report" => Ok(Strays::Report),
+        "destroy" => Ok(Strays::Destroy),
+        _ => {
+            let problem = format!("{} says not what becomes of a stray", quoted(text));
+            let advice = "write \"report\", or \"destroy\" for a host on which nobody makes domains \
+                          by hand";
+            Err(BadValue::new(problem, advice))
+        }
+    },
+};
+
 impl HostDoc {
     pub(super) fn read(document: &Table<'_>) -> Self {
         document.part("domU", "what its domUs have", DomUSettings::read);
@@ -91,6 +115,7 @@ impl HostSettings {
             dom0: table.table("dom0", "what dom0 has of it", Dom0Doc::read),
             health: table.table("health", "when a new generation is kept", HealthDoc::read),
             storage: table.table("storage", storage, StorageDoc::read),
+            domus: table.table("domUs", "how its domUs are kept", DomusDoc::read),
             networks: table.named_tables("networks", networks, &name("lan"), NetworkDoc::read),
             firewall: table.table("firewall", "who reaches dom0", FirewallDoc::read),
             forwards: table.tables("forward", forward, ForwardDoc::read),
@@ -135,6 +160,15 @@ impl Dom0Doc {
             vcpus: table.number("vcpus", "virtual CPUs that dom0 keeps", super::VCPUS),
             dns: table.list("dns", "name servers that dom0 asks", &MACHINE),
             ntp: table.list("ntp", "time servers that dom0 asks", &TIME_SERVER),
+        }
+    }
+}
+
+impl DomusDoc {
+    fn read(table: &Table<'_>) -> Self {
+        let strays = "what becomes of domains that nobody declared";
+        Self {
+            strays: table.read("strays", strays, &STRAYS),
         }
     }
 }

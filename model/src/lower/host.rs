@@ -54,6 +54,11 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> 
         health: health(settings.health.as_ref()),
         storage: storage(settings.storage.as_ref()?)?,
         networks,
+        strays: settings
+            .domus
+            .as_ref()
+            .and_then(|domus| value(&domus.strays))
+            .unwrap_or_default(),
         firewall: firewall(settings.firewall.as_ref()),
         forwards: forwards.collect::<Option<_>>()?,
         domus: domus.map(|domu| (domu.name.clone(), domu)).collect(),

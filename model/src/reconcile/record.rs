@@ -25,6 +25,18 @@ pub struct Record {
     pub failures: u32,
     /// Why it does not run.
     pub down: Option<Down>,
+    /// What it said last before it fell; what else it does by now does not hide that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_words: Option<LastWords>,
+}
+
+/// What a guest said last on its console before it fell.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastWords {
+    /// The number of the domain that it fell in.
+    pub domain: u32,
+    /// Its last lines, few and short ([`crate::console_log::last_lines`]).
+    pub lines: Vec<String>,
 }
 
 /// A domain that a domU runs in.
@@ -102,6 +114,7 @@ impl Record {
             }
             if is_sound(run, now) {
                 self.falls = 0;
+                self.last_words = None;
             }
         }
         self.making = false;
@@ -131,6 +144,7 @@ impl Record {
         self.falls = 0;
         self.failures = 0;
         self.down = None;
+        self.last_words = None;
     }
 
     fn enter(&mut self, id: u32, now: Moment) {

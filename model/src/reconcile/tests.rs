@@ -291,6 +291,76 @@ fn a_guest_that_restarts_without_end_is_degraded_until_it_holds() {
 }
 
 #[test]
+fn what_it_said_last_is_asked_while_nobody_else_has_spoken_since() {
+    let fell = |sight, heard: Option<u32>| {
+        let mut known = runs(3, Heard::Up, 10);
+        known.sight = sight;
+        let words = |domain| LastWords {
+            domain,
+            lines: vec!["panic".into()],
+        };
+        known.record.last_words = heard.map(words);
+        known
+    };
+    let other = |id| Sight::Runs {
+        id,
+        heard: Heard::Nothing,
+    };
+    for (sight, heard, expected) in [
+        (Sight::Absent, None, Some(3)),
+        (Sight::Between, None, Some(3)),
+        (Sight::Between, Some(3), None),
+        (other(3), None, None),
+        (other(4), None, Some(3)),
+        (other(4), Some(2), Some(3)),
+        (other(4), Some(3), None),
+    ] {
+        let known = fell(sight, heard);
+        assert_eq!(known.fell_in(), expected, "{known:?}");
+    }
+    // xenconsoled may write its last line later than Xen says that it is gone.
+    let mut known = fell(Sight::Absent, Some(3));
+    known.note(None, 20);
+    assert_eq!(known.fell_in(), Some(3));
+    known.busy = true;
+    assert_eq!(known.fell_in(), None, "it is being made again");
+    assert_eq!(down(How::Failed, 1, 5).fell_in(), None, "it never ran");
+    assert_eq!(absent().fell_in(), None);
+}
+
+#[test]
+fn what_it_said_last_is_shown_until_it_holds_or_somebody_else_decides() {
+    let words = LastWords {
+        domain: 3,
+        lines: vec!["panic".into()],
+    };
+    let shown = |mut known: Known, now| {
+        known.record.last_words = Some(words.clone());
+        known.note(None, now);
+        let decision = Host::default().with(domu("db", &[]), known).at(now);
+        decision.standings[&name("db")].last_words.len()
+    };
+    assert_eq!(shown(down(How::Crashed, 1, 100), 101), 1);
+    assert_eq!(shown(down(How::Crashed, FALLS, 100), 101), 1);
+    assert_eq!(
+        shown(runs(4, Heard::Nothing, 100), 101),
+        1,
+        "the next start does not hide it"
+    );
+    assert_eq!(shown(runs(4, Heard::Up, 100), 101), 0);
+    let mut held = down(How::Crashed, 1, 100);
+    held.held = true;
+    assert_eq!(shown(held, 101), 0);
+    let mut sound = runs(4, Heard::Up, 100);
+    sound.record.last_words = Some(words.clone());
+    sound.note(None, 100 + SOUND);
+    assert_eq!(sound.record.last_words, None);
+    sound.record.last_words = Some(words.clone());
+    sound.record.forgive();
+    assert_eq!(sound.record.last_words, None);
+}
+
+#[test]
 fn a_cycle_ends() {
     let host = Host::default()
         .with(domu("a", &["b"]), absent())

@@ -53,10 +53,7 @@ fn one_that_was_stopped_by_hand_is_left_so() {
     assert_eq!(found.left, names(&["db"]));
     let still_running = steps(&["db"], &[], &["db"], &[]);
     assert_eq!(still_running.plan.keep, names(&["db"]));
-    assert_eq!(
-        (still_running.left.len(), still_running.plan.strays.len()),
-        (0, 0)
-    );
+    assert_eq!(still_running.left.len(), 0);
 }
 
 #[test]
@@ -67,10 +64,10 @@ fn only_those_asked_for_are_started() {
 }
 
 #[test]
-fn a_domain_that_only_xenstore_knows_is_a_stray_unless_it_has_a_domus_name() {
+fn a_domain_that_only_xenstore_knows_is_no_domu_that_runs() {
     let found = steps(&["db", "old"], &["web", "foreign"], &[], &[]);
     assert_eq!(found.plan.start, [names(&["log", "web"])]);
-    assert_eq!(found.plan.strays, ["foreign", "old"]);
+    assert_eq!(found.plan.keep, names(&["db"]));
 }
 
 #[test]
@@ -96,15 +93,5 @@ fn steps_of_a_host_that_runs_as_it_should_are_empty() {
             ..steps(&all, &[], &[], &[])
         }
         .is_empty()
-    );
-}
-
-#[test]
-fn strays_are_named_in_a_sentence() {
-    assert_eq!(strays_line(&[]), "");
-    let two = strays_line(&["x".into(), "y".into()]);
-    assert_eq!(
-        two,
-        "strays: x, y run here and nobody declared them; left alone\n"
     );
 }

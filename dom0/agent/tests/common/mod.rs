@@ -4,6 +4,7 @@
 //! with the number 1.
 #![allow(dead_code)]
 
+pub(crate) mod keeper;
 pub(crate) mod space;
 pub(crate) mod xenstore;
 
