@@ -52,6 +52,7 @@ pub mod trust;
 pub mod tune;
 pub mod units;
 pub mod verity;
+pub mod volumes;
 pub mod vouch;
 pub mod xl;
 

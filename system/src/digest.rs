@@ -32,6 +32,22 @@ impl Hasher {
     }
 }
 
+/// A running SHA-256 of bytes alone: that of all of them is what `sha256sum` says.
+#[derive(Debug, Default)]
+pub struct Sum(Sha256);
+
+impl Sum {
+    /// Adds what comes next.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The digest of all.
+    pub fn hex(self) -> String {
+        hex(&self.0.finalize())
+    }
+}
+
 /// The digest of `bytes`.
 pub fn of_bytes(bytes: impl AsRef<[u8]>) -> String {
     hex(&Sha256::digest(bytes.as_ref()))
@@ -119,6 +135,11 @@ mod tests {
     fn agrees_with_sha256sum() {
         let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(super::of_bytes(b""), empty);
+        assert_eq!(super::Sum::default().hex(), empty);
+        let mut sum = super::Sum::default();
+        sum.add(b"ab");
+        sum.add(b"c");
+        assert_eq!(sum.hex(), super::of_bytes(b"abc"));
         assert_eq!(
             super::of_reader(&mut std::io::empty()).expect("empty"),
             empty

@@ -28,6 +28,8 @@ const PACKAGES: &[(&str, &str)] = &[
     ("lvcreate", "lvm2"),
     ("lvchange", "lvm2"),
     ("lvextend", "lvm2"),
+    ("lvremove", "lvm2"),
+    ("lvrename", "lvm2"),
     ("lvs", "lvm2"),
     ("pvcreate", "lvm2"),
     ("pvs", "lvm2"),
@@ -56,6 +58,8 @@ pub struct Program {
     to_file: bool,
     /// Whether it may ask whoever sits at the terminal.
     asks: bool,
+    /// Whether it runs to its end when a signal came.
+    clears: bool,
     /// How long it may take.
     limit: Option<Duration>,
 }
@@ -77,6 +81,7 @@ impl Program {
             input: None,
             to_file: false,
             asks: false,
+            clears: false,
             limit: None,
         }
     }
@@ -124,6 +129,13 @@ impl Program {
         self
     }
 
+    /// Lets the program run to its end when a signal came: it clears away what was begun.
+    #[must_use]
+    pub fn clearing(mut self) -> Self {
+        self.clears = true;
+        self
+    }
+
     /// Kills the program, and what it started, once it has taken so long, and goes on without waiting
     /// for its end: what waits for a device that does not answer may not end for minutes.
     #[must_use]
@@ -158,7 +170,7 @@ impl Program {
         let line = self.line();
         let mut child = self.spawn(&line)?;
         let stderr = drain(child.stderr.take());
-        let status = wait(&mut child, &line, self.limit)?;
+        let status = self.wait(&mut child, &line)?;
         check(&line, status, &collect(stderr))
     }
 
@@ -194,9 +206,14 @@ impl Program {
         let mut child = self.spawn(&line)?;
         let stdout = drain(child.stdout.take());
         let stderr = drain(child.stderr.take());
-        let status = wait(&mut child, &line, self.limit)?;
+        let status = self.wait(&mut child, &line)?;
         let (stdout, stderr) = (collect(stdout), collect(stderr));
         Ok((line, status, Output { stdout, stderr }))
+    }
+
+    fn wait(&self, child: &mut Child, line: &str) -> Result<ExitStatus> {
+        let is_caught = || interrupt::caught() && !self.clears;
+        wait(child, line, self.limit, is_caught)
     }
 
     fn spawn(&mut self, line: &str) -> Result<Child> {
@@ -266,17 +283,24 @@ fn collect(thread: Option<JoinHandle<Vec<u8>>>) -> Vec<u8> {
         .unwrap_or_default()
 }
 
-fn wait(child: &mut Child, line: &str, limit: Option<Duration>) -> Result<ExitStatus> {
+fn wait(
+    child: &mut Child,
+    line: &str,
+    limit: Option<Duration>,
+    is_caught: impl Fn() -> bool,
+) -> Result<ExitStatus> {
     let begin = Instant::now();
     loop {
         if let Some(status) = child
             .try_wait()
             .with_context(|| format!("waiting for `{line}`"))?
         {
-            interrupt::check()?;
+            if is_caught() {
+                interrupt::check()?;
+            }
             return Ok(status);
         }
-        if interrupt::caught() {
+        if is_caught() {
             // As a terminal does it.
             end(child, Signal::INT, kill_process_group);
             interrupt::check()?;

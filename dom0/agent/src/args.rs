@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The command line.
 
+pub(crate) mod volume;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -170,6 +172,12 @@ pub(crate) enum Command {
         /// Print how they are as one JSON object.
         #[arg(long)]
         json: bool,
+    },
+    /// List, destroy, copy and restore the volumes of domUs
+    Volume {
+        /// What to do with them.
+        #[command(subcommand)]
+        verb: volume::Verb,
     },
     /// Show whether this host is healthy: what a generation that it runs for the first time has to be
     ///

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! Loop devices that domUs need: attached one a file, and released when no domain uses them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
@@ -66,13 +66,19 @@ fn still_attached(devices: &[PathBuf]) -> Result<Vec<PathBuf>> {
 
 /// Devices that some domain has as a disk.
 pub(crate) fn in_use(store: &XenStore) -> Result<BTreeSet<PathBuf>> {
-    let mut found = BTreeSet::new();
+    Ok(users(store)?.into_keys().collect())
+}
+
+/// The same, and which domain has each.
+pub(crate) fn users(store: &XenStore) -> Result<BTreeMap<PathBuf, u32>> {
+    let mut found = BTreeMap::new();
     for domain in store.list(VBDS)? {
         for vbd in store.list(&format!("{VBDS}/{domain}"))? {
             // libxl writes the first; the hotplug program the others, the second if it made one.
             for key in ["params", "node", "physical-device-path"] {
                 let value = store.read(&format!("{VBDS}/{domain}/{vbd}/{key}"))?;
-                found.extend(value.filter(|value| !value.is_empty()).map(PathBuf::from));
+                let device = value.filter(|value| !value.is_empty()).map(PathBuf::from);
+                found.extend(device.zip(domain.parse().ok()));
             }
         }
     }

@@ -165,6 +165,10 @@ fn run(args: &Args) -> Result<ExitCode> {
             show(*json, || explained.json(), || explained.render())
         }
         Command::Storage { json } => storage(&context, *json),
+        Command::Volume { verb } => {
+            print(&volume::run(&context, verb)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Health { judge, json } => health(&context, *judge, *json),
         Command::Generations { json } => {
             let generations = Generations::find(&context)?;
@@ -298,7 +302,8 @@ fn plan(context: &Context, json: bool) -> Result<ExitCode> {
     let next = next.transpose()?.unwrap_or_else(|| context.clone());
     let mut observer = Observer::new(context);
     let domains = observer.domains()?;
-    let steps = Steps::find(context, &next, &mut observer, &domains, &Wish::default())?;
+    let mut steps = Steps::find(context, &next, &mut observer, &domains, &Wish::default())?;
+    steps.orphans = volume::orphans_of(&next);
     print(&if json {
         steps.json(context)?
     } else {

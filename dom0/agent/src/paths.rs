@@ -129,6 +129,11 @@ impl Paths {
         self.domus().join(name.as_str())
     }
 
+    /// Held by whoever copies, restores or destroys a volume, or makes it a domU's.
+    pub(crate) fn volume_locks(&self) -> PathBuf {
+        self.ram().join("volumes")
+    }
+
     /// Remembers which files of an image were read and found right.
     pub(crate) fn verified(&self, image: &ImageRef) -> PathBuf {
         self.ram().join("images").join(image.to_string())

@@ -13,6 +13,7 @@ use domus_model::status::{DomuStatus, render, short};
 use domus_model::storage::Note;
 use domus_model::storage::health::{self as disk_health, DiskStatus};
 use domus_model::verity::{Integrity, ROOT_DEVICE};
+use domus_model::volumes::orphans_line;
 use domus_system::systemd::{self, BOOTED, CLOCK_SYNCHRONISED};
 use domus_system::verity;
 use serde::Serialize;
@@ -28,6 +29,7 @@ use crate::slots::Slots;
 use crate::steps::{differences, refresh_line, waiting_line};
 use crate::storage;
 use crate::strays;
+use crate::volume;
 use crate::warn;
 
 /// How often domUs are looked at while somebody waits.
@@ -58,6 +60,8 @@ pub(crate) struct HostStatus {
     domus: Vec<DomuStatus>,
     #[serde(serialize_with = "strays::as_names")]
     strays: Vec<Stray>,
+    /// Volumes that no domU has.
+    orphans: Vec<String>,
     /// The release that the commit wants of this host, if it is another.
     wanted_release: Option<String>,
     /// The commit that was booted, if it is another.
@@ -150,6 +154,7 @@ impl HostStatus {
             slots: Slots::find(context),
             domus,
             strays,
+            orphans: volume::orphans_of(context),
             wanted_release: context.other_release(),
             booted: Some(&context.booted)
                 .filter(|booted| **booted != context.commit)
@@ -189,10 +194,11 @@ impl HostStatus {
             false => render(&self.domus),
         };
         let strays = strays::lines(&self.strays);
+        let orphans = orphans_line(&self.orphans);
         let mut text = format!(
             "{host}   release {release}   commit {commit}   {statement}{follows}\n\
              boot {}   root {}   clock {}{}\n\n\
-             {domus}{strays}{}",
+             {domus}{strays}{orphans}{}",
             self.verified.word(),
             self.root.map_or("unverified", Integrity::word),
             match self.clock_synchronised {

@@ -11,6 +11,7 @@ use domus_model::names::Name;
 use domus_model::plan::{Plan, plan};
 use domus_model::reconcile::{Stray, decide};
 use domus_model::status::{State, short};
+use domus_model::volumes::orphans_line;
 use domus_system::live_etc::Etc;
 use domus_virt::Dom0Memory;
 use serde::Serialize;
@@ -97,6 +98,8 @@ pub(crate) struct Steps {
     /// Domains that nobody declared.
     #[serde(serialize_with = "strays::as_names")]
     pub(crate) strays: Vec<Stray>,
+    /// Volumes that no domU has, for who looks: nothing is done to them.
+    pub(crate) orphans: Vec<String>,
 }
 
 /// A change of dom0's memory, in MiB.
@@ -252,7 +255,7 @@ impl Steps {
         if self.is_empty() {
             text += "Nothing to do.\n";
         }
-        text + &strays::lines(&self.strays)
+        text + &strays::lines(&self.strays) + &orphans_line(&self.orphans)
     }
 }
 

@@ -2,10 +2,18 @@
 //! Data volumes of domUs: made and formatted once. Whatever is there already is never formatted,
 //! whatever it holds; it grows, and never shrinks.
 
+mod backup;
+mod claim;
+mod copy;
 mod device;
 mod file;
 mod format;
+mod look;
 mod lvm;
+mod verbs;
+
+pub(crate) use look::orphans_of;
+pub(crate) use verbs::run;
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -17,6 +25,8 @@ use domus_model::units::Size;
 use domus_system::block::{self, Content};
 
 use crate::paths::Paths;
+
+use claim::Claim;
 
 /// The logical volume `name` of the host itself in the volume group `group`: made if there is none,
 /// with an ext4 then.
@@ -57,10 +67,12 @@ pub(crate) fn prepare(paths: &Paths, pool: &VolumePool, disk: &Disk) -> Result<V
     let (name, size) = match &disk.backing {
         Backing::Volume { name, size } => (name, *size),
         Backing::Device { path } => {
+            let _claim = to_itself(paths, path)?;
             return device::prepare(&paths.at(path), disk).map(Volume::Device);
         }
         Backing::Image { image } => bail!("{image} is an image, no volume"),
     };
+    let _claim = to_itself(paths, name)?;
     let volume = match pool {
         VolumePool::Directory(dir) => {
             Volume::File(file::prepare(&paths.at(dir), name, size, disk)?)
@@ -69,6 +81,14 @@ pub(crate) fn prepare(paths: &Paths, pool: &VolumePool, disk: &Disk) -> Result<V
     };
     grow(paths, pool, disk)?;
     Ok(volume)
+}
+
+/// Whoever copies a volume began before the domU that is to have it now was started: it waits.
+fn to_itself(paths: &Paths, name: &str) -> Result<Claim> {
+    let claim = Claim::alone(paths, name)?;
+    claim.with_context(|| {
+        format!("the volume {name} is being copied: it can be had when that is done")
+    })
 }
 
 /// Lets the volume of `disk`, which is there, grow to the size that it should have, also while a
@@ -86,31 +106,43 @@ pub(crate) fn grow(paths: &Paths, pool: &VolumePool, disk: &Disk) -> Result<()> 
     }
 }
 
-/// Makes sure that the guest can use the volume as its document says. A disk that it neither mounts
-/// nor swaps to is its own to fill as it likes.
+/// Why a guest cannot use a volume.
+struct Misfit {
+    /// What is not as it should be: follows the volume's name.
+    why: String,
+    /// What can be done about one that has been there before.
+    advice: &'static str,
+}
+
+/// Makes sure that the guest can use the volume as its document says.
 fn examine(volume: &Path, disk: &Disk) -> Result<()> {
+    match misfit(volume, disk)? {
+        None => Ok(()),
+        Some(Misfit { why, advice }) => bail!("the volume {} {why}{advice}", volume.display()),
+    }
+}
+
+/// Why a guest cannot use the volume as its document says, if it cannot. A disk that it neither mounts
+/// nor swaps to is its own to fill as it likes.
+fn misfit(volume: &Path, disk: &Disk) -> Result<Option<Misfit>> {
     let what = match (&disk.mount, disk.fs) {
         (_, Fs::Swap) => "swap".to_owned(),
         (Some(mount), fs) => format!("{fs} to mount on {mount}"),
-        (None, _) => return Ok(()),
+        (None, _) => return Ok(None),
     };
-    let shown = volume.display();
     let found = match block::probe(volume)? {
         Content::FileSystem(found) if found.kind == disk.fs.to_string() => {
             let (claims, size) = (found.size, size(volume)?);
-            if claims > size {
-                bail!("the volume {shown} is cut off: a file system of {claims} bytes on {size}");
-            }
-            return Ok(());
+            let why = format!("is cut off: a file system of {claims} bytes on {size}");
+            return Ok((claims > size).then_some(Misfit { why, advice: "" }));
         }
-        Content::Other("swap") if disk.fs == Fs::Swap => return Ok(()),
+        Content::Other("swap") if disk.fs == Fs::Swap => return Ok(None),
         Content::Unknown => "nothing that is known".to_owned(),
         other => other.name().to_owned(),
     };
-    bail!(
-        "the volume {shown} holds {found}, and no {what}: it is left as it is; rename it and a new \
-         one is made, or format it yourself"
-    )
+    let why = format!("holds {found}, and no {what}");
+    let advice = ": it is left as it is; rename it and a new one is made, or format it yourself";
+    Ok(Some(Misfit { why, advice }))
 }
 
 fn size(volume: &Path) -> Result<u64> {

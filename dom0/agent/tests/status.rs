@@ -233,7 +233,7 @@ strays: foreign runs here and nobody declared it; left alone
     let plan = host.run(&["plan", "--json"]).json();
     let expected = json!({
         "host": "alpha", "commit": COMMIT, "dom0_memory": null, "start": [["db", "mail"]],
-        "keep": ["test"], "left": ["web"], "strays": ["foreign"], "to": null, "steps": [],
+        "keep": ["test"], "left": ["web"], "strays": ["foreign"], "orphans": [], "to": null, "steps": [],
         "conflicts": [], "run": [], "stop": [], "restart": [], "refresh": [], "waiting": [],
     });
     assert_eq!(plan, expected);

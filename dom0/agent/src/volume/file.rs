@@ -14,9 +14,50 @@ use domus_system::loopdev;
 
 use super::format::format;
 
+/// How the name of a file ends that is a volume.
+const END: &str = ".img";
+
+/// Where the volume `name` in `dir` is, or would be.
+pub(super) fn real(dir: &Path, name: &str) -> PathBuf {
+    let path = dir.join(format!("{name}{END}"));
+    path.canonicalize().unwrap_or(path)
+}
+
+/// The volumes in `dir`: their names, files, and sizes in bytes. None if it is not there.
+pub(super) fn list(dir: &Path) -> Result<Vec<(String, PathBuf, u64)>> {
+    let doing = || format!("listing the volumes in {}", dir.display());
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(doing)?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(doing)?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let name = name.and_then(|name| name.strip_suffix(END));
+        // A link that leads nowhere is no volume for now.
+        let file = path.metadata().ok().filter(fs::Metadata::is_file);
+        if let (Some(name), Some(file)) = (name, file) {
+            found.push((name.to_owned(), path.clone(), file.len()));
+        }
+    }
+    Ok(found)
+}
+
+/// Removes the volume `name` for good.
+pub(super) fn remove(dir: &Path, name: &str) -> Result<()> {
+    let path = dir.join(format!("{name}{END}"));
+    let doing = || format!("removing the volume {}", path.display());
+    if path.is_symlink() {
+        fs::remove_file(real(dir, name)).with_context(doing)?;
+    }
+    fs::remove_file(&path).with_context(doing)?;
+    atomic::sync_dir(dir)
+}
+
 /// The volume `name` in `dir`.
 pub(super) fn prepare(dir: &Path, name: &str, size: Size, disk: &Disk) -> Result<PathBuf> {
-    let path = dir.join(format!("{name}.img"));
+    let path = dir.join(format!("{name}{END}"));
     // Not `exists()`: a link that leads nowhere has the name too, and must not be replaced.
     match path.symlink_metadata() {
         Ok(_) => accept(&path, disk)?,
@@ -31,7 +72,7 @@ pub(super) fn prepare(dir: &Path, name: &str, size: Size, disk: &Disk) -> Result
 
 /// Lets the volume grow, and the loop device that shows it, if one does.
 pub(super) fn grow(dir: &Path, name: &str, wanted: Size) -> Result<()> {
-    let path = dir.join(format!("{name}.img"));
+    let path = dir.join(format!("{name}{END}"));
     let doing = || format!("growing the volume {} to {wanted}", path.display());
     let path = path.canonicalize().with_context(doing)?;
     let file = OpenOptions::new().write(true).open(&path);
