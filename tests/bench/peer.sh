@@ -8,6 +8,7 @@
 #   tests/bench/peer.sh [cold|boots|rebuild ...]     without a name: all three
 #
 # RUNS       boots of each (3), in turns
+# KIND       of the domUs (pv; the template has one pvh, which QEMU 7.2 kills now and then)
 # PACKAGES   one rebuild of each for every one of these packages ("htop tree")
 # PEER_WORK  where all is kept (target/peer): `rebuild` and `boots` take the builds that are there
 # MIRROR, MIRROR_SECURITY   Debian mirrors for both (none: each one's own)
@@ -48,6 +49,7 @@ export work
 cold() {
     rm -rf --one-file-system "$work/fleet" "$work/lb" "$work/cache"
     "$DOMUS_BIN" init "$work/fleet" --name example >/dev/null
+    sed -i "s/^\(kind *= \).*/\1\"${KIND:-pv}\"/" "$work/fleet/domus.toml"
     mkdir "$work/lb"
     cp -a "$here/live-build/config" "$work/lb"
     local mirrors=()

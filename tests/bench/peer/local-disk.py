@@ -46,6 +46,8 @@ def config_disk(fleet, domu, path):
         tar.addfile(head, io.BytesIO(body))
         for tree in ("global", f"vservers/{domu['name']}"):
             tar.add(os.path.join(fleet, tree), tree)
+    # Whole pages, in which both kernels read a disk.
+    os.truncate(path, -(-os.path.getsize(path) // 4096) * 4096)
 
 
 def volume(path, size):

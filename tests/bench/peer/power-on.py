@@ -5,7 +5,7 @@
 once dom0 sees in XenStore what the guest itself reports there; Domus' agent tells it over its event port, the peer
 on its console. What a machine writes to its disk is forgotten.
 
-usage: power-on.py ROUNDS DIRECTORY
+usage: power-on.py ROUNDS DIRECTORY [domus|live-build]     with a name: that one alone
 
 DIRECTORY is what peer.sh makes: domus.iso, domus.disk, live-build.iso, live-build.disk, and QEMU's arguments of a
 rehearsal in rehearsal/. It gets the logs of the last boot of each.
@@ -14,10 +14,10 @@ TIMEOUT: longest time of a boot, in seconds (900).
 """
 
 import fcntl
-import glob
 import json
 import os
 import re
+import signal
 import socket
 import statistics
 import subprocess
@@ -154,17 +154,19 @@ def table(rounds):
 
 
 def main():
+    # So that the machine ends, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     rounds, directory = int(sys.argv[1]), os.path.realpath(sys.argv[2])
+    names = sys.argv[3:] or ["domus", "live-build"]
     with open(f"{directory}/rehearsal/qemu-arguments.json") as file:
         line = json.load(file)
-    (iso,) = glob.glob(f"{directory}/fleet/build/*.iso")
     results = []
     for _ in range(rounds):
         pair = []
-        for name in ("domus", "live-build"):
+        for name in names:
             where = f"{directory}/{name}"
             others = [
-                (iso, f"{where}.iso"),
+                (f"{directory}/domus.iso", f"{where}.iso"),
                 (f"{directory}/rehearsal/config-disk.img", f"{where}.disk"),
                 (f"{directory}/rehearsal", where),
             ]
@@ -172,7 +174,8 @@ def main():
             print(name, json.dumps(result), file=sys.stderr, flush=True)
             pair.append(result)
         results.append(pair)
-    print(table(results))
+    if len(names) == 2:
+        print(table(results))
 
 
 main()
