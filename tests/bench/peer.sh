@@ -59,7 +59,7 @@ cold() {
     (cd "$work/lb" && lb config "${mirrors[@]}" --distribution trixie --archive-areas main \
         --apt-recommends false --apt-source-archives false --firmware-chroot false --debian-installer none \
         --memtest none --bootloaders grub-pc,grub-efi --chroot-squashfs-compression-type zstd \
-        --bootappend-live 'boot=live components console=hvc0 loglevel=6' >/dev/null)
+        --bootappend-live 'boot=live components quiet console=hvc0 loglevel=6' >/dev/null)
     # The domUs' images are no part of live-build's work: Domus' own are taken.
     echo '| cold build | seconds | CPU seconds | largest process |'
     echo '|---|---|---|---|'

@@ -24,11 +24,13 @@ import subprocess
 import sys
 import time
 
-STAGES = ["xen", "dom0 kernel", "systemd", "first created", "last created", "first up", "last up"]
+STAGES = ["xen", "dom0 kernel", "systemd", "xenstored", "first created", "last created", "first up", "last up"]
 CONSOLE = {
     "xen": rb"\(XEN\) Xen version ",
     "dom0 kernel": rb"\] Linux version ",
-    "systemd": rb"domus: starting systemd|Welcome to .{0,20}Debian",
+    # Each of these two is said by one side alone.
+    "systemd": rb"domus: starting systemd",
+    "xenstored": rb"bench: xenstored answers",
 }
 PEER = re.compile(rb"bench: (created|up) (\w+)")
 
@@ -110,7 +112,7 @@ def boot(line, directory):
         begin = time.monotonic()
         machine = subprocess.Popen(["qemu-system-x86_64", *line], stdin=subprocess.DEVNULL)
         try:
-            while len(seen) < len(STAGES):
+            while "last up" not in seen:
                 elapsed = time.monotonic() - begin
                 for stage in sightings(directory) - seen.keys():
                     seen[stage] = round(elapsed, 1)
@@ -130,12 +132,13 @@ def spread(values, form):
 
 def row(label, pairs, form):
     """One line: Domus, the peer, and how often the first goes into the second, each a median and its range."""
-    pairs = [pair for pair in pairs if None not in pair]
-    if not pairs:
-        return f"| {label} | - | - | - |"
-    ratios = [peer / domus for domus, peer in pairs if domus]
-    own, other = zip(*pairs)
-    return f"| {label} | {spread(own, form)} | {spread(other, form)} | {spread(ratios, '%.2f')} |"
+    cells = []
+    for values in zip(*pairs):
+        values = [value for value in values if value is not None]
+        cells.append(spread(values, form) if values else "-")
+    ratios = [peer / own for own, peer in pairs if own and peer]
+    cells.append(spread(ratios, "%.2f") if ratios else "-")
+    return f"| {label} | {' | '.join(cells)} |"
 
 
 def table(rounds):
