@@ -11,13 +11,14 @@ PACKAGES := cpio curl e2fsprogs fdisk gcc git iproute2 libc6-dev libssl-dev libv
 
 export DOMUS_BIN = $(abspath $(DIST)/bin/domus)
 
-.PHONY: help setup setup-tests build install demo test lint unit soak bench fuzz clean
+.PHONY: help setup setup-tests build install demo test lint unit soak bench bench-peer fuzz clean
 
 help:
 	@echo 'make demo      build a fleet from the template, its image and ISO, and boot it in QEMU'
 	@echo 'make test      every check and test, real boots included (as root: loop devices)'
 	@echo 'make soak      the same, all media and a mirror, with 20,000 cases a property and 60 power cuts'
 	@echo 'make bench     the benchmarks; results go to docs/benchmarks.md by hand'
+	@echo 'make bench-peer  beside live-build: builds, and boots to the last domU (as root)'
 	@echo 'make fuzz      each parser for $$FUZZ_SECONDS (60), with a nightly compiler and cargo-fuzz'
 	@echo 'make build     the programs, in $(DIST)'
 	@echo 'make install   the programs, in $$PREFIX ($(PREFIX))'
@@ -77,6 +78,10 @@ bench: build setup-tests
 	tests/bench/run.sh
 	tests/bench/fleet.sh
 	python3 tests/bench/reconcile.py $(DIST)/lib/domus/domus-dom0
+
+# Another builder of live media, which it asks for if it is not there. An hour and more.
+bench-peer: build
+	tests/bench/peer.sh
 
 FUZZ_SECONDS ?= 60
 fuzz: setup

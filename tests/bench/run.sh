@@ -3,7 +3,7 @@
 # The benchmarks of building and booting. Prints a table for docs/benchmarks.md; nothing here
 # passes or fails. Run it on a machine that does nothing else: `make bench`.
 #
-#   tests/bench/run.sh [builds|boots|peer ...]     without a name: builds and boots
+#   tests/bench/run.sh [builds|boots ...]     without a name: builds and boots
 set -euo pipefail
 for need in /usr/bin/time python3; do
     command -v "$need" >/dev/null || { echo "$need is missing: apt-get install time python3" >&2; exit 1; }
@@ -12,8 +12,7 @@ domus=${DOMUS_BIN:-target/dist/bin/domus}
 domus=$(realpath "$domus")
 runs=${RUNS:-5}
 work=$(mktemp -d)
-# A peer may leave something mounted there when it is stopped.
-trap 'rm -rf --one-file-system "$work"' EXIT
+trap 'rm -rf "$work"' EXIT
 fleet=$work/example
 "$domus" init "$fleet" --name example >/dev/null
 cd "$fleet"
@@ -102,31 +101,10 @@ boots() {
     boot 'BIOS, CD, 640 MiB in all' --memory 640
 }
 
-# The peer for a cold build: live-build with the same packages of dom0 and the same suite.
-peer() {
-    command -v lb >/dev/null || { echo 'peer: `apt-get install live-build` first' >&2; exit 1; }
-    local packages
-    packages=$("$domus" iso verify --json "$1" | python3 -c '
-import json, sys
-print(" ".join(json.load(sys.stdin)["packages"]))')
-    mkdir "$work/lb"
-    cd "$work/lb"
-    lb config --distribution trixie --archive-areas main --apt-recommends false \
-        --debian-installer none --chroot-squashfs-compression-type zstd \
-        --bootloaders grub-pc,grub-efi --memtest none --security false --updates false >/dev/null
-    echo "$packages" | tr ' ' '\n' | grep -vE '^(tini|busybox-static)$' >config/package-lists/dom0.list.chroot
-    # What it mounts ends with its mount namespace, however it ends.
-    /usr/bin/time -o "$work/lb.time" -f '| lb build, cold | %e s | | %U + %S s | %M KiB | 1 |' \
-        unshare --mount --propagation private lb build >"$work/lb.log" 2>&1
-    cat "$work/lb.time"
-    ls -l ./*.iso
-}
-
 if [ $# = 0 ]; then set -- builds boots; fi
 for name; do
     case $name in
         builds | boots) "$name" ;;
-        peer) "$domus" iso build --unsigned >/dev/null && peer build/*.iso ;;
         *) echo "there is no benchmark $name" >&2; exit 1 ;;
     esac
     echo
