@@ -183,14 +183,7 @@ fn run(args: &Args) -> Result<ExitCode> {
             reboot,
             again,
             json,
-        } => {
-            let upgraded = upgrade::upgrade(&context, from, *again)?;
-            let code = show(*json, || upgraded.json(), || upgraded.render())?;
-            if *reboot {
-                slots::reboot()?;
-            }
-            Ok(code)
-        }
+        } => upgrade(&context, from, *again, *reboot, *json),
         Command::Rollback {
             generation,
             no_apply,
@@ -214,6 +207,22 @@ fn console(context: &Context, name: &Name) -> Result<ExitCode> {
         .args(["console", name.as_str()])
         .exec();
     Err(error).with_context(|| format!("running `xl console {name}`"))
+}
+
+/// Fills the other slot, and boots from it if that is asked for.
+fn upgrade(
+    context: &Context,
+    from: &str,
+    again: bool,
+    reboot: bool,
+    json: bool,
+) -> Result<ExitCode> {
+    let upgraded = upgrade::upgrade(context, from, again)?;
+    let code = show(json, || upgraded.json(), || upgraded.render())?;
+    if reboot {
+        slots::reboot()?;
+    }
+    Ok(code)
 }
 
 /// Prepares and mounts local disks, and says by the exit code whether all is as it should be.
