@@ -40,7 +40,9 @@ timed() {
 # it ends.
 lb_build() {
     cd "$work/lb"
+    # With what was configured before: without it, there is no build after cleaning.
     lb clean
+    lb config
     unshare --mount --propagation private lb build
 }
 export -f lb_build
