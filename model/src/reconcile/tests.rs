@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
 use super::*;
+use crate::etc::domu_uuid;
+use crate::fleet::Strays;
 use proptest::prelude::*;
+use uuid::Uuid;
 
 fn name(text: &str) -> Name {
     text.parse().expect("a name")
@@ -53,6 +56,31 @@ impl Host {
         self.known.insert(domu.name.clone(), known);
         self.domus.insert(domu.name.clone(), domu);
         self
+    }
+
+    /// All domains that run on it: those of its domUs, dom0, and one that nobody declared.
+    fn domains(&self) -> Vec<Seen> {
+        let seen = |name: &str, id, uuid| Seen {
+            name: name.to_owned(),
+            id,
+            uuid: Some(uuid),
+            was_started: false,
+        };
+        let own = self
+            .known
+            .iter()
+            .filter_map(|(name, known)| match known.sight {
+                Sight::Runs { id, .. } => {
+                    let uuid = domu_uuid(&self::name("example"), &self.domus[name]);
+                    Some(seen(name.as_str(), id, uuid))
+                }
+                _ => None,
+            });
+        let others = [
+            seen("Domain-0", 0, Uuid::nil()),
+            seen("foreign", 4000, Uuid::from_u128(1)),
+        ];
+        own.chain(others).collect()
     }
 
     fn at(&self, now: Moment) -> Decision {
@@ -388,11 +416,13 @@ fn happens() -> impl Strategy<Value = Happens> {
 
 proptest! {
     /// Whatever happens for a while: once nothing does any more, all come up, none is started while
-    /// it runs, and none before those that it comes after.
+    /// it runs, and none before those that it comes after. Of what else runs there nobody is destroyed
+    /// but a stray, and that only where the host says so.
     #[test]
     fn it_converges(
         happening in prop::collection::vec(prop::collection::vec(happens(), 4), 0..12),
         steps in prop::collection::vec(1u64..40, 12),
+        policy in prop::sample::select(vec![Strays::Report, Strays::Destroy]),
     ) {
         let names = ["a", "b", "c", "d"];
         let mut host = Host::default()
@@ -423,6 +453,10 @@ proptest! {
             }
             let decision = host.at(now);
             prop_assert_eq!(&decision, &host.at(now), "the same look");
+            for stray in strays(&name("example"), &host.domus, policy, None, host.domains()) {
+                prop_assert_eq!(stray.name.as_str(), "foreign");
+                prop_assert_eq!(stray.fate == Fate::Destroyed, policy == Strays::Destroy);
+            }
             for started in &decision.start {
                 for before in &host.domus[started].after {
                     let is = decision.standings[before].state;

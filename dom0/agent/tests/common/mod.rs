@@ -38,6 +38,7 @@ pub(crate) struct Host {
     dir: TempDir,
     pub(crate) store: XenStore,
     path: Option<String>,
+    environment: Vec<(String, String)>,
     pub(crate) space: Option<Space>,
 }
 
@@ -50,6 +51,7 @@ impl Host {
             dir,
             store,
             path: None,
+            environment: Vec::new(),
             space: None,
         };
         let machine = "[machine]\nserial = \"8QXK\"\nmemory = \"2GiB\"\n";
@@ -124,6 +126,11 @@ impl Host {
         self.path = Some(format!("{}:{path}", dir.display()));
     }
 
+    /// Sets an environment variable of its programs.
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
+        self.environment.push((key.to_owned(), value.to_owned()));
+    }
+
     /// Gives the host the image `base@1`.
     pub(crate) fn give_image(&self) {
         let mut files = serde_json::Map::new();
@@ -192,6 +199,7 @@ impl Host {
             format!("test://{}", self.at("node.xml").display()),
         );
         command.env("XENSTORED_PATH", self.at("xenstored"));
+        command.envs(self.environment.iter().cloned());
         if let Some(path) = &self.path {
             command.env("PATH", path);
         }

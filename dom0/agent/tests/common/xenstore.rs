@@ -15,9 +15,13 @@ const UNWATCH: u32 = 5;
 const EVENT: u32 = 15;
 const ERROR: u32 = 16;
 
+/// Nodes that are there as long as something else is.
+type Passing = Box<dyn Fn() -> BTreeMap<String, String> + Send>;
+
 #[derive(Default)]
 struct State {
     nodes: BTreeMap<String, String>,
+    passing: Option<Passing>,
     watches: Vec<(String, UnixStream)>,
 }
 
@@ -39,6 +43,21 @@ impl XenStore {
             }
         });
         Self(nodes)
+    }
+
+    /// Has these nodes as well, asked for each time.
+    pub(crate) fn has_also(&self, nodes: impl Fn() -> BTreeMap<String, String> + Send + 'static) {
+        self.0.lock().expect("lock").passing = Some(Box::new(nodes));
+    }
+
+    /// How many nodes there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().expect("lock").nodes.len()
+    }
+
+    /// How many watches nobody has ended.
+    pub(crate) fn watches(&self) -> usize {
+        self.0.lock().expect("lock").watches.len()
     }
 
     pub(crate) fn set(&self, path: &str, value: &str) {
@@ -91,7 +110,8 @@ fn answer(mut stream: &UnixStream, nodes: &Nodes) -> Result<()> {
         state.set(path, value);
         return stream.write_all(&message(WRITE, [word(4), word(8)], b"OK\0"));
     }
-    let nodes = &state.nodes;
+    let mut nodes = state.nodes.clone();
+    nodes.extend(state.passing.iter().flat_map(|passing| passing()));
     let below = format!("{path}/");
     let children = nodes
         .keys()
