@@ -11,6 +11,7 @@ pub mod digest;
 pub mod disks;
 pub mod documents;
 pub mod firmware;
+pub mod flock;
 pub mod interrupt;
 pub mod iso;
 pub mod kmod;

@@ -2,15 +2,14 @@
 //! The lock of all domUs. Whoever starts one shares it; whoever changes what is wanted, or clears
 //! away what nobody uses, has it alone.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use domus_system::flock::{Share, try_lock};
 use domus_system::interrupt;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 
 use crate::paths::Paths;
 
@@ -32,33 +31,26 @@ impl Lock {
 
     /// Shares the lock of domUs, and waits for whoever has it alone.
     pub(crate) fn share(paths: &Paths) -> Result<Self> {
-        let (path, whose) = (paths.lock(), "that changes what runs");
-        Self::wait(&path, whose, FlockOperation::NonBlockingLockShared)
+        Self::wait(&paths.lock(), "that changes what runs", Share::Shared)
     }
 
     /// Takes the lock of domUs alone, unless somebody has it.
     pub(crate) fn try_take(paths: &Paths) -> Result<Option<Self>> {
-        let (path, operation) = (paths.lock(), FlockOperation::NonBlockingLockExclusive);
-        let file = open(&path)?;
-        match flock(&file, operation) {
-            Ok(()) => Ok(Some(Self { _file: file })),
-            Err(Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error).with_context(|| doing(&path)),
-        }
+        let file = try_lock(&paths.lock(), Share::Alone)?;
+        Ok(file.map(|file| Self { _file: file }))
     }
 
     /// Takes the lock at `path` alone; `whose` says who may have it.
     pub(crate) fn of(path: &Path, whose: &str) -> Result<Self> {
-        Self::wait(path, whose, FlockOperation::NonBlockingLockExclusive)
+        Self::wait(path, whose, Share::Alone)
     }
 
-    fn wait(path: &Path, whose: &str, operation: FlockOperation) -> Result<Self> {
-        let file = open(path)?;
+    fn wait(path: &Path, whose: &str, share: Share) -> Result<Self> {
         let begin = Instant::now();
         let mut said = false;
-        while let Err(error) = flock(&file, operation) {
-            if error != Errno::WOULDBLOCK {
-                return Err(error).with_context(|| doing(path));
+        loop {
+            if let Some(file) = try_lock(path, share)? {
+                return Ok(Self { _file: file });
             }
             if !said && begin.elapsed() > SILENCE {
                 eprintln!("domus-dom0: waiting for another domus-dom0 {whose}");
@@ -68,19 +60,7 @@ impl Lock {
             interrupt::check()?;
             sleep(LOOK);
         }
-        Ok(Self { _file: file })
     }
-}
-
-fn open(path: &Path) -> Result<File> {
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).with_context(|| doing(path))?;
-    }
-    File::create(path).with_context(|| doing(path))
-}
-
-fn doing(path: &Path) -> String {
-    format!("locking {}", path.display())
 }
 
 #[cfg(test)]

@@ -10,8 +10,7 @@ use anyhow::{Context, Error, Result};
 use domus_model::names::Name;
 use domus_model::reconcile::Record;
 use domus_system::atomic;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
+use domus_system::flock::{Share, try_lock};
 
 use crate::paths::Paths;
 use crate::warn;
@@ -42,15 +41,8 @@ impl Notes {
 
     /// Takes the turn, unless somebody else has it.
     pub(crate) fn turn(&self) -> Result<Option<Turn>> {
-        let path = self.dir.join(TURN);
-        let doing = || format!("locking {}", path.display());
-        fs::create_dir_all(&self.dir).with_context(doing)?;
-        let file = File::create(&path).with_context(doing)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Turn { _file: file })),
-            Err(Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error).with_context(doing),
-        }
+        let file = try_lock(&self.dir.join(TURN), Share::Alone)?;
+        Ok(file.map(|file| Turn { _file: file }))
     }
 
     /// How it fared. Nothing is known of one whose record cannot be read.

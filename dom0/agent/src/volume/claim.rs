@@ -2,11 +2,10 @@
 //! Having a volume to oneself for longer than all domUs can wait: while it is copied no domU is given
 //! it, and nobody destroys or replaces it.
 
-use std::fs::{self, File};
+use std::fs::File;
 
-use anyhow::{Context as _, Result};
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
+use anyhow::Result;
+use domus_system::flock::{Share, try_lock};
 
 use crate::paths::Paths;
 
@@ -19,25 +18,19 @@ pub(super) struct Claim {
 impl Claim {
     /// Has the volume `name` with others who only read it; nothing if somebody has it alone.
     pub(super) fn shared(paths: &Paths, name: &str) -> Result<Option<Self>> {
-        Self::of(paths, name, FlockOperation::NonBlockingLockShared)
+        Self::of(paths, name, Share::Shared)
     }
 
     /// Has it alone, unless somebody has it.
     pub(super) fn alone(paths: &Paths, name: &str) -> Result<Option<Self>> {
-        Self::of(paths, name, FlockOperation::NonBlockingLockExclusive)
+        Self::of(paths, name, Share::Alone)
     }
 
-    fn of(paths: &Paths, name: &str, operation: FlockOperation) -> Result<Option<Self>> {
+    fn of(paths: &Paths, name: &str, share: Share) -> Result<Option<Self>> {
         // That of a device is a path.
         let path = paths.volume_locks().join(name.replace('/', "!"));
-        let doing = || format!("locking {}", path.display());
-        fs::create_dir_all(paths.volume_locks()).with_context(doing)?;
-        let file = File::create(&path).with_context(doing)?;
-        match flock(&file, operation) {
-            Ok(()) => Ok(Some(Self { _file: file })),
-            Err(Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error).with_context(doing),
-        }
+        let file = try_lock(&path, share)?;
+        Ok(file.map(|file| Self { _file: file }))
     }
 }
 
