@@ -291,20 +291,15 @@ fn a_snapshot_is_made_while_its_domu_runs_and_goes_by_its_name() {
     let expected = "lvcreate --snapshot --permission r --addtag domus.volume --extents 100%ORIGIN \
                     --name web.data.before -- vg0/web.data\n";
     assert_eq!(log, expected);
-    let again = group
-        .run(&["volume", "snapshot", "web/data", "--name", "before"])
-        .0;
-    assert!(
-        again.code == 1 && again.stderr.contains("--name gives it another"),
-        "{again:?}"
-    );
-    let kept = group
-        .run(&["volume", "snapshot", "web/data", "--name", "incoming"])
-        .0;
-    assert!(
-        kept.code == 1 && kept.stderr.contains("cannot be called"),
-        "{kept:?}"
-    );
+    for (name, said) in [
+        ("before", "--name gives it another"),
+        ("incoming", "cannot be called"),
+    ] {
+        let ran = group
+            .run(&["volume", "snapshot", "web/data", "--name", name])
+            .0;
+        assert!(ran.code == 1 && ran.stderr.contains(said), "{ran:?}");
+    }
     let listed = group.run(&["volume", "list"]).0.stdout;
     let expected = "\
 volume           domU  disk  on   size  used by

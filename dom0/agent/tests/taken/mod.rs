@@ -27,9 +27,12 @@ pub(crate) fn live(config: &str) -> Fleet {
     }
     let programs = host.at("programs");
     for program in ["systemctl", "networkctl", "systemd-tmpfiles"] {
-        let (log, fails) = (text(&host.at("log")), text(&host.at("fails")));
+        let [log, fails, gone] = ["log", "fails", "gone"].map(|name| text(&host.at(name)));
         let script = format!(
-            "#!/bin/sh\necho \"{program} $*\" >>{log}\n\
+            "#!/bin/sh\n\
+             if [ \"$1\" = show ]; then\n\
+             grep -qxF -- \"$5\" {gone} 2>/dev/null && echo not-found || echo loaded; exit; fi\n\
+             echo \"{program} $*\" >>{log}\n\
              if grep -qxF -- \"$*\" {fails} 2>/dev/null; then echo 'it is broken' >&2; exit 1; fi\n"
         );
         host.write(&format!("programs/{program}"), &script);
