@@ -62,7 +62,7 @@ pub enum Heard {
     Nothing,
     /// That it is up.
     Up,
-    /// Something that cannot be read; why.
+    /// That it is not well, or something that cannot be read; why.
     Ill(String),
 }
 

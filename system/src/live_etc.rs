@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use crate::layers::{Laid, laid};
-use crate::mount::{Bare, Replaced, table};
+use crate::mount::{Bare, Replaced, bind_in_place, table};
 use crate::overlay::{self, Overlay};
 use crate::upper::{Lower, Upper};
 
@@ -142,6 +142,23 @@ pub fn replace(
         problems: composed.problems,
         before,
     })
+}
+
+/// Makes the trees `own` and `global` of `slice` visible as `local` and `global` in the directory `config`, in
+/// place of what is there.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn bind_config(slice: &Path, own: &str, config: &Path) -> Result<()> {
+    for (from, name) in [(own, "local"), ("global", "global")] {
+        let (from, target) = (slice.join(from), config.join(name));
+        for directory in [&from, &target] {
+            let doing = || format!("making {}", directory.display());
+            fs::create_dir_all(directory).with_context(doing)?;
+        }
+        bind_in_place(&from, &target)?;
+    }
+    Ok(())
 }
 
 /// Removes what former `/etc`s were composed of that nobody uses any more. Whoever has a file or

@@ -17,7 +17,7 @@ use domus_repo::{Export, Judge, Repo, Statement};
 use domus_system::atomic::{PendingDir, TEMPORARY};
 use domus_system::layers::{self, Source};
 use domus_system::live_etc;
-use domus_system::mount::{Replaced, bind_in_place};
+use domus_system::mount::Replaced;
 use domus_system::systemd;
 use serde::Serialize;
 use tempfile::TempDir;
@@ -235,15 +235,8 @@ pub(crate) fn take(
 /// # Errors
 /// The kernel refuses.
 pub(crate) fn bind_config(next: &Context) -> Result<()> {
-    let local = format!("pservers/{}", next.host.name);
-    for (from, name) in [(local.as_str(), "local"), ("global", "global")] {
-        let from = next.slice.join(from);
-        fs::create_dir_all(&from).with_context(|| format!("making {}", from.display()))?;
-        let target = next.paths.config(name);
-        fs::create_dir_all(&target).with_context(|| format!("making {}", target.display()))?;
-        bind_in_place(&from, &target)?;
-    }
-    Ok(())
+    let own = format!("pservers/{}", next.host.name);
+    live_etc::bind_config(&next.slice, &own, &next.paths.config())
 }
 
 /// Runs what is to be run, each whatever became of those before it, and writes down what failed.

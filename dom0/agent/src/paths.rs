@@ -65,9 +65,9 @@ impl Paths {
         }
     }
 
-    /// A tree of the commit, as people see it: `local`, `global`.
-    pub(crate) fn config(&self, name: &str) -> PathBuf {
-        self.at("/config").join(name)
+    /// Where people see the trees of the commit: `local`, `global`.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.at("/config")
     }
 
     /// The record of the boot.

@@ -3,6 +3,8 @@
 //! dom0 gives it while it runs.
 
 use std::convert::Infallible;
+use std::fs;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,10 +12,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use domus_model::refresh::{REFRESH_NODE, Refresh};
 use domus_model::report::{REPORT_NODE, Refreshed, reason};
+use domus_system::atomic;
 use domus_system::xenstore::{XenStore, watch};
 
 use crate::{refresh, report};
 
+/// What came of the last refresh.
+const REFRESHED: &str = "/run/domus/refreshed.json";
 /// How often it looks how it is.
 const LOOK: Duration = Duration::from_secs(30);
 /// So long its health command may fail before dom0 is told so for the first time: what it asks for
@@ -32,11 +37,11 @@ pub(crate) fn run() -> Result<Infallible> {
     while begin.elapsed() < WARM_UP && report::ill().is_some() {
         thread::sleep(WARM_UP_LOOK);
     }
-    let (mut refreshed, mut said) = (None, String::new());
+    let (mut refreshed, mut said) = (remembered(), String::new());
     loop {
         if let Some(order) = store.read(REFRESH_NODE)? {
             match Refresh::parse(&order) {
-                Ok(order) => obey(&order, &mut refreshed),
+                Ok(order) => obey(&order, &mut refreshed)?,
                 // Whoever gave it waits in vain, and says so.
                 Err(why) => eprintln!("domus-boot: {why}"),
             }
@@ -50,20 +55,28 @@ pub(crate) fn run() -> Result<Infallible> {
     }
 }
 
+/// What came of the last refresh, if there was one: this process may be another by now.
+fn remembered() -> Option<Refreshed> {
+    serde_json::from_slice(&fs::read(REFRESHED).ok()?).ok()
+}
+
 /// Takes what dom0 gives, unless that was done.
-fn obey(order: &Refresh, refreshed: &mut Option<Refreshed>) {
+fn obey(order: &Refresh, refreshed: &mut Option<Refreshed>) -> Result<()> {
     if refreshed.as_ref().is_some_and(|done| done.id == order.id) {
-        return;
+        return Ok(());
     }
     let failure = refresh::take(order).err().map(|error| {
         let text = format!("{error:#}");
         eprintln!("domus-boot: {text}");
         reason(&text)
     });
-    *refreshed = Some(Refreshed {
+    let done = Refreshed {
         id: order.id,
         failure,
-    });
+    };
+    atomic::write(Path::new(REFRESHED), &serde_json::to_vec(&done)?, 0o600)?;
+    *refreshed = Some(done);
+    Ok(())
 }
 
 /// Hears of what dom0 writes.

@@ -11,7 +11,6 @@ use domus_model::boot::{ETC_UPPER, ETCS, IMAGE_ROOT, LAYERS, SLICE};
 use domus_model::refresh::Refresh;
 use domus_system::layers::{self, Source};
 use domus_system::live_etc::{self, Places};
-use domus_system::mount::bind_in_place;
 use domus_system::systemd;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -72,11 +71,7 @@ fn switch(commit: &str) -> Result<()> {
         eprintln!("domus-boot: {problem}");
     }
     given.remove_secrets()?;
-    for (from, name) in [(given.own_tree().as_str(), "local"), ("global", "global")] {
-        let from = given.slice.join(from);
-        fs::create_dir_all(&from).with_context(|| format!("making {}", from.display()))?;
-        bind_in_place(&from, &Path::new("/config").join(name))?;
-    }
+    live_etc::bind_config(&given.slice, &given.own_tree(), Path::new("/config"))?;
     // The last step: whoever looks which commit it is looks there.
     let doing = || format!("putting {NEXT} in place of {SLICE}");
     renameat_with(CWD, NEXT, CWD, SLICE, RenameFlags::EXCHANGE).with_context(doing)?;

@@ -66,7 +66,8 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
         // What these mean is seen in /etc and in domUs.
         ["groups" | "vars", ..] => rule(Impact::Live, ""),
         ["health", ..] => rule(Impact::Live, "it counts when a generation is judged"),
-        ["domUs.strays"] | ["domUs", "strays"] => {
+        // Written in a table, and in `Host` beside the domUs, which are what `domUs` is there.
+        ["domUs", "strays"] | ["domUs.strays"] => {
             rule(Impact::Live, "it counts for domains that run already, too")
         }
         ["dom0", "memory"] => rule(Impact::Live, ""),
