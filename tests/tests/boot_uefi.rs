@@ -49,6 +49,7 @@ fn boots_from_usb(boot: &Boot) {
     the_host_itself_is_fine(&ssh);
     with_the_volume_group_they_come_up_in_order(&ssh);
     applying_again_formats_nothing(&ssh);
+    a_volume_is_copied_while_its_domu_runs_and_restored_when_not(&ssh);
     drop(ssh);
     assert_eq!(rehearsal.end(), Some(1));
 }
@@ -117,4 +118,40 @@ fn applying_again_formats_nothing(ssh: &Ssh) {
     );
     assert_eq!(host::traces(ssh), traces);
     assert_eq!(identities(), before, "formatted again");
+}
+
+/// By snapshots of LVM; and nothing of them is left.
+fn a_volume_is_copied_while_its_domu_runs_and_restored_when_not(ssh: &Ssh) {
+    let volumes = || ssh.ok("lvs --noheadings -o lv_name vg0").replace(' ', "");
+    ssh.ok("domus-dom0 volume snapshot web/data --name before");
+    ssh.ok("domus-dom0 volume backup web/data --to /run/web.copy");
+    assert_eq!(volumes(), "db.data\nweb.data\nweb.data.before\n");
+    let listed = ssh.ok("domus-dom0 volume list");
+    for row in [
+        "db.data          db    data  lvm  96MiB  db",
+        "web.data         web   data  lvm  64MiB  web",
+        "web.data.before  web   data  lvm  64MiB  -        snapshot of web.data",
+    ] {
+        assert!(listed.contains(row), "{listed}");
+    }
+    ssh.run("domus-dom0 volume destroy --declared web.data")
+        .exits(3);
+    ssh.ok("domus-dom0 stop web --timeout 240");
+    let restore = "domus-dom0 volume restore web/data --from /run/web.copy";
+    let refused = ssh.run(restore).exits(3);
+    assert!(refused.stderr.contains("has the snapshot"), "{refused:?}");
+    ssh.ok("domus-dom0 volume destroy web.data.before");
+    let ruin = "lvchange -qq --activate y vg0/web.data && \
+                dd if=/dev/urandom of=/dev/vg0/web.data bs=64k count=1 status=none";
+    ssh.ok(ruin);
+    ssh.run("domus-dom0 start web").exits(1);
+    ssh.ok("domus-dom0 stop web");
+    ssh.ok(restore);
+    assert_eq!(volumes(), "db.data\nweb.data\n");
+    assert_eq!(
+        ssh.ok("dd if=/run/web.copy bs=4096 skip=1 count=16384 status=none | sha256sum"),
+        ssh.ok("sha256sum < /dev/vg0/web.data")
+    );
+    ssh.ok("domus-dom0 start web");
+    host::wait_until_up(ssh, &["db", "web"]);
 }

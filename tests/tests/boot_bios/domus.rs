@@ -65,6 +65,31 @@ pub(crate) fn a_domu_stops_with_its_volume(ssh: &Ssh) -> Before {
     Before { identity, traces }
 }
 
+/// A copy proves that it is whole, and takes the place of a volume that somebody ruined.
+pub(crate) fn its_volume_is_copied_and_restored(ssh: &Ssh) {
+    const COPY: &str = "/config/web.copy";
+    let digest = || ssh.ok(&format!("sha256sum {WEB_VOLUME}"));
+    let before = digest();
+    ssh.run("domus-dom0 volume backup db/data --to /config/db.copy")
+        .exits(3);
+    ssh.ok(&format!("domus-dom0 volume backup web/data --to {COPY}"));
+    ssh.ok(&format!(
+        "dd if=/dev/urandom of={WEB_VOLUME} bs=64k count=1 seek=1 conv=notrunc status=none"
+    ));
+    assert_ne!(digest(), before);
+    let cut = format!("head -c -1 {COPY} | domus-dom0 volume restore web/data");
+    ssh.run(&cut).exits(1);
+    assert_ne!(digest(), before, "it is as it was");
+    ssh.ok(&format!("domus-dom0 volume restore web/data --from {COPY}"));
+    assert_eq!(digest(), before);
+    ssh.ok(&format!("rm {COPY}"));
+    let listed = ssh.ok("domus-dom0 volume list");
+    assert!(
+        listed.contains("web.data  web   data  file  64MiB  -"),
+        "{listed}"
+    );
+}
+
 pub(crate) fn a_missing_image_holds_up_nobody_else(ssh: &Ssh) {
     let db = ssh.ok("virsh -q -c xen:///system domid db");
     ssh.ok(&format!("mv {ROOT_IMAGE} {ROOT_IMAGE}.aside"));

@@ -80,6 +80,8 @@ fn boots_from_cd(boot: &Boot) {
     domus::applying_again_changes_nothing(&ssh);
     boot.step("stops a domU");
     let before = domus::a_domu_stops_with_its_volume(&ssh);
+    boot.step("copies its volume");
+    domus::its_volume_is_copied_and_restored(&ssh);
     boot.step("starts it without its image");
     domus::a_missing_image_holds_up_nobody_else(&ssh);
     boot.step("starts it");
