@@ -41,7 +41,7 @@ setup-tests: setup
 	      apt-get -q download openssh-server libwrap0; }; } && \
 	    for deb in *.deb; do dpkg -x $$deb . || exit 1; done; }
 	@cargo nextest --version >/dev/null 2>&1 || cargo install --locked cargo-nextest
-	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked --debug cargo-deny
 
 # What runs before any library is there, or beside libxl in a hurry, is static. libvirt is not.
 # `domus` fetches nothing: built together with the agent it would get libgit2 with TLS, which reads
