@@ -146,19 +146,16 @@ pub(crate) fn release_loops(context: &Context, observer: &mut Observer) {
     }
 }
 
-/// Takes from dom0 what domUs shall have, if it has more than host.toml leaves it. What comes of it is
-/// seen when they start.
-pub(crate) fn balloon(context: &Context, hypervisor: &Hypervisor) {
-    let step = hypervisor
-        .dom0_memory()
-        .map(|memory| ballooning(&context.host, memory));
-    let done = step.and_then(|step| match step {
-        Some(step) => hypervisor.set_dom0_memory(Size::from_mib(step.to_mib)),
-        None => Ok(()),
-    });
-    if let Err(error) = done {
-        warn(&error);
-    }
+/// Takes from dom0 what domUs shall have, if it has more than host.toml leaves it.
+///
+/// # Errors
+/// dom0 keeps it, or Xen cannot be asked.
+pub(crate) fn balloon(context: &Context, hypervisor: &Hypervisor) -> Result<()> {
+    let memory = hypervisor.dom0_memory()?;
+    let step = ballooning(&context.host, memory);
+    step.map_or(Ok(()), |step| {
+        hypervisor.set_dom0_memory(Size::from_mib(step.to_mib))
+    })
 }
 
 impl Applied {

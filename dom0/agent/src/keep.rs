@@ -125,6 +125,12 @@ fn sight(
     }
 }
 
+/// Whether anything is to be started, if there is memory for it.
+pub(crate) fn starts_any(context: &Context, known: &BTreeMap<Name, Known>) -> bool {
+    let decision = decide(&context.host.domus, known, None, now());
+    !decision.start.is_empty()
+}
+
 /// What is to be done, with the memory that Xen has left if anything is to be started.
 pub(crate) fn decided(
     context: &Context,

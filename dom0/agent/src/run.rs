@@ -68,6 +68,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         had: BTreeSet::new(),
         has_leftovers: false,
         given: BTreeSet::new(),
+        kept_at: None,
     };
     let mut is_ready = false;
     while !interrupt::caught() {
@@ -112,6 +113,8 @@ struct Keeper<F> {
     has_leftovers: bool,
     /// Those of domUs that have all that no XML says.
     given: BTreeSet<u32>,
+    /// When dom0 did not give back memory, if it did not.
+    kept_at: Option<Moment>,
 }
 
 /// Watches in XenStore: for each domain the report of its guest.
@@ -173,6 +176,9 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
             &endings,
             Remember::Yes,
         )?;
+        if self.crew.is_idle() && keep::starts_any(&context, &known) {
+            self.balloon(&context)?;
+        }
         let decision = keep::decided(&context, &mut self.observer, &known);
         self.say_how_they_are(&decision);
         self.give(&known);
@@ -184,9 +190,6 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
         self.destroy_strays(&domains);
         if !decision.start.is_empty() {
             let hypervisor = Arc::clone(self.observer.hypervisor()?);
-            if self.crew.is_idle() {
-                balloon(&context, &hypervisor);
-            }
             self.crew.start(&context, &hypervisor, &decision.start)?;
         }
         drop(shared);
@@ -198,6 +201,21 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
         }
         console_log::trim_all(&context.paths, &context.host);
         Ok(decision.wake)
+    }
+
+    /// Takes from dom0 what domUs shall have, before anybody asks whether there is enough. Where dom0
+    /// keeps it, nobody waits for it again soon; what comes of that is seen when they start.
+    fn balloon(&mut self, context: &Context) -> Result<()> {
+        let now = keep::now();
+        if self.kept_at.is_some_and(|at| now - at < STALE) {
+            return Ok(());
+        }
+        let done = balloon(context, self.observer.hypervisor()?);
+        self.kept_at = done.is_err().then_some(now);
+        if let Err(error) = done {
+            self.complain(&error);
+        }
+        Ok(())
     }
 
     /// Destroys what nobody declared, if host.toml says so. Nobody else takes a commit meanwhile.

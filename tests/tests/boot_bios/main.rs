@@ -59,6 +59,9 @@ fn boots_from_cd(boot: &Boot) {
         config::HEALTH
     );
     fleet.change("pservers/alpha/domUs/web.toml", "version = 1\n", &web);
+    // An emulated guest was seen to need more than a minute.
+    let patient = "version = 1\nstop-timeout = \"4m\"\n";
+    fleet.change("pservers/alpha/domUs/db.toml", "version = 1\n", patient);
     fleet.witness("web", "/srv");
     fleet.witness("db", "/var/lib/db");
     let commit = fleet.commit();
@@ -211,6 +214,11 @@ fn the_host_says_the_same(ssh: &Ssh, rehearsal: &Rehearsal) {
     assert!(
         memory.contains("393216 KiB"),
         "dom0 gave back what it need not have: {memory}"
+    );
+    let said = ssh.ok("journalctl --boot --unit domus-dom0 --output cat");
+    assert!(
+        !said.contains("are missing"),
+        "dom0 had not given it back yet: {said}"
     );
 }
 
