@@ -25,7 +25,7 @@ use crate::loops;
 use crate::notes::{Notes, one_line};
 use crate::observe::Observer;
 use crate::refresh;
-use crate::steps::{Ballooning, Steps, Wish, ballooning};
+use crate::steps::{Ballooning, Steps, Wish};
 use crate::stop::{self, Ended, How, Patience, end_wave};
 use crate::tune;
 use crate::warn;
@@ -144,18 +144,6 @@ pub(crate) fn release_loops(context: &Context, observer: &mut Observer) {
         }),
         Err(error) => warn(&error),
     }
-}
-
-/// Takes from dom0 what domUs shall have, if it has more than host.toml leaves it.
-///
-/// # Errors
-/// dom0 keeps it, or Xen cannot be asked.
-pub(crate) fn balloon(context: &Context, hypervisor: &Hypervisor) -> Result<()> {
-    let memory = hypervisor.dom0_memory()?;
-    let step = ballooning(&context.host, memory);
-    step.map_or(Ok(()), |step| {
-        hypervisor.set_dom0_memory(Size::from_mib(step.to_mib))
-    })
 }
 
 impl Applied {

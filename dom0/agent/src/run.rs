@@ -14,17 +14,19 @@ use domus_model::fleet::Strays;
 use domus_model::names::Name;
 use domus_model::reconcile::{Decision, Fate, How, Known, Moment, Sight, Stray};
 use domus_model::report::REPORT_NODE;
+use domus_model::units::Size;
 use domus_system::xenstore::watch::{self, INTRODUCED, RELEASED, Watcher};
 use domus_system::{interrupt, systemd};
 use domus_virt::{Ending, Event, Events};
 
-use crate::apply::{balloon, clear_loops};
+use crate::apply::clear_loops;
 use crate::console_log;
 use crate::context::Context;
 use crate::keep::{self, Attempt, Crew, Endings, Remember};
 use crate::lock::Lock;
 use crate::notes::one_line;
 use crate::observe::{DOMAINS, Domains, Observer};
+use crate::steps::ballooning;
 use crate::{strays, tune, warn};
 
 /// It looks so often if nothing happens.
@@ -177,7 +179,7 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
             Remember::Yes,
         )?;
         if self.crew.is_idle() && keep::starts_any(&context, &known) {
-            self.balloon(&context)?;
+            self.balloon();
         }
         let decision = keep::decided(&context, &mut self.observer, &known);
         self.say_how_they_are(&decision);
@@ -205,17 +207,27 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
 
     /// Takes from dom0 what domUs shall have, before anybody asks whether there is enough. Where dom0
     /// keeps it, nobody waits for it again soon; what comes of that is seen when they start.
-    fn balloon(&mut self, context: &Context) -> Result<()> {
+    fn balloon(&mut self) {
         let now = keep::now();
         if self.kept_at.is_some_and(|at| now - at < STALE) {
-            return Ok(());
+            return;
         }
-        let done = balloon(context, self.observer.hypervisor()?);
-        self.kept_at = done.is_err().then_some(now);
-        if let Err(error) = done {
+        // Who starts them says so if there is no libvirt.
+        let Ok(hypervisor) = self.observer.hypervisor().cloned() else {
+            return;
+        };
+        let step = hypervisor
+            .dom0_memory()
+            .map(|memory| ballooning(&self.context.host, memory));
+        let result = step.and_then(|step| {
+            let Some(step) = step else { return Ok(()) };
+            let result = hypervisor.set_dom0_memory(Size::from_mib(step.to_mib));
+            self.kept_at = result.is_err().then_some(now);
+            result
+        });
+        if let Err(error) = result {
             self.complain(&error);
         }
-        Ok(())
     }
 
     /// Destroys what nobody declared, if host.toml says so. Nobody else takes a commit meanwhile.
