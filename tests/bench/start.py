@@ -14,6 +14,7 @@ hour and more.
 
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -37,9 +38,10 @@ def run(*command, **options):
 
 def fleet(domus, directory, names, requests):
     """Makes and builds what is booted, if it is not there."""
-    where = f"{directory}/fleet"
-    if not os.path.exists(where):
+    where = f"{directory}/fleet-{len(names)}"
+    if not os.path.exists(f"{directory}/key"):
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{directory}/key")
+    if not os.path.exists(where):
         key = ["--ssh-key", f"{directory}/key.pub"]
         run(domus, "init", where, "--name", "example", *key, stdout=subprocess.DEVNULL)
         host = f"{where}/pservers/alpha"
@@ -265,7 +267,8 @@ pid-file = /run/xen/xenstored.pid
 
 
 def requests(dom0, names):
-    """Requests of dom0's processes to XenStore for each domU, until all are up; another boot, as each is written down."""
+    """Requests of dom0's processes to XenStore for each domU, until they are made; another boot, as each
+    is written down."""
     table = {}
     for way in ("domus", "xl", "virsh"):
         scripts(dom0, way != "domus")
@@ -287,6 +290,8 @@ def spread(values, form="%.1f"):
 
 
 def main():
+    # So that the machine ends, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     domus, directory = os.path.realpath(sys.argv[1]), os.path.realpath(sys.argv[2])
     count = int(sys.argv[3]) if len(sys.argv) > 3 else 8
     rounds = int(sys.argv[4]) if len(sys.argv) > 4 else 3
@@ -316,7 +321,7 @@ def main():
                 for way in timed:
                     results[way].append(measure(dom0, way, names))
             if timed:
-                print(f"| {count} domUs | created, s | first up, s | all up, s | of {count} up | processes each | dom0, CPU s |")
+                print(f"| {count} domUs | created, s | first up, s | all up, s | of {count} up | processes and threads each | dom0, CPU s |")
                 print("|---|---|---|---|---|---|---|")
             for way, runs in results.items():
                 whole = [one for one in runs if len(one["ups"]) == count]

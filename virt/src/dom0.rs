@@ -68,7 +68,11 @@ impl Hypervisor {
             }
             if begin.elapsed() > PATIENCE {
                 let (now, seconds) = (memory.now.mib(), PATIENCE.as_secs());
-                bail!("{}: it still has {now} MiB after {seconds} s", doing());
+                bail!(
+                    "{}: it still has {now} MiB after {seconds} s; if it needs that, raise `dom0.memory` in \
+                     host.toml",
+                    doing()
+                );
             }
             sleep(LOOK);
         }
