@@ -2,7 +2,8 @@
 //! Where a boot leaves its serial log and what it was made from.
 
 use crate::workspace;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -35,9 +36,21 @@ impl Boot {
         &self.dir
     }
 
-    /// Says in the output of the test what it does from now on, and after how many seconds.
+    /// Says in the output of the test, and in `steps.log`, what it does from now on, and after how
+    /// many seconds.
+    ///
+    /// # Panics
+    /// It cannot be written.
     pub fn step(&self, what: &str) {
-        eprintln!("{:6.1} s  {what}", self.begin.elapsed().as_secs_f64());
+        let line = format!("{:6.1} s  {what}\n", self.begin.elapsed().as_secs_f64());
+        eprint!("{line}");
+        let mut options = OpenOptions::new();
+        let log = options
+            .append(true)
+            .create(true)
+            .open(self.dir.join("steps.log"));
+        log.and_then(|mut log| log.write_all(line.as_bytes()))
+            .expect("steps.log");
     }
 
     /// The sign that the emulator killed a guest, and the file that has it, if there is one.

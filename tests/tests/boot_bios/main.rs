@@ -87,10 +87,10 @@ fn boots_from_cd(boot: &Boot) {
     domus::its_volume_is_copied_and_restored(&ssh);
     boot.step("starts it without its image");
     domus::a_missing_image_holds_up_nobody_else(&ssh);
-    boot.step("starts it");
+    boot.step("starts it, and libvirt is killed");
     domus::it_starts_as_it_was(&ssh, &before);
-    boot.step("kills whoever starts it");
-    domus::it_comes_back_whoever_is_killed(&ssh);
+    boot.step("kills the agent");
+    domus::it_comes_back_though_the_agent_is_killed(&ssh);
     boot.step("pulls");
     config::a_commit_is_taken_while_the_host_runs(&ssh, &fleet, &commit);
     boot.step("pulls what guests take");
