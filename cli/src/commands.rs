@@ -12,6 +12,7 @@ pub(crate) mod init;
 pub(crate) mod iso;
 pub(crate) mod keys;
 pub(crate) mod media;
+pub(crate) mod moving;
 pub(crate) mod plan;
 pub(crate) mod publish;
 pub(crate) mod rehearse;

@@ -266,6 +266,11 @@ impl Files {
         self.home(&path).insert(path, content);
     }
 
+    /// Takes a document out, if it is there.
+    pub fn remove(&mut self, path: &str) -> bool {
+        self.home(path).remove(path)
+    }
+
     /// Adds a document that could not be read, and why: `is a symbolic link`.
     pub fn insert_unreadable(&mut self, path: impl Into<String>, reason: impl Into<String>) {
         let path = path.into();

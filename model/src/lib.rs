@@ -28,6 +28,7 @@ mod lower;
 pub mod manifest;
 pub mod marker;
 pub mod media;
+pub mod moving;
 pub mod names;
 pub mod network;
 pub mod plan;

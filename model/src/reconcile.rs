@@ -12,6 +12,7 @@ pub use strays::{Fate, Seen, Stray, strays};
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fleet::{DomU, Restart};
+use crate::moving::Away;
 use crate::names::Name;
 use crate::status::State;
 use crate::units::Size;
@@ -79,6 +80,8 @@ pub struct Known {
     pub asked: bool,
     /// Whether somebody is making its domain.
     pub busy: bool,
+    /// Why it is not to be started here, if it is elsewhere.
+    pub away: Option<Away>,
 }
 
 impl Known {
@@ -246,6 +249,13 @@ fn own(domu: &DomU, known: &Known, now: Moment) -> Own {
             return is(State::Failed, Some(reason), None);
         }
         Sight::Absent => {}
+    }
+    if let Some(away) = &known.away {
+        let state = match away {
+            Away::Left(_) | Away::Expected(_) => State::Stopped,
+            Away::Unknown(_) => State::Failed,
+        };
+        return is(state, Some(away.reason(name)), None);
     }
     if known.held {
         return is(State::Stopped, Some(held_reason(name)), None);

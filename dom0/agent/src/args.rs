@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The command line.
 
+pub(crate) mod moving;
 pub(crate) mod volume;
 
 use std::path::PathBuf;
@@ -133,6 +134,8 @@ pub(crate) enum Command {
         #[arg(long)]
         force: bool,
     },
+    Depart(moving::Depart),
+    Arrive(moving::Arrive),
     /// List the domUs of this host, and the domains that nobody declared, in a line each
     List {
         /// Print them as one JSON array.

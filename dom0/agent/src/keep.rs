@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::lock::Lock;
 use crate::notes::{Notes, one_line};
 use crate::observe::{Domains, Observer};
-use crate::{console_log, start, warn};
+use crate::{console_log, moving, start, warn};
 
 /// So many domains are made at the same time: each keeps a CPU of dom0 busy for most of it.
 const HANDS: usize = 8;
@@ -73,6 +73,7 @@ pub(crate) fn known(
             held: notes.is_held(),
             asked: notes.is_asked(),
             busy,
+            away: moving::away(&context.paths, domu),
         };
         if let Some(domain) = known.fell_in()
             && let Some(lines) = console_log::last_lines(&context.paths, name)
@@ -217,6 +218,9 @@ fn start_one(context: &Context, hypervisor: &Hypervisor, name: &Name) -> Attempt
         return Ok(None);
     }
     let domu = context.domu(name)?;
+    if moving::away(&context.paths, domu).is_some() {
+        return Ok(None);
+    }
     record.begin(&context.commit);
     notes.keep(&record)?;
     let result = start::start(context, hypervisor, domu);

@@ -19,6 +19,7 @@ mod live;
 mod lock;
 mod logs;
 mod loops;
+mod moving;
 mod notes;
 mod observe;
 mod pace;
@@ -151,6 +152,8 @@ fn run(args: &Args) -> Result<ExitCode> {
             stop::stop(&context, Whom::of(names, *all, *strays), patience)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Depart(args) => depart(&context, args),
+        Command::Arrive(args) => arrive(&context, args),
         Command::Status { json, wait } => {
             let status = HostStatus::find(&context, wait.map(seconds))?;
             show(*json, || status.json(), || status.render())
@@ -198,6 +201,28 @@ fn run(args: &Args) -> Result<ExitCode> {
         Command::Events => match events::run(&context, &mut std::io::stdout().lock())? {},
         Command::Completions { .. } => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Lets a domU leave this host for good.
+fn depart(context: &Context, args: &args::moving::Depart) -> Result<ExitCode> {
+    let patience = Patience {
+        timeout: args.timeout.map(Duration::from_secs),
+        force: args.force,
+    };
+    let departed = moving::depart(context, &args.name, &args.to, patience)?;
+    let as_json = || Ok(serde_json::to_string_pretty(&departed)? + "\n");
+    show(args.json, as_json, || departed.render())
+}
+
+/// Takes a domU as come, or says whether it came.
+fn arrive(context: &Context, args: &args::moving::Arrive) -> Result<ExitCode> {
+    let (name, from) = (&args.name, &args.from);
+    if args.ask {
+        let arrival = moving::ask(context, name, from)?;
+        let as_json = || Ok(serde_json::to_string_pretty(&arrival)? + "\n");
+        return show(args.json, as_json, || arrival.render());
+    }
+    said(&moving::arrive(context, name, from, args.empty)?, args.json)
 }
 
 /// Becomes xl(1), which has the console. Returns if it cannot.

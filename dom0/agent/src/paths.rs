@@ -110,6 +110,12 @@ impl Paths {
         self.at("/config/state/remote-reached")
     }
 
+    /// What is remembered of a domU that left or came, over boots.
+    pub(crate) fn mark(&self, name: &Name) -> PathBuf {
+        let state = self.at("/config/state/moves");
+        state.join(format!("{name}.json"))
+    }
+
     /// The host's own key, which opens secrets.
     pub(crate) fn key(&self) -> PathBuf {
         self.at(HOST_KEY)

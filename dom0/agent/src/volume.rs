@@ -12,7 +12,7 @@ mod look;
 mod lvm;
 mod verbs;
 
-pub(crate) use look::orphans_of;
+pub(crate) use look::{Look, orphans_of, runs};
 pub(crate) use verbs::run;
 
 use std::fs::File;

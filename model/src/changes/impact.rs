@@ -180,6 +180,7 @@ pub(super) fn of_domu(path: &[&str], sides: Option<(&DomU, &DomU)>) -> Rule {
         ["stop-timeout"] => rule(Impact::Live, "it counts when it is shut down next"),
         ["console-log"] => rule(Impact::Live, ""),
         ["may-run-on"] => rule(Impact::Live, "nothing moves it by itself"),
+        ["moved-from"] => rule(Impact::Live, "it counts when it starts next"),
         ["vars", ..] => rule(Impact::Live, ""),
         ["memory" | "max-memory"] => match sides.is_some_and(has_same(DomU::most_memory)) {
             true => rule(Impact::Live, "its balloon moves"),

@@ -49,6 +49,7 @@ pub(crate) struct DomUSettings {
     pub(crate) stop_timeout: Option<At<Interval>>,
     pub(crate) health: Option<At<String>>,
     pub(crate) may_run_on: Vec<At<Hosts>>,
+    pub(crate) moved_from: Option<At<Name>>,
     pub(crate) pci: Vec<At<PciDevice>>,
     pub(crate) vifs: Vec<VifDoc>,
     pub(crate) disks: Vec<DiskDoc>,
@@ -78,6 +79,7 @@ impl DomUDoc {
 impl DomUSettings {
     pub(super) fn read(table: &Table<'_>) -> Self {
         let may_run_on = "hosts, or all of @GROUP, on which it may run besides its own";
+        let moved_from = "the host that its volumes come from, which `domus move` writes";
         let settings = Self {
             image: table.require("image", "the image it starts from", &IMAGE),
             kind: table.read("kind", "how it is virtualised", &KIND),
@@ -131,6 +133,7 @@ impl DomUSettings {
                 &HEALTH,
             ),
             may_run_on: table.list("may-run-on", may_run_on, &HOSTS),
+            moved_from: table.read("moved-from", moved_from, &name("alpha")),
             pci: table.list("pci", "PCI devices of its host that it is given", &PCI),
             vifs: table.tables("network", "a network card", VifDoc::read),
             disks: table.tables("disk", "a data disk", DiskDoc::read),

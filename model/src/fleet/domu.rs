@@ -79,6 +79,9 @@ pub struct DomU {
     pub health: Option<String>,
     /// Where it may run besides the host that has it.
     pub may_run_on: Vec<Hosts>,
+    /// The host that it comes from: it starts once that one never starts it again, and its volumes
+    /// are here.
+    pub moved_from: Option<Name>,
     /// The host's PCI devices that it is given.
     pub pci: Vec<PciDevice>,
     /// Its network cards, in order.
@@ -126,6 +129,7 @@ impl DomU {
             stop_timeout: Interval::from_minutes(1),
             health: None,
             may_run_on: Vec::new(),
+            moved_from: None,
             pci: Vec::new(),
             vifs: Vec::new(),
             disks: Vec::new(),

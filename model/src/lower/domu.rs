@@ -45,6 +45,7 @@ pub(super) fn domu(
         stop_timeout: value(&settings.stop_timeout).unwrap_or(plain.stop_timeout),
         health: value(&settings.health),
         may_run_on: values(&settings.may_run_on),
+        moved_from: value(&settings.moved_from),
         pci: values(&settings.pci),
         vifs,
         disks,

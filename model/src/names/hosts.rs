@@ -15,6 +15,16 @@ pub enum Hosts {
     Group(Name),
 }
 
+impl Hosts {
+    /// Whether a host is meant: its name, and the groups that it is in.
+    pub fn means(&self, host: &Name, groups: &[Name]) -> bool {
+        match self {
+            Self::One(name) => name == host,
+            Self::Group(group) => groups.contains(group),
+        }
+    }
+}
+
 impl fmt::Display for Hosts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -23,6 +23,7 @@ fn absent() -> Known {
         held: false,
         asked: false,
         busy: false,
+        away: None,
     }
 }
 
@@ -229,6 +230,42 @@ fn what_an_operator_stopped_stays_so_and_goes_down() {
     let host = Host::default().with(domu("db", &[]), held);
     let (is, reason) = state(&host.at(20), "db");
     assert_eq!((is, reason), (State::Stopped, held_reason(&name("db"))));
+}
+
+#[test]
+fn one_that_is_elsewhere_is_not_started_whoever_asks() {
+    let beta = || name("beta");
+    for (away, expected, says) in [
+        (
+            Away::Left(beta()),
+            State::Stopped,
+            "never starts here again",
+        ),
+        (
+            Away::Expected(beta()),
+            State::Stopped,
+            "has not come from beta",
+        ),
+        (
+            Away::Unknown("damaged".to_owned()),
+            State::Failed,
+            "damaged",
+        ),
+    ] {
+        let mut known = down(How::Crashed, 1, 10);
+        (known.asked, known.away) = (true, Some(away));
+        let host = Host::default()
+            .with(domu("db", &[]), known)
+            .with(domu("web", &["db"]), absent());
+        let decision = host.at(500);
+        let (is, reason) = state(&decision, "db");
+        assert_eq!((is, reason.contains(says)), (expected, true), "{reason}");
+        assert_eq!(
+            starts(&decision),
+            ["web"],
+            "it waits for nobody who is not here"
+        );
+    }
 }
 
 #[test]

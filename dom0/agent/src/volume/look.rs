@@ -23,7 +23,7 @@ const DOM0: &str = "dom0";
 #[derive(Debug)]
 pub(crate) struct Look {
     /// All of them, by name.
-    pub(super) volumes: Vec<Volume>,
+    pub(crate) volumes: Vec<Volume>,
     paths: BTreeMap<String, PathBuf>,
 }
 
@@ -186,7 +186,7 @@ impl Users {
 }
 
 /// Whether there is a domain `name`, whoever made it.
-pub(super) fn runs(observer: &mut Observer, name: &Name) -> Result<bool> {
+pub(crate) fn runs(observer: &mut Observer, name: &Name) -> Result<bool> {
     let domains = observer.domains()?;
     let is_seen = domains.running.contains_key(name.as_str());
     Ok(is_seen

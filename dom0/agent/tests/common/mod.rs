@@ -43,8 +43,13 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// A host that shall run `domus`: their names and documents.
+    /// The host alpha, that shall run `domus`: their names and documents.
     pub(crate) fn new(domus: &[(&str, &str)], storage: &str) -> Self {
+        Self::named("alpha", domus, storage)
+    }
+
+    /// Another one.
+    pub(crate) fn named(name: &str, domus: &[(&str, &str)], storage: &str) -> Self {
         let dir = tempfile::tempdir().expect("dir");
         let store = XenStore::serve(&dir.path().join("xenstored"));
         let host = Self {
@@ -56,7 +61,10 @@ impl Host {
         };
         let machine = "[machine]\nserial = \"8QXK\"\nmemory = \"2GiB\"\n";
         let document = format!("version = 1\n{machine}\n[dom0]\nmemory = \"384MiB\"\n{storage}");
-        host.write("run/domus/slice/pservers/alpha/host.toml", &document);
+        host.write(
+            &format!("run/domus/slice/pservers/{name}/host.toml"),
+            &document,
+        );
         host.write(
             "run/domus/slice/domus.toml",
             "version = 1\nfleet = \"example\"\n[release]\nversion = \"7\"\n",
@@ -66,11 +74,11 @@ impl Host {
             "version = 1\nrevision = 1\n",
         );
         host.write("run/domus/slice/global/hosts", "127.0.0.1 localhost\n");
-        for (name, document) in domus {
+        for (domu, document) in domus {
             let document =
                 format!("version = 1\nimage = \"base@1\"\nmemory = \"96MiB\"\n{document}");
             host.write(
-                &format!("run/domus/slice/pservers/alpha/domUs/{name}.toml"),
+                &format!("run/domus/slice/pservers/{name}/domUs/{domu}.toml"),
                 &document,
             );
         }
@@ -78,7 +86,7 @@ impl Host {
         let id = "3f9a0b1c2d3e4f50";
         let statement = json!({"id": COMMIT});
         let boot = json!({
-            "name": "alpha", "commit": COMMIT, "statement": statement, "release": release,
+            "name": name, "commit": COMMIT, "statement": statement, "release": release,
             "release_id": id,
         });
         host.write("run/domus/boot.json", &boot.to_string());
