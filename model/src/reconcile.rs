@@ -114,13 +114,11 @@ impl Known {
 
     /// The domain that is left of an attempt to make one, during which libvirt ended.
     fn half_made(&self) -> Option<u32> {
-        let down = self.record.down.as_ref();
-        let was_made = self.record.making || down.is_some_and(|down| down.how == How::Failed);
         match self.sight {
             Sight::Lost {
                 id,
                 is_unused: true,
-            } => was_made.then_some(id),
+            } => self.record.attempted.then_some(id),
             _ => None,
         }
     }

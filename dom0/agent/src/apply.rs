@@ -301,7 +301,7 @@ impl Applied {
                 continue;
             };
             match state {
-                State::Pending => self.pending.push(Pending { name, reason }),
+                State::Pending | State::Starting => self.pending.push(Pending { name, reason }),
                 State::Failed if !self.has_failed(&name) => {
                     self.failed.push(Failed { name, reason })
                 }

@@ -244,7 +244,7 @@ pub(crate) fn clear(context: &Context, name: &Name, id: u32) -> Result<()> {
         .run()
         .with_context(|| format!("destroying what there is of {name}, domain {id}"))?;
     let mut record = notes.record();
-    record.making = false;
+    record.clear();
     notes.keep(&record)?;
     warn(&anyhow::anyhow!(
         "{name}: the domain {id} was half made when libvirt ended; it was destroyed"

@@ -65,9 +65,16 @@ impl Notes {
         atomic::write(&self.dir.join(RECORD), &serde_json::to_vec(record)?, 0o644)
     }
 
-    /// Forgets how it fared, and that it ran.
+    /// Forgets how it fared, and that it ran; not that something may be left of an attempt.
     pub(crate) fn forget(&self) -> Result<()> {
-        self.remove(RECORD)
+        let attempted = self.record().attempted;
+        if !attempted {
+            return self.remove(RECORD);
+        }
+        self.keep(&Record {
+            attempted,
+            ..Record::default()
+        })
     }
 
     /// Whether an operator stopped it.
@@ -134,13 +141,18 @@ mod tests {
         record.fail(one_line(&error), 7);
         notes.keep(&record).expect("keep");
         assert_eq!(notes.record(), record);
-        let down = record.down.expect("down");
+        let down = record.down.clone().expect("down");
         assert_eq!(down.reason, "making web: `mke2fs` failed: no space");
         notes.hold().expect("hold");
         assert!(notes.is_held() && !notes.is_asked());
         notes.ask().expect("ask");
         assert!(!notes.is_held() && notes.is_asked());
         assert_eq!(notes.record().down, None, "it is tried at once");
+        notes.forget().expect("forget");
+        let left = notes.record();
+        assert!(left.attempted && left.commit.is_none(), "{left:?}");
+        record.clear();
+        notes.keep(&record).expect("keep");
         notes.forget().expect("forget");
         notes.forget().expect("nothing to forget");
         assert_eq!(notes.record(), Record::default());

@@ -5,12 +5,9 @@ mod common;
 mod fleet;
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
+use common::sshd::{Server, keygen};
 use fleet::{Fleet, run, server_of, text};
 use serde_json::{Value, json};
 
@@ -206,88 +203,6 @@ fn without_a_remote_or_by_a_release_that_trusts_nobody_nothing_is_taken() {
     );
 }
 
-/// An SSH server that serves git to whoever has the host's key.
-struct Server {
-    process: Child,
-    port: u16,
-    key: String,
-}
-
-impl Server {
-    fn start(dir: &Path, client: &str) -> Self {
-        let sshd = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/sshd");
-        assert!(
-            sshd.join("usr/sbin/sshd").is_file(),
-            "`make setup-tests` brings an SSH server"
-        );
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
-        let port = port.expect("a free port").port();
-        let at = |name: &str| text(&dir.join(name));
-        keygen("ed25519", &at("server-key"));
-        // As servers have them: one key of each kind.
-        keygen("ecdsa", &at("other-key"));
-        let key = fs::read_to_string(at("server-key.pub")).expect("read");
-        let authorized =
-            format!("command=\"git shell -c \\\"$SSH_ORIGINAL_COMMAND\\\"\" {client}\n");
-        fs::write(at("authorized_keys"), authorized).expect("written");
-        // The server wants an account of its own: it sees one, and nobody else does.
-        let passwd = fs::read_to_string("/etc/passwd").expect("read");
-        let passwd = passwd + "sshd:x:109:65534::/run/sshd:/usr/sbin/nologin\n";
-        fs::write(at("passwd"), passwd).expect("written");
-        let script = format!(
-            "mount --bind {passwd} /etc/passwd && mkdir -p {dir}/run /run/sshd && \
-             exec {sshd} -D -e -f /dev/null -p {port} -h {other} -h {key} -o ListenAddress=127.0.0.1 \
-             -o AuthorizedKeysFile={authorized} -o StrictModes=no -o UsePAM=no -o PidFile=none \
-             -o PermitRootLogin=forced-commands-only",
-            passwd = at("passwd"),
-            dir = dir.display(),
-            sshd = sshd.join("usr/sbin/sshd").display(),
-            key = at("server-key"),
-            other = at("other-key"),
-            authorized = at("authorized_keys"),
-        );
-        let libraries = fs::read_dir(sshd.join("usr/lib")).map(|mut it| it.next());
-        let libraries = libraries.ok().flatten().and_then(Result::ok);
-        let log = fs::File::create(at("sshd.log")).expect("a log");
-        let process = Command::new("unshare")
-            .args(["--mount", "sh", "-c", &script])
-            .env(
-                "LD_LIBRARY_PATH",
-                libraries.map(|it| it.path()).unwrap_or_default(),
-            )
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("unshare");
-        let server = Self { process, port, key };
-        let begin = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let said = || fs::read_to_string(at("sshd.log"));
-            assert!(
-                begin.elapsed() < Duration::from_secs(20),
-                "no server: {:?}",
-                said()
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        server
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn keygen(kind: &str, path: &str) {
-    run(
-        "ssh-keygen",
-        &["-q", "-t", kind, "-N", "", "-C", "", "-f", path],
-    );
-}
-
 #[test]
 fn a_server_is_known_by_its_key_and_a_host_by_its_own() {
     let fleet = Fleet::new("[config]\nREMOTE\n");
@@ -296,7 +211,11 @@ fn a_server_is_known_by_its_key_and_a_host_by_its_own() {
     let own = text(&host.at("config/state/ssh/ssh_host_ed25519_key"));
     keygen("ed25519", &own);
     let public = fs::read_to_string(format!("{own}.pub")).expect("read");
-    let server = Server::start(host.root(), public.trim());
+    let authorized = format!(
+        "command=\"git shell -c \\\"$SSH_ORIGINAL_COMMAND\\\"\" {}\n",
+        public.trim()
+    );
+    let server = Server::start(host.root(), &authorized);
     fs::set_permissions(host.root(), fs::Permissions::from_mode(0o755)).expect("changed");
     let remote = |key: &str| {
         let url = format!(

@@ -17,6 +17,8 @@ pub struct Record {
     pub commit: Option<String>,
     /// Whether somebody began to make its domain, and nobody knows yet what came of that.
     pub making: bool,
+    /// Whether something of a domain may be left of an attempt to make it: nobody has seen it run since.
+    pub attempted: bool,
     /// The domain that it runs in, as far as is known.
     pub run: Option<Run>,
     /// How often in a row it ended by itself.
@@ -78,13 +80,12 @@ impl Record {
     pub fn begin(&mut self, commit: &str) {
         self.commit = Some(commit.to_owned());
         self.making = true;
+        self.attempted = true;
     }
 
     /// Its domain was made.
     pub fn succeed(&mut self, id: u32, now: Moment) {
-        self.making = false;
-        self.failures = 0;
-        self.down = None;
+        self.is_made();
         self.enter(id, now);
     }
 
@@ -117,9 +118,7 @@ impl Record {
                 self.last_words = None;
             }
         }
-        self.making = false;
-        self.failures = 0;
-        self.down = None;
+        self.is_made();
     }
 
     /// It does not run. That it did is how one knows that it ended, and `how` it did if somebody
@@ -139,12 +138,24 @@ impl Record {
         });
     }
 
-    /// Somebody stops it, or wants it tried again: how it fared is forgotten.
+    /// What there was of an attempt to make its domain is gone.
+    pub fn clear(&mut self) {
+        self.making = false;
+        self.attempted = false;
+    }
+
+    /// Somebody stops it, or wants it tried again: how it fared is forgotten, but not what may be left.
     pub fn forgive(&mut self) {
         self.falls = 0;
         self.failures = 0;
         self.down = None;
         self.last_words = None;
+    }
+
+    fn is_made(&mut self) {
+        self.clear();
+        self.failures = 0;
+        self.down = None;
     }
 
     fn enter(&mut self, id: u32, now: Moment) {
@@ -238,7 +249,9 @@ mod tests {
         let mut forgiven = record.clone();
         forgiven.forgive();
         assert_eq!((forgiven.failures, &forgiven.down), (0, &None));
+        assert!(forgiven.attempted, "something may be left all the same");
         record.runs(4, false, 6);
+        assert!(!record.attempted);
         assert_eq!((record.failures, record.down), (0, None));
     }
 }

@@ -297,10 +297,10 @@ fn memory_goes_to_the_first_and_the_reason_says_how_much_is_missing() {
 
 #[test]
 fn what_libvirt_lost_half_made_is_cleared_and_what_others_made_is_not() {
-    let lost = |is_unused, making, busy| {
+    let lost = |is_unused, attempted, busy| {
         let mut known = absent();
         known.sight = Sight::Lost { id: 9, is_unused };
-        known.record.making = making;
+        known.record.attempted = attempted;
         known.busy = busy;
         let host = Host::default().with(domu("db", &[]), known);
         let decision = host.at(5);
@@ -315,8 +315,12 @@ fn what_libvirt_lost_half_made_is_cleared_and_what_others_made_is_not() {
     );
     assert_eq!(lost(false, true, false), (0, State::Failed));
     assert_eq!(lost(true, false, false), (0, State::Failed));
-    // Whoever made it was told that libvirt ended.
-    let mut failed = down(How::Failed, 1, 4);
+    // Whoever made it was told that libvirt ended; an operator who wants it tried again does not
+    // change that.
+    let mut failed = absent();
+    failed.record.begin("c");
+    failed.record.fail("libvirt ended".to_owned(), 4);
+    failed.record.forgive();
     failed.sight = Sight::Lost {
         id: 9,
         is_unused: true,

@@ -6,6 +6,7 @@
 
 pub(crate) mod keeper;
 pub(crate) mod space;
+pub(crate) mod sshd;
 pub(crate) mod xenstore;
 
 use std::fs;
