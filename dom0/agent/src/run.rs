@@ -68,7 +68,8 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         said: BTreeMap::new(),
         complaints: BTreeMap::new(),
         had: BTreeSet::new(),
-        has_leftovers: false,
+        // An agent that was killed may have been at work.
+        has_leftovers: true,
         given: BTreeSet::new(),
         kept_at: None,
     };

@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::process::Command;
 use std::time::Instant;
 
 use common::keeper::{Keeper, LIMIT};
@@ -80,6 +81,25 @@ fn an_attempt_that_fails_leaves_no_loop_device() {
     host.runs_as(&[("squatter", uuid("db"))]);
     let keeper = Keeper::of(&host);
     keeper.says("db was not started: creating the domain");
+    no_loop_device_stays(&host);
+}
+
+#[test]
+fn what_an_agent_left_that_was_killed_goes_with_the_next() {
+    let host = Host::new(&[("db", "autostart = false\n")], "");
+    host.write("run/domus/domus/db/config.tar", "a config disk");
+    let config = host.at("run/domus/domus/db/config.tar");
+    let mut losetup = Command::new("losetup");
+    losetup.args(["--find", "--read-only"]).arg(&config);
+    assert!(losetup.status().expect("losetup").success());
+    // The next attempt wrote its own.
+    std::fs::remove_file(&config).expect("rm");
+    assert_eq!(host.loops().len(), 1);
+    let _keeper = Keeper::of(&host);
+    no_loop_device_stays(&host);
+}
+
+fn no_loop_device_stays(host: &Host) {
     let begin = Instant::now();
     while !host.loops().is_empty() {
         assert!(begin.elapsed() < LIMIT, "{:?}", host.loops());

@@ -124,7 +124,7 @@ pub(crate) fn it_starts_as_it_was(ssh: &Ssh, before: &Before) {
     // libxl has begun with the domain once XenStore has it. Whether the operator hears that it was
     // started depends on when libvirt is there again.
     ssh.ok(
-        "systemd-run -q domus-dom0 start web; for look in $(seq 600); do \
+        "systemd-run -q --collect domus-dom0 start web; for look in $(seq 600); do \
          for id in $(xenstore-list /local/domain); do \
          [ \"$(xenstore-read /local/domain/$id/name 2>/dev/null)\" = web ] && break 2; done; \
          sleep 0.05; done; systemctl kill --signal=KILL libvirtd",
