@@ -6,6 +6,8 @@ use domus_tests::rehearsal::domu;
 use domus_tests::ssh::Ssh;
 use serde_json::{Value, json};
 
+/// For the kernel of db, in the last commit.
+pub(crate) const NEXT_ARG: &str = "domus-test=next";
 /// What succeeds in web until a commit makes it ill.
 pub(crate) const HEALTH: &str = "! grep -q sick /etc/domus-health";
 
@@ -176,8 +178,8 @@ pub(crate) fn a_guest_takes_a_commit_while_it_runs(ssh: &Ssh, fleet: &Fleet) {
     let domains = ["db", "web"].map(|name| format!("virsh -q -c xen:///system domid {name}"));
     let before = domains.each_ref().map(|command| ssh.ok(command));
     fleet.write("vservers/web/etc/domus-health", "sick\n");
-    let [from, to] = ["kind    = \"pv\" ", "kind    = \"pvh\""];
-    fleet.change("pservers/alpha/domUs/db.toml", from, to);
+    let args = format!("version = 1\nkernel-args = [\"{NEXT_ARG}\"]\n");
+    fleet.change("pservers/alpha/domUs/db.toml", "version = 1\n", &args);
     published(ssh, fleet);
     let pulled = ssh.ok("domus-dom0 pull");
     let line = "  web     runs, and has its new configuration\n";
