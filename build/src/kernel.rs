@@ -19,12 +19,17 @@ const PAYLOAD_LENGTH: usize = 0x24c;
 /// The first boot protocol that says where the payload is.
 const PROTOCOL_2_08: u16 = 0x0208;
 
+/// Whether `kernel` is one already.
+pub fn is_elf(kernel: &[u8]) -> bool {
+    kernel.starts_with(ELF)
+}
+
 /// The ELF file in `kernel`, which is a bzImage or an ELF file already.
 ///
 /// # Errors
 /// It is neither, or cannot be decompressed.
 pub fn elf(tools: &ToolRoot, kernel: Vec<u8>) -> Result<Vec<u8>> {
-    if kernel.starts_with(ELF) {
+    if is_elf(&kernel) {
         return Ok(kernel);
     }
     let (payload, size) = payload(&kernel)?;

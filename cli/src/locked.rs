@@ -59,15 +59,17 @@ impl WorkLock {
     pub(crate) fn write_release(self, version: &str, etc: &EtcList) -> Result<()> {
         let vocabulary = Vocabulary::of_this_domus().render();
         update(&self.root.join(Vocabulary::path(version)), &vocabulary)?;
-        self.write(version, etc)
+        self.write(version, Some(etc))
     }
 
-    /// Writes it, and what `name`, which was built, has in `/etc`.
+    /// Writes it, and what `name`, which was built, has in `/etc`, if somebody knows.
     ///
     /// # Errors
     /// The disk is full or read-only.
-    pub(crate) fn write(self, name: impl Display, etc: &EtcList) -> Result<()> {
-        update(&self.root.join(EtcList::path(name)), &etc.render())?;
+    pub(crate) fn write(self, name: impl Display, etc: Option<&EtcList>) -> Result<()> {
+        if let Some(etc) = etc {
+            update(&self.root.join(EtcList::path(name)), &etc.render())?;
+        }
         update(&self.root.join(LOCK), &self.lock.render())
     }
 }
@@ -145,7 +147,7 @@ mod tests {
             let name = image.parse().expect("an image");
             work.lock.images.insert(name, digest(digit));
             let etc = EtcList::parse(digit).expect("a list");
-            work.write(image, &etc).expect("written");
+            work.write(image, Some(&etc)).expect("written");
         }
         let list = fs::read_to_string(dir.path().join("locked/web@7.etc"));
         assert_eq!(list.expect("a list"), "c\n");

@@ -21,6 +21,7 @@ use domus_model::names::ImageRef;
 use domus_system::atomic::PendingDir;
 use domus_system::digest;
 
+use crate::foreign::Foreign;
 use crate::recipe;
 
 /// A built image, kept among the steps of builds.
@@ -31,8 +32,8 @@ pub struct Built {
     pub manifest: ImageManifest,
     /// The digest of the manifest's file, by which the image is locked.
     pub digest: Sha256,
-    /// What it has in `/etc`.
-    pub etc: EtcList,
+    /// What it has in `/etc`; nobody knows that of a foreign one.
+    pub etc: Option<EtcList>,
 }
 
 /// Builds the image of `recipe`. `fleet_dir`: the repository, whose `images/` holds the recipe's
@@ -47,11 +48,22 @@ pub fn build(
     fleet_dir: &Path,
     progress: &dyn Progress,
 ) -> Result<Built> {
-    let (cache, programs) = (Cache::open()?, Programs::find()?);
+    let cache = Cache::open()?;
     let image = ImageRef {
         name: recipe.name.clone(),
         revision: recipe.revision,
     };
+    if let Some(disk) = &recipe.foreign {
+        let foreign = Foreign {
+            image: &image,
+            disk,
+            fleet_dir,
+            debian,
+            mirror,
+        };
+        return Built::open(foreign.build(&cache, progress)?, None);
+    }
+    let programs = Programs::find()?;
     let boot = programs.get("domus-boot")?;
     let mirror_used = mirror.or(debian.mirror.as_deref());
     let tools = ToolRoot::open(&cache, &debian.suite, mirror_used, progress)?;
@@ -83,7 +95,7 @@ pub fn build(
     })?;
     let tree = RootTar::open(&tar.path)?;
     let chosen = recipe::SELECTION.of(&tree)?;
-    Built::open(kept, pack::etc(&tree, &chosen, &added))
+    Built::open(kept, Some(pack::etc(&tree, &chosen, &added)))
 }
 
 /// What an image is assembled from.
@@ -116,6 +128,7 @@ impl Assembly<'_> {
             image: image.clone(),
             suite: suite.to_owned(),
             inputs: key.as_str().to_owned(),
+            foreign: false,
             files,
             packages: pack::packages(self.tree, &recipe::SELECTION.of(self.tree)?)?,
         };
@@ -167,7 +180,7 @@ fn recipe_files(
 }
 
 impl Built {
-    fn open(kept: PathBuf, etc: EtcList) -> Result<Self> {
+    fn open(kept: PathBuf, etc: Option<EtcList>) -> Result<Self> {
         let text = fs::read(kept.join(IMAGE_MANIFEST)).context("reading the kept manifest")?;
         Ok(Self {
             manifest: serde_json::from_slice(&text).context("reading the manifest")?,

@@ -59,6 +59,10 @@ pub static SELECTION: Selection = Selection {
         ("drivers/net/usb/", false),
         ("drivers/net/wireless/", false),
         ("drivers/xen/", true),
+        ("net/bluetooth/", false),
+        ("net/mac80211/", false),
+        ("net/rfkill/", false),
+        ("net/wireless/", false),
         ("sound/", false),
     ],
     cuts: &[],
@@ -148,6 +152,7 @@ mod tests {
             }],
             enable: vec!["nginx".into()],
             commands: vec!["rm -f /var/www/html/index.html".into()],
+            foreign: None,
         }
     }
 

@@ -14,7 +14,7 @@ use include_dir::{Dir, include_dir};
 static ROOTFS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../dom0/rootfs");
 
 /// What dom0 needs: Xen, libvirt's Xen driver, storage and network tools, what asks disks how they are, a firewall and the
-/// names of protocols that rules of operators use, a way in; curl for releases; git, mdadm, nano and xfsprogs for whoever
+/// names of protocols that rules of operators use, a way in; the GRUB that starts foreign images; curl for releases; git, mdadm, nano and xfsprogs for whoever
 /// rescues it. No QEMU.
 const PACKAGES: &[&str] = &[
     "busybox-static",
@@ -23,6 +23,7 @@ const PACKAGES: &[&str] = &[
     "dbus",
     "e2fsprogs",
     "git",
+    "grub-xen-host",
     "iproute2",
     "kmod",
     "libvirt-clients",
@@ -107,6 +108,7 @@ pub static SELECTION: Selection = Selection {
         ("git", "git-man"),
         ("git", "liberror-perl"),
         ("git", "perl"),
+        ("grub-xen-host", "grub-xen-bin"),
         ("xen-utils", "python3"),
         ("xfsprogs", "libicu"),
         ("xfsprogs", "python3"),

@@ -10,6 +10,7 @@ mod devices;
 mod dhcp;
 mod disks;
 mod firewall;
+mod foreign;
 mod hosts;
 mod images;
 mod kinds;
@@ -58,6 +59,7 @@ pub(crate) fn prove_host(shared: &Shared<'_>, docs: &HostDocs, notes: &mut Vec<D
     firewall::prove(shared, docs, notes);
     dhcp::prove(shared, docs, notes);
     images::prove(shared, docs, notes);
+    foreign::prove(shared, docs, notes);
     release::prove(shared, docs, notes);
     hosts::prove_host(shared, docs, notes);
     memory::prove(shared, docs, notes);

@@ -37,7 +37,7 @@ pub(crate) use media::read as read_media;
 pub(crate) use network::{FirewallDoc, ForwardDoc, NetworkDoc, RouteDoc, Written};
 pub(crate) use parse::Doc;
 pub(crate) use place::At;
-pub(crate) use recipe::{RecipeDoc, UserDoc};
+pub(crate) use recipe::{ForeignDoc, RecipeDoc, UserDoc};
 pub(crate) use shape::{Key, Keys, Shape};
 pub(crate) use shared::Shared;
 pub(crate) use slice::HostDocs;

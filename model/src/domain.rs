@@ -18,10 +18,10 @@ pub struct Domain<'a> {
     pub domu: &'a DomU,
     /// Its stable UUID.
     pub uuid: Uuid,
-    /// Kernel of the image, as a path in dom0.
+    /// What starts it, as a path in dom0: the image's kernel, or GRUB.
     pub kernel: String,
-    /// Initramfs of the image, as a path in dom0.
-    pub initrd: String,
+    /// The image's initramfs, as a path in dom0, if it has one.
+    pub initrd: Option<String>,
     /// Block devices in dom0, in the order of their names in the guest.
     pub disks: Vec<Vbd>,
 }
@@ -46,8 +46,11 @@ const TSC: &str = "<timer name='tsc' mode='native'/>";
 pub const OPEN_VIF: &str = "vif-open";
 
 impl Domain<'_> {
-    /// The kernel command line of the guest.
+    /// The kernel command line of the guest. A foreign kernel knows nothing of Domus.
     fn command_line(&self) -> String {
+        if self.domu.foreign {
+            return self.domu.kernel_args.join(" ");
+        }
         let config = config_device(self.domu.kind);
         let mut line =
             format!("domus.config={config} console=hvc0 quiet systemd.condition_needs_update=no");
@@ -139,13 +142,19 @@ impl Domain<'_> {
             Kind::Pvh => ("xenpvh", "xenpvh"),
             Kind::Hvm => ("hvm", "xenfv"),
         };
-        format!(
+        let mut os = format!(
             "  <os>\n    <type arch='x86_64' machine='{machine}'>{kind}</type>\n    \
-             <kernel>{}</kernel>\n    <initrd>{}</initrd>\n    <cmdline>{}</cmdline>\n  </os>\n",
-            escape(&self.kernel),
-            escape(&self.initrd),
-            escape(&self.command_line()),
-        )
+             <kernel>{}</kernel>\n",
+            escape(&self.kernel)
+        );
+        if let Some(initrd) = &self.initrd {
+            let _ = writeln!(os, "    <initrd>{}</initrd>", escape(initrd));
+        }
+        let line = self.command_line();
+        if !line.is_empty() {
+            let _ = writeln!(os, "    <cmdline>{}</cmdline>", escape(&line));
+        }
+        os + "  </os>\n"
     }
 
     fn features(&self) -> String {

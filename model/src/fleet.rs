@@ -280,6 +280,20 @@ pub struct Recipe {
     pub enable: Vec<String>,
     /// Shell commands to run inside the root, last and in order.
     pub commands: Vec<String>,
+    /// What it is, if it was made elsewhere. There is nothing of the others then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<ForeignDisk>,
+}
+
+/// A disk that was made elsewhere. Files are relative to `images/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ForeignDisk {
+    /// A whole disk or a partition.
+    pub disk: String,
+    /// The kernel that it is started with; with none, the GRUB of dom0 reads its menu.
+    pub kernel: Option<String>,
+    /// The initramfs of that kernel, if it has one.
+    pub initrd: Option<String>,
 }
 
 /// A user inside a domU image.

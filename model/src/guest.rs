@@ -103,7 +103,7 @@ impl Mounted {
             (Some(_), _) => Some(Self::Erofs),
             (None, Fs::Ext4) => Some(Self::Ext4),
             (None, Fs::Xfs) => Some(Self::Xfs),
-            (None, Fs::Swap | Fs::None) => None,
+            (None, Fs::Swap | Fs::Scratch | Fs::None) => None,
         }
     }
 

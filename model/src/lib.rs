@@ -6,6 +6,7 @@ mod bad_value;
 pub mod boot;
 pub mod changes;
 mod check;
+pub mod cloud;
 pub mod console_log;
 pub mod contents;
 pub mod date;

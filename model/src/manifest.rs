@@ -39,10 +39,18 @@ pub struct ImageManifest {
     pub suite: String,
     /// Digest of everything the build was made from.
     pub inputs: String,
+    /// Whether it is none of Domus's own. It may have no kernel then, and no initramfs.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub foreign: bool,
     /// Files beside the manifest.
     pub files: BTreeMap<String, FileEntry>,
     /// Debian packages and their versions.
     pub packages: BTreeMap<String, String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(it: &bool) -> bool {
+    !*it
 }
 
 /// Where the manifest stands on an ISO.

@@ -61,7 +61,8 @@ pub enum Sight {
 pub enum Heard {
     /// Nothing yet.
     Nothing,
-    /// That it is up.
+    /// That it is up. A foreign image has nobody who would say so: its guest is, once it uses its
+    /// disks.
     Up,
     /// That it is not well, or something that cannot be read; why.
     Ill(String),
@@ -229,7 +230,7 @@ pub fn decide(
 fn own(domu: &DomU, known: &Known, now: Moment) -> Own {
     let (name, record) = (&domu.name, &known.record);
     match &known.sight {
-        Sight::Runs { heard, .. } => return running(known, heard, now),
+        Sight::Runs { heard, .. } => return running(domu, known, heard, now),
         _ if known.busy => return is(State::Starting, None, None),
         Sight::Between => {
             let reason = (!record.making).then(|| "it restarts itself".to_owned());
@@ -296,7 +297,7 @@ fn own(domu: &DomU, known: &Known, now: Moment) -> Own {
     }
 }
 
-fn running(known: &Known, heard: &Heard, now: Moment) -> Own {
+fn running(domu: &DomU, known: &Known, heard: &Heard, now: Moment) -> Own {
     let run = known.record.run.as_ref();
     if known.held {
         let reason = "an operator stopped it, and it has not ended yet";
@@ -317,7 +318,11 @@ fn running(known: &Known, heard: &Heard, now: Moment) -> Own {
                 Some(1..) => is(State::Starting, None, Some(since + PATIENCE)),
                 _ => {
                     let ran = seconds(now.saturating_sub(since));
-                    let reason = format!("it has run for {ran} and did not say that it is up");
+                    let what = match domu.foreign {
+                        true => "does not use its disks",
+                        false => "did not say that it is up",
+                    };
+                    let reason = format!("it has run for {ran} and {what}");
                     is(State::Degraded, Some(reason), None)
                 }
             }

@@ -43,7 +43,7 @@ fn xml(domu: &DomU, images: &str, sources: &[(&str, bool)]) -> String {
         domu,
         uuid: domu_uuid(&fleet, domu),
         kernel: format!("{images}/vmlinux"),
-        initrd: format!("{images}/initrd.img"),
+        initrd: Some(format!("{images}/initrd.img")),
         disks: disks.collect(),
     };
     domain.xml()
@@ -132,4 +132,28 @@ fn hvm_without_disks_that_qemu_would_emulate() {
         ("/dev/loop2", false),
     ];
     assert_golden("hvm.xml", &xml(&old, "/config/images/base@1", &sources));
+}
+
+#[test]
+fn a_foreign_image_boots_by_grub_or_by_its_own_kernel() {
+    let fleet = "example".parse().expect("fleet");
+    let mut shop = DomU {
+        foreign: true,
+        ..domu("shop", Kind::Pvh, &[])
+    };
+    let of = |domu: &DomU, kernel: &str, initrd: Option<&str>| {
+        let domain = Domain {
+            domu,
+            uuid: domu_uuid(&fleet, domu),
+            kernel: kernel.to_owned(),
+            initrd: initrd.map(str::to_owned),
+            disks: Vec::new(),
+        };
+        domain.xml()
+    };
+    let grub = of(&shop, "/usr/lib/grub-xen/grub-i386-xen_pvh.bin", None);
+    assert_golden("foreign-grub.xml", &grub);
+    shop.kernel_args = vec!["root=/dev/xvda1".to_owned(), "console=hvc0".to_owned()];
+    let kernel = of(&shop, "/config/images/old@2/vmlinux", None);
+    assert_golden("foreign-kernel.xml", &kernel);
 }

@@ -364,7 +364,7 @@ fn started(fleet: &Fleet, host: &Host, domu: &DomU) -> (String, GuestConfig) {
         domu,
         uuid: domu_uuid(&fleet.name, domu),
         kernel: domu.image.to_string(),
-        initrd: domu.image.to_string(),
+        initrd: Some(domu.image.to_string()),
         disks: domu.disks.iter().enumerate().map(disk).collect(),
     };
     let mut guest = GuestConfig::new(&fleet.name, domu, "");

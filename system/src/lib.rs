@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Touching the machine: programs, files, mounts, loop devices, kernel modules, XenStore.
+//! Touching the machine: programs, files, mounts, loop devices, device-mapper, kernel modules, XenStore.
 //!
 //! Each module is the smallest wrapper that does the job, with the pure parser of what it reads
 //! beside the call. Nothing in here decides anything; that is `domus-model`'s work.
@@ -20,15 +20,18 @@ pub mod link;
 pub mod live_etc;
 pub mod loopdev;
 pub mod machine;
+mod mapper;
 pub mod mount;
 pub mod overlay;
 pub mod program;
 pub mod secret;
 pub mod slots;
+pub mod snapshot;
 pub mod ssh;
 pub mod storage;
 pub mod sudo;
 pub mod systemd;
 pub mod upper;
 pub mod verity;
+pub mod vfat;
 pub mod xenstore;

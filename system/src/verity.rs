@@ -1,143 +1,27 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A block device that gives nothing but what a root hash proves: device-mapper's verity target.
-//! Interface: `linux/dm-ioctl.h`, version 4.
-#![allow(unsafe_code)]
 
-use std::fs::{File, OpenOptions};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use domus_model::verity::{Integrity, Verity};
 
-const CONTROL: &str = "/dev/mapper/control";
-const TARGET: &[u8] = b"verity";
-const READ_ONLY: u32 = 1;
+use crate::mapper::{self, Table};
 
-// Requests: `_IOWR(0xfd, NUMBER, struct dm_ioctl)`.
-const CREATE: libc::c_ulong = 0xc138_fd03;
-const REMOVE: libc::c_ulong = 0xc138_fd04;
-/// Puts the loaded table to work, as no suspension is asked for.
-const RESUME: libc::c_ulong = 0xc138_fd06;
-const LOAD: libc::c_ulong = 0xc138_fd09;
-const STATUS: libc::c_ulong = 0xc138_fd0c;
-
-/// `struct dm_ioctl`, and behind it room for one target with its text.
-#[repr(C)]
-struct Message {
-    version: [u32; 3],
-    data_size: u32,
-    data_start: u32,
-    target_count: u32,
-    open_count: i32,
-    flags: u32,
-    event: u32,
-    padding: u32,
-    device: u64,
-    name: [u8; 128],
-    uuid: [u8; 129],
-    unused: [u8; 7],
-    target: Target,
-    text: [u8; TEXT],
-}
-
-/// `struct dm_target_spec`.
-#[repr(C)]
-struct Target {
-    start: u64,
-    length: u64,
-    status: i32,
-    next: u32,
-    kind: [u8; 16],
-}
-
-/// Bytes for the parameters or the status of the target.
-const TEXT: usize = 1024;
-/// Bytes of `struct dm_ioctl` alone.
-const HEADER: usize = 312;
-
-impl Message {
-    fn new(name: &str) -> Self {
-        let mut message = Self {
-            version: [4, 0, 0],
-            data_size: u32::try_from(size_of::<Self>()).unwrap_or(0),
-            data_start: u32::try_from(HEADER).unwrap_or(0),
-            target_count: 0,
-            open_count: 0,
-            flags: 0,
-            event: 0,
-            padding: 0,
-            device: 0,
-            name: [0; 128],
-            uuid: [0; 129],
-            unused: [0; 7],
-            target: Target {
-                start: 0,
-                length: 0,
-                status: 0,
-                next: 0,
-                kind: [0; 16],
-            },
-            text: [0; TEXT],
-        };
-        put(&mut message.name, name.as_bytes());
-        message
-    }
-
-    /// Sends it; the kernel writes its answer over it.
-    fn send(mut self, request: libc::c_ulong) -> std::io::Result<Self> {
-        let control = OpenOptions::new().read(true).write(true).open(CONTROL)?;
-        // SAFETY: the message has the layout of `struct dm_ioctl`, says how long it is with what
-        // follows, and outlives the call.
-        let code = unsafe { libc::ioctl(control.as_raw_fd(), request, &raw mut self) };
-        match code {
-            0.. => Ok(self),
-            _ => Err(std::io::Error::last_os_error()),
-        }
-    }
-}
-
-/// Copies `bytes` to the start of `field`, which stays ended by a zero.
-fn put(field: &mut [u8], bytes: &[u8]) {
-    let length = bytes.len().min(field.len() - 1);
-    field[..length].copy_from_slice(&bytes[..length]);
-}
+const TARGET: &str = "verity";
 
 /// Makes the device `name` for the image on the block device `image`, and returns its path.
 ///
 /// # Errors
 /// The kernel refuses. No device is left then.
 pub fn open(name: &str, verity: &Verity, image: &Path) -> Result<PathBuf> {
-    let doing = || format!("making the verity device {name} of {}", image.display());
-    let number = File::open(image)
-        .and_then(|file| file.metadata())
-        .with_context(doing)?
-        .rdev();
-    let (major, minor) = (rustix::fs::major(number), rustix::fs::minor(number));
-    let mut load = Message::new(name);
-    load.flags = READ_ONLY;
-    load.target_count = 1;
-    load.target.length = verity.sectors();
-    put(&mut load.target.kind, TARGET);
-    put(
-        &mut load.text,
-        verity.parameters(&format!("{major}:{minor}")).as_bytes(),
-    );
-    Message::new(name).send(CREATE).with_context(doing)?;
-    let made = load
-        .send(LOAD)
-        .and_then(|_| Message::new(name).send(RESUME));
-    match made {
-        Ok(answer) => Ok(PathBuf::from(format!(
-            "/dev/dm-{}",
-            rustix::fs::minor(answer.device)
-        ))),
-        Err(error) => {
-            let _ = close(name);
-            Err(error).with_context(doing)
-        }
-    }
+    let table = Table {
+        target: TARGET,
+        sectors: verity.sectors(),
+        parameters: verity.parameters(&mapper::number(image)?),
+        read_only: true,
+    };
+    mapper::make(name, &table).with_context(|| format!("verifying {}", image.display()))
 }
 
 /// Removes the device `name`.
@@ -145,9 +29,7 @@ pub fn open(name: &str, verity: &Verity, image: &Path) -> Result<PathBuf> {
 /// # Errors
 /// It is in use, or there is none.
 pub fn close(name: &str) -> Result<()> {
-    let sent = Message::new(name).send(REMOVE);
-    sent.map(drop)
-        .with_context(|| format!("removing the verity device {name}"))
+    mapper::remove(name)
 }
 
 /// Whether everything that was read of the device `name` so far was as it was built.
@@ -156,36 +38,12 @@ pub fn close(name: &str) -> Result<()> {
 /// There is no such device.
 pub fn integrity(name: &str) -> Result<Integrity> {
     let doing = || format!("asking the kernel about the verity device {name}");
-    let answer = Message::new(name).send(STATUS).with_context(doing)?;
-    let end = answer.text.iter().position(|byte| *byte == 0);
-    let text = String::from_utf8_lossy(&answer.text[..end.unwrap_or(TEXT)]).into_owned();
-    let is_verity = answer.target_count == 1 && answer.target.kind.starts_with(TARGET);
+    let status = mapper::status(name).with_context(doing)?;
+    let verity = status.filter(|(target, _)| target == TARGET);
+    let (_, text) = verity
+        .ok_or_else(|| anyhow!("it is none"))
+        .with_context(doing)?;
     Integrity::parse(&text)
-        .filter(|_| is_verity)
         .ok_or_else(|| anyhow!("it says {text:?}"))
         .with_context(doing)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::mem::offset_of;
-
-    #[test]
-    fn the_structures_have_the_layout_of_linux_dm_ioctl_h() {
-        assert_eq!(offset_of!(Message, device), 40);
-        assert_eq!(offset_of!(Message, name), 48);
-        assert_eq!(offset_of!(Message, uuid), 176);
-        assert_eq!(offset_of!(Message, target), HEADER);
-        assert_eq!(size_of::<Target>(), 40);
-        assert_eq!(offset_of!(Message, text), HEADER + 40);
-    }
-
-    #[test]
-    fn a_text_that_is_too_long_stays_ended() {
-        let mut field = [0xff; 4];
-        field.fill(0);
-        put(&mut field, b"verity");
-        assert_eq!(&field, b"ver\0");
-    }
 }

@@ -78,7 +78,7 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
     enter(images, image.clone(), built.digest, relock, "image", &raise)?;
     let dir = opened.output().dir(&image);
     let unchanged = built.deliver(&dir).with_context(building)?;
-    work.write(&image, &built.etc)?;
+    work.write(&image, built.etc.as_ref())?;
     let size: u64 = built.manifest.files.values().map(|entry| entry.size).sum();
     if args.json {
         let report = Report {
@@ -90,9 +90,12 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         let state = if unchanged { "unchanged" } else { "built" };
-        let packages = built.manifest.packages.len();
+        let what = match built.manifest.foreign {
+            true => "foreign".to_owned(),
+            false => format!("{} packages", built.manifest.packages.len()),
+        };
         let (mib, dir) = (size >> 20, dir.display());
-        println!("{image}   {state}   {mib} MiB   {packages} packages   {dir}");
+        println!("{image}   {state}   {mib} MiB   {what}   {dir}");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! The config disk of a domU: a tar archive with its document, `global/` and `vservers/NAME/` of
-//! the running commit, and the secrets of its layers in clear: RAM is all that it is ever in. The same commit gives the same bytes.
+//! the running commit, and the secrets of its layers in clear: RAM is all that it is ever in. The same commit gives the
+//! same bytes. A domU with a foreign image has a NoCloud seed in its place.
 
 use std::fs::{self, Metadata};
 use std::io::{Cursor, Write as _};
@@ -8,11 +9,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use domus_model::cloud;
+use domus_model::etc::domu_uuid;
 use domus_model::fleet::DomU;
 use domus_model::guest::{GUEST_DOCUMENT, GuestConfig, SECRETS};
-use domus_model::layers::Body;
+use domus_model::layers::{Body, File, Layer};
 use domus_system::atomic::Pending;
 use domus_system::secret::{self, Key};
+use domus_system::vfat;
 use tar::{Builder, EntryType, Header};
 
 use crate::context::Context;
@@ -29,9 +33,11 @@ const SIZE: u64 = 16 << 20;
 /// Something of the commit cannot be read, or RAM is full.
 pub(crate) fn write(context: &Context, domu: &DomU) -> Result<PathBuf> {
     let guest = GuestConfig::new(&context.fleet, domu, &context.commit);
-    let secrets = secrets(context, domu);
-    let archive = archive(&context.slice, &guest, &secrets)
-        .with_context(|| format!("making the config disk of {}", domu.name))?;
+    let archive = match domu.foreign {
+        true => seed(context, domu, &guest),
+        false => archive(&context.slice, &guest, &secrets(context, domu)),
+    };
+    let archive = archive.with_context(|| format!("making the config disk of {}", domu.name))?;
     let path = context.paths.domu(&domu.name).join(FILE);
     let mut pending = Pending::new(&path)?;
     let doing = || format!("writing {}", path.display());
@@ -41,6 +47,26 @@ pub(crate) fn write(context: &Context, domu: &DomU) -> Result<PathBuf> {
     // Nobody else's to read: it may carry secrets.
     pending.commit(0o600)?;
     Ok(path)
+}
+
+/// The NoCloud seed for `guest`. A secret that cannot be opened is no reason to start without it: nobody in there
+/// would say that it is missing.
+fn seed(context: &Context, domu: &DomU, guest: &GuestConfig) -> Result<Vec<u8>> {
+    let content = |_: &Layer, file: &File| -> Result<Vec<u8>> {
+        let path = context.slice.join(&file.source);
+        match &file.body {
+            Body::Secret => open(context, &file.source),
+            Body::Link => fs::read_link(&path)
+                .map(|target| target.into_os_string().into_encoded_bytes())
+                .map_err(Into::into),
+            Body::Copy | Body::Text(_) => fs::read(&path).map_err(Into::into),
+        }
+        .with_context(|| format!("reading {}", file.source))
+    };
+    let uuid = domu_uuid(&context.fleet, domu);
+    let files = cloud::seed(guest, uuid, &domu.layers, content)?;
+    let files = files.iter().map(|(name, content)| (*name, &content[..]));
+    vfat::image(cloud::LABEL, files)
 }
 
 /// The archive for `guest`, from the slice of the commit at `slice`.

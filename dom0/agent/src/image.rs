@@ -17,8 +17,11 @@ use crate::verified::ensure_verified;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Image {
     pub(crate) root: PathBuf,
-    pub(crate) kernel: PathBuf,
-    pub(crate) initrd: PathBuf,
+    /// None if a foreign one boots by itself.
+    pub(crate) kernel: Option<PathBuf>,
+    /// Foreign kernels may need none.
+    pub(crate) initrd: Option<PathBuf>,
+    pub(crate) foreign: bool,
 }
 
 impl Image {
@@ -45,15 +48,23 @@ impl Image {
         }
         let file = |name| whole(&dir, &manifest, name);
         let found = || -> Result<Self> {
-            let files = [file(ROOT)?, file(KERNEL)?, file(INITRD)?];
+            let foreign = manifest.foreign;
+            let boots = |name| match foreign && !manifest.files.contains_key(name) {
+                true => Ok(None),
+                false => file(name).map(Some),
+            };
+            let (root, kernel, initrd) = (file(ROOT)?, boots(KERNEL)?, boots(INITRD)?);
             if locked.is_some() {
+                let files = [Some(&root), kernel.as_ref(), initrd.as_ref()];
+                let files: Vec<_> = files.into_iter().flatten().cloned().collect();
                 ensure_verified(&paths.verified(image), &files)?;
             }
-            let [root, kernel, initrd] = files.map(|(path, _)| path);
+            let path = |(path, _)| path;
             Ok(Self {
-                root,
-                kernel,
-                initrd,
+                root: root.0,
+                kernel: kernel.map(path),
+                initrd: initrd.map(path),
+                foreign,
             })
         };
         found().with_context(|| format!("image {image} is damaged: copy it to this host again"))
@@ -133,6 +144,7 @@ mod tests {
             image: image(of),
             suite: "trixie".into(),
             inputs: "0".into(),
+            foreign: false,
             files,
             packages: std::collections::BTreeMap::new(),
         };
@@ -165,7 +177,7 @@ mod tests {
         fs::create_dir_all(&there).expect("mkdir");
         write(&there, "base@1");
         let found = Image::find(&paths, &image("base@1"), None).expect("whole");
-        assert_eq!(found.kernel, there.join("vmlinux"));
+        assert_eq!(found.kernel, Some(there.join("vmlinux")));
 
         fs::write(there.join(ROOT), "short").expect("write");
         assert!(

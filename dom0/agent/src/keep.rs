@@ -104,6 +104,7 @@ fn sight(
                 None => Heard::Up,
                 Some(why) => Heard::Ill(format!("its health command fails: {why}")),
             },
+            Ok(None) if domu.foreign && observer.uses_its_disks(id).unwrap_or(false) => Heard::Up,
             Ok(None) => Heard::Nothing,
             Err(why) => Heard::Ill(why),
         };

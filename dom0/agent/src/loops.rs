@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Loop devices that domUs need: attached one a file, and released when no domain uses them.
+//! Loop devices that domUs need: attached one a file, and released when no domain uses them; and the devices through
+//! which foreign roots are written to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use domus_model::fleet::VolumePool;
-use domus_system::loopdev;
 use domus_system::xenstore::XenStore;
+use domus_system::{loopdev, snapshot};
 
 use crate::paths::Paths;
 
@@ -30,13 +31,18 @@ pub(crate) fn attach(file: &Path, read_only: bool) -> Result<PathBuf> {
     loopdev::attach(file, read_only)
 }
 
-/// Detaches every device that was attached for a domU and is not `in_use`. Returns those that
+/// Detaches every device that was attached or made for a domU and is not `in_use`. Returns those that
 /// stay because somebody else uses them; the kernel detaches them after their last user.
 pub(crate) fn release(
     paths: &Paths,
     pool: &VolumePool,
     in_use: &BTreeSet<PathBuf>,
 ) -> Result<Vec<PathBuf>> {
+    for root in snapshot::all()? {
+        if !in_use.contains(&root.path) {
+            root.close()?;
+        }
+    }
     let mine = Mine::new(paths, pool);
     let attached = loopdev::attached()?.into_iter();
     let unused = attached.filter(|(device, file, _)| mine.has(file) && !in_use.contains(device));
@@ -69,7 +75,7 @@ pub(crate) fn in_use(store: &XenStore) -> Result<BTreeSet<PathBuf>> {
     Ok(users(store)?.into_keys().collect())
 }
 
-/// The same, and which domain has each.
+/// The same, and which domain has each. What a root is made of is in use as it is.
 pub(crate) fn users(store: &XenStore) -> Result<BTreeMap<PathBuf, u32>> {
     let mut found = BTreeMap::new();
     for domain in store.list(VBDS)? {
@@ -80,6 +86,11 @@ pub(crate) fn users(store: &XenStore) -> Result<BTreeMap<PathBuf, u32>> {
                 let device = value.filter(|value| !value.is_empty()).map(PathBuf::from);
                 found.extend(device.zip(domain.parse().ok()));
             }
+        }
+    }
+    for root in snapshot::all()? {
+        if let Some(&id) = found.get(&root.path) {
+            found.extend(root.below.into_iter().map(|device| (device, id)));
         }
     }
     Ok(found)

@@ -48,7 +48,7 @@ pub(super) fn steps(from: Side<'_>, to: Side<'_>, observed: &Observed, steps: &m
                     steps.push(renamed(after));
                 }
                 let refreshes = observed.refreshing.as_ref();
-                if !refreshes.is_none_or(|names| names.contains(name)) {
+                if after.foreign || !refreshes.is_none_or(|names| names.contains(name)) {
                     steps[first..].iter_mut().for_each(reads_when_it_starts);
                 }
             }

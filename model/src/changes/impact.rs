@@ -202,6 +202,7 @@ pub(super) fn of_domu(path: &[&str], sides: Option<(&DomU, &DomU)>) -> Rule {
         ["pci"] => rule(Impact::DomuRestart, "devices are joined when it starts"),
         ["kind"] => rule(Impact::DomuRestart, "another kind of domain"),
         ["image"] => rule(Impact::DomuRestart, "it starts from another root"),
+        ["foreign"] => rule(Impact::DomuRestart, "it boots another way"),
         ["uuid"] => rule(
             Impact::DomuRecreate,
             "to Xen and libvirt it is another domU",

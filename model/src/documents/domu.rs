@@ -32,6 +32,7 @@ pub(crate) struct DomUSettings {
     pub(crate) kind: Option<At<Kind>>,
     pub(crate) uuid: Option<At<Uuid>>,
     pub(crate) image: Option<At<ImageRef>>,
+    pub(crate) foreign: Option<At<bool>>,
     pub(crate) kernel_args: Vec<At<String>>,
     pub(crate) memory: Option<At<Size>>,
     pub(crate) max_memory: Option<At<Size>>,
@@ -78,12 +79,14 @@ impl DomUDoc {
 
 impl DomUSettings {
     pub(super) fn read(table: &Table<'_>) -> Self {
+        let foreign = "whether the image is none of Domus's own, but boots by itself";
         let may_run_on = "hosts, or all of @GROUP, on which it may run besides its own";
         let moved_from = "the host that its volumes come from, which `domus move` writes";
         let settings = Self {
             image: table.require("image", "the image it starts from", &IMAGE),
             kind: table.read("kind", "how it is virtualised", &KIND),
             uuid: table.read("uuid", "its UUID, if not one derived from its name", &UUID),
+            foreign: table.flag("foreign", foreign),
             kernel_args: table.list("kernel-args", "more arguments for its kernel", &KERNEL_ARG),
             memory: table.read("memory", "its memory", &MEMORY),
             max_memory: table.read(

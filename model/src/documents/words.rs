@@ -247,6 +247,16 @@ pub(super) const FILES: Form<String> = Form {
     },
 };
 
+pub(super) const FOREIGN: Form<String> = Form {
+    example: "debian.raw",
+    parse: |text| {
+        let fits = !text.starts_with('/') && is_absolute(&format!("/{text}"));
+        let advice = "write a file beside the recipe, without . and .., as \"debian.raw\"";
+        word(fits, text, "file beside the recipe", advice)
+    },
+    ..FILES
+};
+
 pub(super) const USER: Form<String> = Form {
     example: "www",
     pattern: r"^[a-z][a-z0-9_-]{0,31}$",

@@ -45,6 +45,9 @@ pub struct DomU {
     pub uuid: Option<Uuid>,
     /// The image it starts from.
     pub image: ImageRef,
+    /// Whether that is none of Domus's own: it boots by itself, has a root that is written to, and
+    /// reads its configuration as cloud-init does.
+    pub foreign: bool,
     /// Arguments for its kernel, beside Domus's own.
     pub kernel_args: Vec<String>,
     /// Its memory, a whole number of MiB.
@@ -112,6 +115,7 @@ impl DomU {
             kind: Kind::Pvh,
             uuid: None,
             image,
+            foreign: false,
             kernel_args: Vec::new(),
             memory: Self::MEMORY,
             max_memory: None,
@@ -236,6 +240,8 @@ pub enum Fs {
     Xfs,
     /// Memory that is not needed now.
     Swap,
+    /// What the root of a foreign image writes, until the domU starts next.
+    Scratch,
     /// What the guest makes of it, or what an image brings.
     None,
 }
@@ -246,6 +252,7 @@ impl fmt::Display for Fs {
             Self::Ext4 => "ext4",
             Self::Xfs => "xfs",
             Self::Swap => "swap",
+            Self::Scratch => "scratch",
             Self::None => "none",
         })
     }

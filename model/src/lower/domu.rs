@@ -28,6 +28,7 @@ pub(super) fn domu(
     Some(DomU {
         kind: value(&settings.kind).unwrap_or(plain.kind),
         uuid: value(&settings.uuid),
+        foreign: value(&settings.foreign).unwrap_or(plain.foreign),
         kernel_args: values(&settings.kernel_args),
         memory: domu_memory(settings),
         max_memory: value(&settings.max_memory),

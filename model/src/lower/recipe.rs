@@ -2,8 +2,8 @@
 //! Recipes of images.
 
 use super::{value, values};
-use crate::documents::{Doc, RecipeDoc, UserDoc};
-use crate::fleet::{Recipe, User};
+use crate::documents::{Doc, ForeignDoc, RecipeDoc, UserDoc};
+use crate::fleet::{ForeignDisk, Recipe, User};
 
 pub(super) fn recipe(doc: &Doc<RecipeDoc>) -> Option<Recipe> {
     let recipe = doc.body.as_ref()?;
@@ -16,6 +16,18 @@ pub(super) fn recipe(doc: &Doc<RecipeDoc>) -> Option<Recipe> {
         users: recipe.users.iter().map(user).collect::<Option<_>>()?,
         enable: values(&recipe.enable),
         commands: values(&recipe.commands),
+        foreign: match &recipe.foreign {
+            Some(foreign) => Some(disk(foreign)?),
+            None => None,
+        },
+    })
+}
+
+fn disk(doc: &ForeignDoc) -> Option<ForeignDisk> {
+    Some(ForeignDisk {
+        disk: value(&doc.disk)?,
+        kernel: value(&doc.kernel),
+        initrd: value(&doc.initrd),
     })
 }
 

@@ -19,7 +19,7 @@ pub(super) fn format(target: &Path, disk: &Disk) -> Result<()> {
         Fs::Ext4 => Program::new("mke2fs").args(["-q", "-t", "ext4", "-L", &label]),
         Fs::Xfs => Program::new("mkfs.xfs").args(["-q", "-L", &label]),
         Fs::Swap => Program::new("mkswap").args(["-q", "-L", &label]),
-        Fs::None => return Ok(()),
+        Fs::Scratch | Fs::None => return Ok(()),
     };
     program.arg(target).run()
 }

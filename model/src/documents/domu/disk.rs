@@ -75,12 +75,13 @@ impl DiskDoc {
         let fs = self.fs.as_ref().map_or(Fs::default(), |fs| fs.value);
         let least = match fs {
             Fs::Xfs => SMALLEST_XFS,
-            Fs::Ext4 | Fs::Swap | Fs::None => SMALLEST_DISK,
+            Fs::Ext4 | Fs::Swap | Fs::Scratch | Fs::None => SMALLEST_DISK,
         };
         if *value < least {
             let what = match fs {
                 Fs::Xfs => "an XFS",
                 Fs::Swap => "swap",
+                Fs::Scratch => "what a root writes",
                 Fs::Ext4 | Fs::None => "a file system",
             };
             let message = format!("{value} is too little for {what}");
@@ -99,7 +100,7 @@ impl DiskDoc {
         let Some(At { value, place }) = &self.fs else {
             return;
         };
-        if matches!(value, Fs::Swap | Fs::None) && table.has("mount") {
+        if matches!(value, Fs::Swap | Fs::Scratch | Fs::None) && table.has("mount") {
             let message = format!("a disk with fs = \"{value}\" cannot be mounted");
             let help = "take `mount` out, or write fs = \"ext4\" or \"xfs\"";
             table.notes().error(place, message, help);

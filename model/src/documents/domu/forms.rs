@@ -123,15 +123,17 @@ const MOST_LOG: Size = Size::from_mib(64);
 
 pub(super) const FS: Form<Fs> = Form {
     example: "xfs",
-    pattern: r"^(ext4|xfs|swap|none)$",
+    pattern: r"^(ext4|xfs|swap|scratch|none)$",
     parse: |text| match text {
         "ext4" => Ok(Fs::Ext4),
         "xfs" => Ok(Fs::Xfs),
         "swap" => Ok(Fs::Swap),
+        "scratch" => Ok(Fs::Scratch),
         "none" => Ok(Fs::None),
         _ => {
             let problem = format!("{} is nothing that a disk is made with", quoted(text));
-            let advice = "write \"ext4\", \"xfs\", \"swap\", or \"none\" if the guest fills it";
+            let advice = "write \"ext4\", \"xfs\", \"swap\", \"none\" if the guest fills it, or \
+                          \"scratch\" if the root of a foreign image writes to it";
             Err(BadValue::new(problem, advice))
         }
     },
