@@ -16,7 +16,7 @@ export DOMUS_BIN = $(abspath $(DIST)/bin/domus)
 help:
 	@echo 'make demo      build a fleet from the template, its image and ISO, and boot it in QEMU'
 	@echo 'make test      every check and test, real boots included (as root: loop devices)'
-	@echo 'make soak      the same, all media and a mirror, with 20,000 cases a property and 60 power cuts'
+	@echo 'make soak      the same, all media and a mirror; 20,000 cases a property, 60 power cuts, 50 kills'
 	@echo 'make bench     the benchmarks; results go to docs/benchmarks.md by hand'
 	@echo 'make bench-peer  beside live-build: builds, and boots to the last domU (as root)'
 	@echo 'make fuzz      each parser for $$FUZZ_SECONDS (60), with a nightly compiler and cargo-fuzz'
@@ -74,7 +74,7 @@ test: lint build
 
 soak: build setup-tests
 	cargo check --manifest-path fuzz/Cargo.toml
-	PROPTEST_CASES=20000 DOMUS_CUTS=60 cargo nextest run --profile soak --workspace --locked
+	PROPTEST_CASES=20000 DOMUS_CUTS=60 DOMUS_KILLS=50 cargo nextest run --profile soak --workspace --locked
 
 bench: build setup-tests
 	tests/bench/run.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Domus' own way to start domUs beside Xen's and libvirt's, in one dom0 and in turns: the same kernel, image,
-configuration, card and memory of each domU, and the same words of its guest in XenStore when it is up. The peers have
+configuration, card and memory of each domU. One is up when its guest's user space uses its root. The peers have
 the scripts `block` and `vif-bridge` of Debian's package; nothing of Domus runs while they do. Prints tables for
 docs/benchmarks.md; nothing here passes or fails.
 
@@ -121,11 +121,15 @@ class Dom0:
 
 
 class Watch:
-    """When domains are up: their guests' first word in XenStore."""
+    """When domains are up: the user space of their guests uses their first disk. What comes after that is the guest's
+    own, and the same whoever started it."""
 
     def __init__(self, dom0):
         self.seen = {}
-        watch = "exec xenstore-watch /local/domain | grep --line-buffered data/domus/report"
+        watch = (
+            "xenstore-watch /local/domain | grep --line-buffered -E '/device/vbd/51712/state$' | while read path; do "
+            '[ "$(xenstore-read $path 2>/dev/null)" != 4 ] || echo $path; done'
+        )
         self.process = subprocess.Popen([*dom0.ssh, watch], stdout=subprocess.PIPE, text=True)
         self.thread = threading.Thread(target=self.read, daemon=True)
         self.thread.start()

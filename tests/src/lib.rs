@@ -7,6 +7,7 @@ pub mod disks;
 pub mod ext4;
 pub mod firmware;
 pub mod fleet;
+pub mod foreign;
 pub mod grub;
 pub mod help;
 pub mod host;

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::ErrorKind;
 
 use anyhow::{Context as _, Result, bail};
-use domus_model::fleet::{Backing, DomU};
+use domus_model::fleet::DomU;
 use domus_model::moving::{Arrival, Away, Departed, Mark};
 use domus_model::names::Name;
 use domus_model::volumes::Kind;
@@ -184,12 +184,8 @@ fn has_its_volumes(context: &Context, domu: &DomU) -> Result<()> {
         found.is_some_and(|it| it.size.is_some())
     };
     let disks = domu.disks.iter();
-    let missing: Vec<&str> = disks
-        .filter_map(|disk| match &disk.backing {
-            Backing::Volume { name, .. } if !is_there(name) => Some(disk.name.as_str()),
-            _ => None,
-        })
-        .collect();
+    let missing = disks.filter(|disk| disk.kept().is_some_and(|volume| !is_there(volume)));
+    let missing: Vec<&str> = missing.map(|disk| disk.name.as_str()).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -6,7 +6,7 @@ use super::files::of_guest_file;
 use super::impact::{Rule, of_domu};
 use super::words::{setting, words};
 use super::{Given, Impact, Observed, Side, Step, Subject, json, view};
-use crate::fleet::{DomU, Fleet, Host};
+use crate::fleet::{Disk, DomU, Fleet, Host};
 use crate::lock::LOCK;
 use crate::names::{ImageRef, Name};
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,10 +168,6 @@ pub(super) fn gone(domu: &DomU, to: Option<&Name>) -> Step {
 
 /// The volumes that stay on a host when the domU goes.
 fn keeps(domu: &DomU) -> Option<String> {
-    let volumes: Vec<&str> = domu
-        .disks
-        .iter()
-        .filter_map(|disk| disk.backing.volume())
-        .collect();
+    let volumes: Vec<&str> = domu.disks.iter().filter_map(Disk::kept).collect();
     (!volumes.is_empty()).then(|| volumes.join(", "))
 }

@@ -229,6 +229,13 @@ pub struct Disk {
     pub mount: Option<String>,
 }
 
+impl Disk {
+    /// The volume that it is kept on, if what is there outlives the next start.
+    pub fn kept(&self) -> Option<&str> {
+        self.backing.volume().filter(|_| self.fs != Fs::Scratch)
+    }
+}
+
 /// What a data disk holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -140,6 +140,22 @@ pub(crate) fn it_starts_as_it_was(ssh: &Ssh, before: &Before) {
     );
 }
 
+/// Seconds until the agent is killed again, so often as `DOMUS_KILLS` says, and the same each time: systemd starts it
+/// after one, and then it works for up to 3.5.
+fn pauses() -> String {
+    let kills = std::env::var("DOMUS_KILLS").map_or(6, |kills| kills.parse().expect("a number"));
+    // Knuth, MMIX.
+    let next = |state: &u64| {
+        let state = state.wrapping_mul(6_364_136_223_846_793_005);
+        Some(state.wrapping_add(1_442_695_040_888_963_407))
+    };
+    let random = std::iter::successors(Some(2026_u64), next).skip(1);
+    let pauses =
+        random.map(|state| 1.0 + 3.5 * f64::from((state >> 40) as u32) / f64::from(1_u32 << 24));
+    let pauses = pauses.map(|pause| format!("{pause:.2}"));
+    pauses.take(kills).collect::<Vec<_>>().join(" ")
+}
+
 /// A domU runs anew, the `other` as it did, and nothing else is there but what was there before.
 fn nothing_is_left_but_what_was_there(after: &host::Traces, before: &host::Traces, other: &str) {
     assert_eq!(
@@ -163,11 +179,12 @@ fn nothing_is_left_but_what_was_there(after: &host::Traces, before: &host::Trace
 pub(crate) fn it_comes_back_though_the_agent_is_killed(ssh: &Ssh) {
     let before = host::traces(ssh);
     ssh.ok("virsh -q -c xen:///system destroy db");
-    for pause in ["0.3", "1.1", "2.3", "0.7"] {
-        ssh.ok(&format!(
-            "sleep {pause}; systemctl kill --signal=KILL domus-dom0 || true"
-        ));
-    }
+    let pauses = pauses();
+    eprintln!("kills it after {pauses}");
+    ssh.ok(&format!(
+        "for pause in {pauses}; do sleep $pause; \
+         systemctl kill --signal=KILL domus-dom0 || true; done"
+    ));
     host::wait_until_up(ssh, &["db", "web"]);
     let after = host::traces(ssh);
     assert!(

@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
-use domus_model::fleet::{Backing, DomU};
+use domus_model::fleet::DomU;
 use domus_model::moving::{Arrival, Departed};
 use domus_model::names::Name;
 use serde::Serialize;
@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, from: &Name, to: &Name, domu: &DomU) -> Result<Ex
         written: !args.dry_run,
     };
     let own = domu.disks.iter();
-    let own = own.filter(|disk| matches!(disk.backing, Backing::Volume { .. }));
+    let own = own.filter(|disk| disk.kept().is_some());
     let own: Vec<&Name> = own.map(|disk| &disk.name).collect();
     if arrival.arrived {
         return said(args, &brought);
@@ -71,6 +71,12 @@ pub(super) fn run(args: &Args, from: &Name, to: &Name, domu: &DomU) -> Result<Ex
     }
     say(args, &format!("{from} shuts {name} down for good"));
     brought.volumes = depart(args, old, (from, to), name)?;
+    let is_scratch = |name: &Name| {
+        domu.disks
+            .iter()
+            .any(|it| it.name == *name && it.kept().is_none())
+    };
+    brought.volumes.retain(|name| !is_scratch(name));
     let missing = own.iter().filter(|disk| !brought.volumes.contains(disk));
     let missing: Vec<&str> = missing.map(|disk| disk.as_str()).collect();
     if !missing.is_empty() && !args.empty {
