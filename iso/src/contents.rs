@@ -51,7 +51,7 @@ const EMULATOR: &str = "qemu-system-xen";
 
 /// What dom0's root leaves out: boot files (they stand on the ISO), keys, caches and logs of the
 /// build, modules for desktops, and what a few commands need that nobody calls here: git's that are
-/// written in Perl, serve others or are a second `git`, apt (nothing is installed on a read-only
+/// written in Perl, serve others, fetch from whoever has no git or are a second `git`, the GRUB of guests of 32 bits, apt (nothing is installed on a read-only
 /// root), Xen's in Python and its shim for PV in PVH, XFS's scrubbing. Of smartmontools
 /// the link alone that starts its daemon, which would write mails.
 pub static SELECTION: Selection = Selection {
@@ -73,10 +73,13 @@ pub static SELECTION: Selection = Selection {
         "usr/lib/apt/",
         "usr/lib/git-core/git-daemon",
         "usr/lib/git-core/git-http-backend",
+        "usr/lib/git-core/git-http-fetch",
         "usr/lib/git-core/git-http-push",
         "usr/lib/git-core/git-imap-send",
+        "usr/lib/git-core/git-sh-i18n--envsubst",
         "usr/lib/git-core/git-shell",
         "usr/lib/git-core/scalar",
+        "usr/lib/grub-xen/grub-i386-xen.bin",
         "usr/lib/udev/hwdb.bin",
         "usr/lib/udev/hwdb.d/",
         "usr/lib/x86_64-linux-gnu/libapt-",

@@ -11,7 +11,7 @@ use std::path::Path;
 const OFFSET: u64 = 1 << 20;
 const SIZE: u64 = 1 << 30;
 /// What it needs of Debian. No recommended packages.
-const PACKAGES: &str = "cloud-init,initramfs-tools,linux-image-amd64,systemd-sysv,udev";
+const PACKAGES: &str = "cloud-init,initramfs-tools,iproute2,linux-image-amd64,systemd-sysv,udev";
 /// An initramfs that is small and quick to unpack: the emulator is slow.
 const INITRAMFS: &str = "mkdir -p \"$1/etc/initramfs-tools/conf.d\" && \
     printf 'MODULES=list\\nCOMPRESS=gzip\\n' >\"$1/etc/initramfs-tools/conf.d/small\" && \
@@ -31,6 +31,7 @@ pub fn disk(path: &Path, vmlinux: &Path) {
     let include = format!("--include={PACKAGES}");
     let hook = format!("--essential-hook={INITRAMFS}");
     let mut args = vec!["--quiet", "--variant=minbase", &include, &hook];
+    args.push("--customize-hook=chroot \"$1\" systemctl enable systemd-networkd");
     args.extend(["--dpkgopt=path-exclude=/usr/share/doc/*", "trixie", &root]);
     args.extend(mirror.as_deref());
     let mut mmdebstrap = Command::new("mmdebstrap");
