@@ -312,6 +312,10 @@ fn running(domu: &DomU, known: &Known, heard: &Heard, now: Moment) -> Own {
             is(State::Degraded, Some(reason), until)
         }
         Heard::Up => is(State::Up, None, None),
+        // Its GRUB leaves the disks to its kernel, for a moment.
+        Heard::Nothing if domu.foreign && run.is_some_and(|run| run.up.is_some()) => {
+            is(State::Up, None, None)
+        }
         Heard::Nothing => {
             let since = run.map_or(now, |run| run.since);
             match since.saturating_add(PATIENCE).checked_sub(now) {

@@ -517,3 +517,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_foreign_guest_is_up_since_it_used_its_disks_and_says_nothing() {
+    let shop = DomU {
+        foreign: true,
+        ..domu("shop", &[])
+    };
+    let host = |known: Known| Host::default().with(shop.clone(), known);
+    assert_eq!(
+        state(&host(runs(3, Heard::Nothing, 10)).at(11), "shop"),
+        (State::Starting, String::new())
+    );
+    let mut up = runs(3, Heard::Up, 20);
+    assert_eq!(state(&host(up.clone()).at(21), "shop").0, State::Up);
+    let id = 3;
+    up.sight = Sight::Runs {
+        id,
+        heard: Heard::Nothing,
+    };
+    assert_eq!(state(&host(up).at(22), "shop").0, State::Up);
+    let never = host(runs(3, Heard::Nothing, 10)).at(10 + PATIENCE);
+    let (state, reason) = state(&never, "shop");
+    assert_eq!(state, State::Degraded);
+    assert!(reason.ends_with("and does not use its disks"), "{reason}");
+}
