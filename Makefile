@@ -11,7 +11,7 @@ PACKAGES := cpio curl e2fsprogs fdisk gcc git iproute2 libc6-dev libssl-dev libv
 
 export DOMUS_BIN = $(abspath $(DIST)/bin/domus)
 
-.PHONY: help setup setup-tests build install demo test lint unit soak bench bench-peer fuzz clean
+.PHONY: help setup setup-tests build install demo test lint soak bench bench-peer bench-start fuzz clean
 
 help:
 	@echo 'make demo      build a fleet from the template, its image and ISO, and boot it in QEMU'
@@ -19,6 +19,7 @@ help:
 	@echo 'make soak      the same, all media and a mirror; 20,000 cases a property, 60 power cuts, 50 kills'
 	@echo 'make bench     the benchmarks; results go to docs/benchmarks.md by hand'
 	@echo 'make bench-peer  beside live-build: builds, and boots to the last domU (as root)'
+	@echo 'make bench-start  starts of domUs beside xl and virsh, emulated (as root)'
 	@echo 'make fuzz      each parser for $$FUZZ_SECONDS (60), with a nightly compiler and cargo-fuzz'
 	@echo 'make build     the programs, in $(DIST)'
 	@echo 'make install   the programs, in $$PREFIX ($(PREFIX))'
@@ -84,6 +85,10 @@ bench: build setup-tests
 # Another builder of live media, which it asks for if it is not there. An hour and more.
 bench-peer: build
 	tests/bench/peer.sh
+
+# In one dom0, which it builds and boots. An hour and more.
+bench-start: build
+	python3 tests/bench/start.py $(DIST)/bin/domus target/start
 
 FUZZ_SECONDS ?= 60
 fuzz: setup
