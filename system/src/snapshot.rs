@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::block::{self, Content};
 use crate::mapper::{self, Table};
 
 /// What the names of its devices begin with.
@@ -50,11 +51,16 @@ fn forget(store: &Path) -> Result<()> {
     let file = OpenOptions::new().read(true).write(true).open(store)?;
     let mut head = [0; HEAD];
     file.read_exact_at(&mut head, 0).context("reading it")?;
-    ensure!(
-        head.starts_with(&MAGIC) || head == [0; HEAD],
-        "it holds something that no root wrote: it is left as it is; rename it and a new one is made, or zero its \
-         beginning yourself"
-    );
+    if !head.starts_with(&MAGIC) {
+        // Some file systems begin behind an empty page.
+        let found = block::probe(store)?;
+        ensure!(
+            found == Content::Unknown && head == [0; HEAD],
+            "it holds something that no root wrote ({}): it is left as it is; rename it and a new one is made, or \
+             zero its beginning yourself",
+            found.name()
+        );
+    }
     file.write_all_at(&[0; HEAD], 0)
         .context("zeroing its beginning")?;
     file.sync_all().context("zeroing its beginning")
@@ -119,14 +125,19 @@ mod tests {
                 (&[0; HEAD][..], &content[HEAD..])
             );
         }
-        let mut data = vec![0; 1 << 20];
-        data[1080] = 0x53;
-        fs::write(&store, &data).expect("write");
-        let refused = forget(&store).expect_err("refused");
-        assert!(
-            refused.to_string().contains("it is left as it is"),
-            "{refused:#}"
-        );
-        assert_eq!(fs::read(&store).expect("read"), data);
+        // Something that nobody knows, and a btrfs, which leaves its first 64 KiB empty.
+        for (offset, magic, name) in [
+            (1080, &b"data"[..], "(-)"),
+            (0x10040, b"_BHRfS_M", "(btrfs)"),
+        ] {
+            let mut data = vec![0; 1 << 20];
+            data[offset..offset + magic.len()].copy_from_slice(magic);
+            fs::write(&store, &data).expect("write");
+            let refused = forget(&store).expect_err("refused").to_string();
+            for text in [name, "it is left as it is"] {
+                assert!(refused.contains(text), "{refused}");
+            }
+            assert_eq!(fs::read(&store).expect("read"), data);
+        }
     }
 }
