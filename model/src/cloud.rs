@@ -29,12 +29,12 @@ pub fn seed<E>(
     guest: &GuestConfig,
     uuid: Uuid,
     layers: &[Layer],
-    mut content: impl FnMut(&Layer, &File) -> Result<Vec<u8>, E>,
+    mut content: impl FnMut(&File) -> Result<Vec<u8>, E>,
 ) -> Result<BTreeMap<&'static str, Vec<u8>>, E> {
     let mut etc = Etc::new(layers);
     let mut own = |path: &str| -> Result<Option<Vec<u8>>, E> {
         match etc.files.remove(path) {
-            Some(given) => given.content(&mut content).map(Some),
+            Some(file) => filled(file, &mut content).map(Some),
             None => Ok(None),
         }
     };
@@ -64,26 +64,20 @@ pub fn seed<E>(
 
 /// What the layers make of `/etc`.
 struct Etc<'l> {
-    files: BTreeMap<&'l str, Given<'l>>,
+    files: BTreeMap<&'l str, &'l File>,
     attributes: BTreeMap<&'l str, Attributes>,
     /// What of the image is not to be seen.
     removed: BTreeSet<&'l str>,
 }
 
-struct Given<'l> {
-    layer: &'l Layer,
-    file: &'l File,
-}
-
-impl Given<'_> {
-    fn content<E>(
-        &self,
-        content: &mut impl FnMut(&Layer, &File) -> Result<Vec<u8>, E>,
-    ) -> Result<Vec<u8>, E> {
-        match &self.file.body {
-            Body::Text(text) => Ok(text.clone().into_bytes()),
-            Body::Copy | Body::Link | Body::Secret => content(self.layer, self.file),
-        }
+/// What a file holds, or where a link leads.
+fn filled<E>(
+    file: &File,
+    content: &mut impl FnMut(&File) -> Result<Vec<u8>, E>,
+) -> Result<Vec<u8>, E> {
+    match &file.body {
+        Body::Text(text) => Ok(text.clone().into_bytes()),
+        Body::Copy | Body::Link | Body::Secret => content(file),
     }
 }
 
@@ -97,9 +91,9 @@ impl<'l> Etc<'l> {
         for layer in layers {
             etc.files.retain(|path, _| !layer.removes(path));
             etc.removed.extend(layer.remove.iter().map(String::as_str));
-            for (path, file) in &layer.files {
-                etc.files.insert(path, Given { layer, file });
-            }
+            let files = layer.files.iter();
+            etc.files
+                .extend(files.map(|(path, file)| (path.as_str(), file)));
             for (path, attributes) in &layer.attributes {
                 let all = etc.attributes.entry(path).or_default();
                 all.owner = attributes.owner.clone().or(all.owner.take());
@@ -113,17 +107,17 @@ impl<'l> Etc<'l> {
     fn config<E>(
         &self,
         guest: &GuestConfig,
-        content: &mut impl FnMut(&Layer, &File) -> Result<Vec<u8>, E>,
+        content: &mut impl FnMut(&File) -> Result<Vec<u8>, E>,
     ) -> Result<Value, E> {
         let mut commands: Vec<Value> = Vec::new();
         for path in &self.removed {
             commands.push(json!(["rm", "-rf", "--", format!("/etc/{path}")]));
         }
         let mut files = Vec::new();
-        for (path, given) in &self.files {
-            let target = given.content(content)?;
+        for (path, file) in &self.files {
+            let target = filled(file, content)?;
             let path_in_guest = format!("/etc/{path}");
-            if given.file.body == Body::Link {
+            if file.body == Body::Link {
                 let target = String::from_utf8_lossy(&target);
                 let above = path_in_guest
                     .rsplit_once('/')
@@ -131,7 +125,7 @@ impl<'l> Etc<'l> {
                 commands.push(json!(["mkdir", "-p", "--", above]));
                 commands.push(json!(["ln", "-sfnT", "--", target, path_in_guest]));
             } else {
-                files.push(self.file(path, given.file, &target));
+                files.push(self.file(path, file, &target));
             }
         }
         let mut config = Map::new();
@@ -216,7 +210,7 @@ mod tests {
 
     fn file(body: Body, is_program: bool) -> File {
         File {
-            source: "x".to_owned(),
+            source: String::new(),
             id: BlobId([0; 20]),
             is_program,
             body,
@@ -229,7 +223,14 @@ mod tests {
             name: name.to_owned(),
             directory: name.to_owned(),
             files: files
-                .map(|(path, file)| ((*path).to_owned(), file.clone()))
+                .map(|(path, file)| {
+                    let source = name.to_owned();
+                    let file = File {
+                        source,
+                        ..file.clone()
+                    };
+                    ((*path).to_owned(), file)
+                })
                 .collect(),
             attributes: BTreeMap::new(),
             remove: remove.iter().map(|path| (*path).to_owned()).collect(),
@@ -242,8 +243,7 @@ mod tests {
             "cloud@1".parse().expect("image"),
         );
         let guest = GuestConfig::new(&"example".parse().expect("fleet"), &domu, &"ab".repeat(20));
-        let content =
-            |layer: &Layer, _: &File| Ok::<_, ()>(format!("of {}", layer.name).into_bytes());
+        let content = |file: &File| Ok::<_, ()>(format!("of {}", file.source).into_bytes());
         seed(&guest, Uuid::nil(), layers, content).expect("a seed")
     }
 

@@ -13,7 +13,7 @@ use domus_model::cloud;
 use domus_model::etc::domu_uuid;
 use domus_model::fleet::DomU;
 use domus_model::guest::{GUEST_DOCUMENT, GuestConfig, SECRETS};
-use domus_model::layers::{Body, File, Layer};
+use domus_model::layers::{Body, File};
 use domus_system::atomic::Pending;
 use domus_system::secret::{self, Key};
 use domus_system::vfat;
@@ -52,7 +52,7 @@ pub(crate) fn write(context: &Context, domu: &DomU) -> Result<PathBuf> {
 /// The NoCloud seed for `guest`. A secret that cannot be opened is no reason to start without it: nobody in there
 /// would say that it is missing.
 fn seed(context: &Context, domu: &DomU, guest: &GuestConfig) -> Result<Vec<u8>> {
-    let content = |_: &Layer, file: &File| -> Result<Vec<u8>> {
+    let content = |file: &File| -> Result<Vec<u8>> {
         let path = context.slice.join(&file.source);
         match &file.body {
             Body::Secret => open(context, &file.source),
