@@ -29,7 +29,7 @@ mod words;
 
 pub(crate) use domu::{DiskDoc, DomUDoc, DomUSettings, VifDoc};
 pub(crate) use domus::{ConfigDoc, FleetDoc};
-pub(crate) use host::{HealthDoc, HostDoc, HostSettings, MachineDoc};
+pub(crate) use host::{Dom0Doc, HealthDoc, HostDoc, HostSettings, MachineDoc};
 pub(crate) use hosts::HostsDoc;
 pub(crate) use layer::LayerDoc;
 pub(crate) use lock::{LockDoc, read as read_lock};

@@ -253,12 +253,19 @@ pub struct Health {
 pub struct Dom0 {
     /// Memory, at most the release's.
     pub memory: Size,
-    /// Virtual CPUs.
-    pub vcpus: u32,
+    /// Virtual CPUs; with none, one for each CPU of the machine.
+    pub vcpus: Option<u32>,
+    /// The share of each of these where CPUs are short.
+    pub weight: u32,
     /// The name servers that it asks, in order.
     pub dns: Vec<IpAddr>,
     /// The time servers that it asks; without any, those that DHCP or the release names.
     pub ntp: Vec<String>,
+}
+
+impl Dom0 {
+    /// What its weight is if nobody says so: it gets its CPU at once beside any domU.
+    pub const WEIGHT: u32 = 8 * DomU::WEIGHT;
 }
 
 /// How a domU image is made.

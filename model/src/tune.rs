@@ -3,7 +3,7 @@
 //! says. Also what no XML can say when it starts.
 
 use crate::changes::Given;
-use crate::fleet::DomU;
+use crate::fleet::{Dom0, DomU};
 use crate::units::{CpuSet, Size};
 use std::fmt;
 
@@ -54,6 +54,21 @@ pub fn tunes(given: &Given, domu: &DomU) -> Vec<Tune> {
         tunes.push(Tune::Pin(domu.pin.clone()));
     }
     let (weight, cap) = (domu.weight, domu.cap.unwrap_or(0));
+    if given.share.is_some_and(|share| share != (weight, cap)) {
+        tunes.push(Tune::Share { weight, cap });
+    }
+    tunes
+}
+
+/// What dom0 has to be given, which has all CPUs of its machine at boot, and the weight of any domU.
+pub fn dom0_tunes(given: &Given, dom0: &Dom0) -> Vec<Tune> {
+    let most = given.max_vcpus;
+    let vcpus = dom0.vcpus.map_or(most, |vcpus| vcpus.min(most));
+    let mut tunes = Vec::new();
+    if vcpus != given.vcpus {
+        tunes.push(Tune::Vcpus(vcpus));
+    }
+    let (weight, cap) = (dom0.weight, 0);
     if given.share.is_some_and(|share| share != (weight, cap)) {
         tunes.push(Tune::Share { weight, cap });
     }
@@ -127,5 +142,28 @@ mod tests {
             ..given(256, 2)
         };
         assert_eq!(tunes(&unknown, &heavy), []);
+    }
+
+    #[test]
+    fn dom0_has_all_cpus_and_more_weight_unless_its_host_says_otherwise() {
+        let dom0 = |vcpus, weight| Dom0 {
+            memory: Size::from_mib(512),
+            vcpus,
+            weight,
+            dns: Vec::new(),
+            ntp: Vec::new(),
+        };
+        let heavy = Tune::Share {
+            weight: 2048,
+            cap: 0,
+        };
+        let usual = dom0(None, Dom0::WEIGHT);
+        assert_eq!(dom0_tunes(&given(512, 4), &usual), [heavy]);
+        assert_eq!(dom0_tunes(&given(512, 4), &dom0(Some(4), 256)), []);
+        assert_eq!(dom0_tunes(&given(512, 4), &dom0(Some(9), 256)), []);
+        let fewer = dom0(Some(1), 256);
+        assert_eq!(dom0_tunes(&given(512, 4), &fewer), [Tune::Vcpus(1)]);
+        let all = dom0(None, 256);
+        assert_eq!(dom0_tunes(&given(512, 1), &all), [Tune::Vcpus(4)]);
     }
 }

@@ -50,7 +50,7 @@ fn every_optional_line_has_a_default() -> Result<(), Vec<Diagnostic>> {
     assert_eq!(fleet.debian.mirror, None);
     let alpha = &fleet.hosts["alpha"];
     assert_eq!(alpha.dom0.memory, Size::from_mib(512));
-    assert_eq!((alpha.machine.cpus, alpha.dom0.vcpus), (None, 1));
+    assert_eq!((alpha.machine.cpus, alpha.dom0.vcpus), (None, None));
     let volumes = VolumePool::Directory("/config/volumes".to_owned());
     assert_eq!(alpha.storage.domus, volumes);
     let web = &alpha.domus["web"];

@@ -15,6 +15,8 @@ use crate::mapper::{self, Table};
 
 /// What the names of its devices begin with.
 const PREFIX: &str = "domus-root-";
+/// The target of device-mapper.
+const TARGET: &str = "snapshot";
 /// The magic number of a store, at its beginning (`SNAP_MAGIC` of dm-snap-persistent.c).
 const MAGIC: [u8; 4] = *b"SnAp";
 /// In sectors: 4 KiB, a page of the guest.
@@ -37,13 +39,26 @@ pub fn open(name: &str, origin: &Path, store: &Path) -> Result<PathBuf> {
     let size = size.with_context(|| format!("measuring {}", origin.display()))?;
     let (below, kept) = (mapper::number(origin)?, mapper::number(store)?);
     let table = Table {
-        target: "snapshot",
+        target: TARGET,
         sectors: size / 512,
         // An overflow is said to whoever reads the status.
         parameters: format!("{below} {kept} PO {CHUNK}"),
         read_only: false,
     };
     mapper::make(&device, &table).with_context(doing)
+}
+
+/// Whether what was written to the device of `name` has no more room in its store: since then the kernel refuses
+/// what is new. Nothing if there is no such device, or that is none of these.
+pub fn is_full(name: &str) -> Option<bool> {
+    let status = mapper::status(&format!("{PREFIX}{name}")).ok()??;
+    let (target, text) = status;
+    (target == TARGET).then(|| refuses(&text))
+}
+
+/// Whether a snapshot that says this of itself takes nothing any more. Others say how much they hold.
+fn refuses(status: &str) -> bool {
+    matches!(status, "Overflow" | "Invalid")
 }
 
 /// Begins a store anew, if it is one, or nothing yet.
@@ -108,6 +123,20 @@ impl Root {
 mod tests {
     use super::*;
     use std::fs;
+
+    /// What `snapshot_status` of dm-snap.c writes.
+    #[test]
+    fn one_that_overflowed_refuses() {
+        for (status, full) in [
+            ("16/2097152 8", false),
+            ("Overflow", true),
+            ("Invalid", true),
+            ("Unknown", false),
+        ] {
+            assert_eq!(refuses(status), full, "{status}");
+        }
+        assert_eq!(is_full("nobody"), None);
+    }
 
     #[test]
     fn a_store_begins_anew_and_anything_else_is_left_as_it_is() {

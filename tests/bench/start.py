@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Domus' own way to start domUs beside Xen's and libvirt's, in one dom0 and in turns: the same kernel, image,
-configuration, card and memory of each domU. One is up when its guest's user space uses its root. The peers have
+configuration, card and memory of each domU. One is up when its guest's user space uses its root; the image's init
+sleeps then, as a systemd that nobody measures would keep the emulated processors from those who start the next. The peers have
 the scripts `block` and `vif-bridge` of Debian's package; nothing of Domus runs while they do. Prints tables for
 docs/benchmarks.md; nothing here passes or fails.
 
@@ -28,6 +29,12 @@ PATIENCE = 900
 WAYS = ["domus", "xl", "xl-parallel", "virsh", "virsh-parallel", "slope", "requests"]
 SCRIPTS = ["block", "vif-bridge"]
 IMAGE = "base@1"
+# What its root starts.
+IDLE = r"""commands = [
+    "printf '#!/bin/sh\\nexec sleep infinity\\n' >/usr/local/sbin/idle && chmod 755 /usr/local/sbin/idle",
+    "ln -sf /usr/local/sbin/idle /sbin/init",
+]
+"""
 HERE = "/run/bench"
 VIRSH = "virsh -q -c xen:///system"
 
@@ -58,6 +65,8 @@ def fleet(domus, directory, names, requests):
             text = file.read()
         with open(f"{host}/host.toml", "w") as file:
             file.write(text.replace('"2GiB"', f'"{1024 + (MEMORY + 24) * len(names)}MiB"'))
+        with open(f"{where}/images/base.toml", "a") as file:
+            file.write(IDLE)
         run(domus, "image", "build", "base", cwd=where)
         run(domus, "iso", "build", "--unsigned", cwd=where)
     conf = f"{where}/global/etc/xen/oxenstored.conf"

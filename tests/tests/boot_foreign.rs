@@ -5,8 +5,9 @@
 use domus_tests::boots::{self, Boot};
 use domus_tests::fleet::Fleet;
 use domus_tests::foreign;
-use domus_tests::rehearsal::Rehearsal;
+use domus_tests::rehearsal::{Rehearsal, domu};
 use domus_tests::ssh::Ssh;
+use serde_json::Value;
 use std::time::Duration;
 
 /// cloud-init is a dozen starts of Python.
@@ -42,6 +43,7 @@ echo start >>/root/starts
 echo start >>/srv/starts
 sync
 echo "guest: done"
+[ $(wc -l </srv/starts) != 2 ] || dd if=/dev/zero of=/root/fill bs=1M count=400 conv=fsync
 "#;
 
 #[test]
@@ -94,8 +96,21 @@ fn boots(boot: &Boot) {
     boot.step("starts again");
     ssh.ok("domus-dom0 start shop");
     says(&ssh, "root 0 data 1");
+    boot.step("fills its scratch");
+    it_is_said_that_its_scratch_is_full(&ssh);
     drop(ssh);
     rehearsal.end();
+}
+
+fn it_is_said_that_its_scratch_is_full(ssh: &Ssh) {
+    let status = || {
+        serde_json::from_str::<Value>(&ssh.ok("sleep 5; domus-dom0 status --json")).expect("JSON")
+    };
+    let mut looks = std::iter::repeat_with(status).take(50);
+    let degraded = looks.find(|status| domu(status, "shop")["state"] == "degraded");
+    let shop = domu(&degraded.expect("it is degraded"), "shop").clone();
+    let reason = shop["reason"].as_str().unwrap_or_default();
+    assert!(reason.starts_with("its scratch is full"), "{shop:#}");
 }
 
 /// Waits until the guest has said all, and looks at it.

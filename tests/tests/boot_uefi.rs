@@ -10,10 +10,38 @@ use domus_tests::host;
 use domus_tests::rehearsal::{Rehearsal, domu};
 use domus_tests::ssh::Ssh;
 use serde_json::{Value, json};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(720);
+const FLOOD: &str = r#"version = 1
+kind      = "pv"
+image     = "base@1"
+memory    = "128MiB"
+autostart = false
+"#;
+const UNIT: &str =
+    "[Unit]\nDefaultDependencies=no\n\n[Service]\nExecStart=/usr/bin/perl /etc/flood\n";
+/// Speaks XenStore's protocol (`xen/io/xs_wire.h`) by itself, and never stops: nodes until there is no quota left,
+/// and on; transactions and watches; values that no text has, too long ones; and a report that is another each time.
+const FLOODS: &str = r#"open(my $bus, '+<:raw', '/dev/xen/xenbus') or die $!;
+sub ask {
+    my ($type, $payload) = @_;
+    syswrite($bus, pack('L4', $type, 1, 0, length $payload) . $payload);
+    sysread($bus, my $head, 16);
+    my ($answer, $number, $transaction, $size) = unpack('L4', $head);
+    sysread($bus, my $rest, $size) if $size;
+}
+my $binary = join('', map { chr } 1 .. 255) x 7;
+for (my $n = 0;; $n++) {
+    ask(11, "data/flood/$n\0$binary") if $n < 5000;
+    ask(11, "data/flood/$n\0" . 'x' x 3900);
+    ask(11, "data/domus/report\0$n$binary");
+    ask(6, "\0");
+    ask(11, "/local/domain/0/name\0mine");
+}
+"#;
 const HOST: &str = "pservers/alpha/host.toml";
 
 #[test]
@@ -32,6 +60,13 @@ fn boots_from_usb(boot: &Boot) {
         "version = 1\nkind = \"pv\"\nafter   = [\"db\"]\n",
     );
     fleet.write("global/etc/domus-both", "global\n");
+    fleet.write("pservers/alpha/domUs/flood.toml", FLOOD);
+    fleet.write("vservers/flood/etc/flood", FLOODS);
+    fleet.write("vservers/flood/etc/systemd/system/flood.service", UNIT);
+    let wants = "vservers/flood/etc/systemd/system/sysinit.target.wants";
+    let wants = fleet.dir.join(wants);
+    std::fs::create_dir_all(&wants).expect("a directory");
+    symlink("../flood.service", wants.join("flood.service")).expect("a link");
     let commit = fleet.commit();
     fleet.build();
     let stick = boot.path().join("stick.img").display().to_string();
@@ -50,6 +85,8 @@ fn boots_from_usb(boot: &Boot) {
     with_the_volume_group_they_come_up_in_order(&ssh);
     applying_again_formats_nothing(&ssh);
     a_volume_is_copied_while_its_domu_runs_and_restored_when_not(&ssh);
+    boot.step("floods XenStore");
+    a_guest_that_floods_xenstore_disturbs_nobody(&ssh);
     drop(ssh);
     assert_eq!(rehearsal.end(), Some(1));
 }
@@ -155,4 +192,57 @@ fn a_volume_is_copied_while_its_domu_runs_and_restored_when_not(ssh: &Ssh) {
     );
     ssh.ok("domus-dom0 start web");
     host::wait_until_up(ssh, &["db", "web"]);
+}
+
+/// Its quota is full, and it goes on: it is said to be ill, the others run and restart, the agent does not grow.
+fn a_guest_that_floods_xenstore_disturbs_nobody(ssh: &Ssh) {
+    let agent = "/proc/$(systemctl show --property=MainPID --value domus-dom0.service)";
+    let files = format!("ls {agent}/fd | wc -l");
+    let (before, had) = (host::traces(ssh), ssh.ok(&files));
+    ssh.ok("domus-dom0 start flood");
+    let id = host::traces(ssh).domains["flood"];
+    let node = format!("/local/domain/{id}/data");
+    let last = format!("{node}/flood/900");
+    ssh.ok(&format!(
+        "for look in $(seq 140); do ! {} || exit 0; sleep 2; done; exit 1",
+        exists(&last)
+    ));
+    let report = format!("xenstore-read {node}/domus/report | md5sum; sleep 5");
+    assert_ne!(ssh.ok(&report), ssh.ok(&report), "it goes on");
+    let beyond = ssh.run(&exists(&format!("{node}/flood/1100")));
+    assert_eq!(beyond.code, Some(1), "it has a quota");
+    assert_eq!(ssh.ok("xenstore-read /local/domain/0/name"), "Domain-0\n");
+
+    let shown = ssh.ok("domus-dom0 status --json");
+    let status: Value = serde_json::from_str(&shown).expect("JSON");
+    let flood = domu(&status, "flood");
+    assert_eq!(flood["state"], "degraded", "{flood:#}");
+    for shown in [
+        shown,
+        ssh.ok("domus-dom0 status"),
+        ssh.ok("domus-dom0 list"),
+    ] {
+        let is_text = |c: char| c == '\n' || !c.is_control();
+        assert!(shown.chars().all(is_text), "{shown:?}");
+    }
+    ssh.ok("domus-dom0 restart web --timeout 240");
+    host::wait_until_up(ssh, &["db", "web"]);
+    assert_eq!(ssh.ok(&files), had, "files that the agent has open");
+    let memory: u32 = ssh
+        .ok(&format!("awk '/^VmRSS/ {{ print $2 }}' {agent}/status"))
+        .trim()
+        .parse()
+        .expect("KiB");
+    assert!(memory < 20 << 10, "the agent has {memory} KiB");
+
+    ssh.ok("domus-dom0 stop flood --force");
+    let after = host::traces(ssh);
+    assert_eq!(after.counts(), before.counts());
+    assert_eq!(after.domains["db"], before.domains["db"], "it ran on");
+    let left = ssh.run(&exists(&format!("/local/domain/{id}")));
+    assert_eq!(left.code, Some(1), "nothing of it is left");
+}
+
+fn exists(node: &str) -> String {
+    format!("xenstore-read {node} >/dev/null 2>&1")
 }

@@ -9,11 +9,11 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 use domus_model::etc::domu_uuid;
-use domus_model::fleet::DomU;
+use domus_model::fleet::{DomU, Fs};
 use domus_model::names::Name;
 use domus_model::reconcile::{Decision, Heard, How, Known, LastWords, Moment, Sight, decide};
-use domus_system::machine;
 use domus_system::program::Program;
+use domus_system::{machine, snapshot};
 use domus_virt::Hypervisor;
 
 use crate::context::Context;
@@ -24,6 +24,10 @@ use crate::{console_log, moving, start, warn};
 
 /// So many domains are made at the same time: each keeps a CPU of dom0 busy for most of it.
 const HANDS: usize = 8;
+
+/// What is wrong with one whose kernel gets I/O errors for what it writes.
+const FULL_SCRATCH: &str = "its scratch is full, and its root takes nothing more; restart it, which begins \
+     the scratch anew, and give that disk a larger `size`";
 
 /// How domains ended, by their names, as far as somebody saw it.
 pub(crate) type Endings = BTreeMap<String, How>;
@@ -100,6 +104,7 @@ fn sight(
     let name = domu.name.as_str();
     if let Some(&id) = domains.running.get(name) {
         let heard = match observer.report(id) {
+            _ if has_full_scratch(domu) => Heard::Ill(FULL_SCRATCH.to_owned()),
             Ok(Some(report)) => match report.ill {
                 None => Heard::Up,
                 Some(why) => Heard::Ill(format!("its health command fails: {why}")),
@@ -125,6 +130,12 @@ fn sight(
         }
         None => Sight::Absent,
     }
+}
+
+/// Whether there is no more room for what the root of a domU writes.
+fn has_full_scratch(domu: &DomU) -> bool {
+    let has_scratch = domu.disks.iter().any(|disk| disk.fs == Fs::Scratch);
+    has_scratch && snapshot::is_full(domu.name.as_str()) == Some(true)
 }
 
 /// Whether anything is to be started, if there is memory for it.

@@ -12,6 +12,7 @@ mod explain;
 mod follow;
 mod generations;
 mod health;
+mod heed;
 mod image;
 mod keep;
 mod list;

@@ -22,6 +22,7 @@ use domus_virt::{Ending, Event, Events};
 use crate::apply::clear_loops;
 use crate::console_log;
 use crate::context::Context;
+use crate::heed::Heed;
 use crate::keep::{self, Attempt, Crew, Endings, Remember};
 use crate::lock::Lock;
 use crate::notes::one_line;
@@ -71,7 +72,9 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         // An agent that was killed may have been at work.
         has_leftovers: true,
         given: BTreeSet::new(),
+        has_dom0_share: false,
         kept_at: None,
+        heed: Heed::default(),
     };
     let mut is_ready = false;
     while !interrupt::caught() {
@@ -116,8 +119,12 @@ struct Keeper<F> {
     has_leftovers: bool,
     /// Those of domUs that have all that no XML says.
     given: BTreeSet<u32>,
+    /// Whether dom0 has its share of the CPUs, as far as this commit goes.
+    has_dom0_share: bool,
     /// When dom0 did not give back memory, if it did not.
     kept_at: Option<Moment>,
+    /// Who said something of itself lately.
+    heed: Heed,
 }
 
 /// Watches in XenStore: for each domain the report of its guest.
@@ -159,9 +166,11 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
         let shared = Lock::share(&self.context.paths)?;
         if !self.context.is_current() {
             self.context = Arc::new(self.context.again()?);
+            self.has_dom0_share = false;
         }
         let context = Arc::clone(&self.context);
         let domains = self.observer.domains()?;
+        self.give_dom0();
         if let Some(store) = &mut self.store {
             store.watch(&domains)?;
         }
@@ -228,6 +237,18 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
         });
         if let Err(error) = result {
             self.complain(&error);
+        }
+    }
+
+    /// Gives dom0 its share of the CPUs, before domUs that start keep them busy.
+    fn give_dom0(&mut self) {
+        if self.has_dom0_share {
+            return;
+        }
+        let hypervisor = self.observer.hypervisor();
+        match hypervisor.and_then(|it| tune::give_dom0(it, &self.context.host.dom0)) {
+            Ok(()) => self.has_dom0_share = true,
+            Err(error) => self.complain(&error),
         }
     }
 
@@ -307,7 +328,6 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
         let due = wake.map(|wake| Duration::from_secs(wake.saturating_sub(keep::now())));
         let until = Instant::now() + due.unwrap_or(tick).clamp(TOGETHER, tick);
         let mut until_quiet = until;
-        let mut has_news = false;
         while !interrupt::caught() {
             let left = until_quiet.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -315,11 +335,8 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
             }
             match hear.recv_timeout(left.min(SIGNAL)) {
                 Ok(news) => {
-                    self.take(news);
-                    if !has_news {
-                        has_news = true;
-                        until_quiet = until.min(Instant::now() + TOGETHER);
-                    }
+                    let due = self.take(news);
+                    until_quiet = until_quiet.min(due + TOGETHER);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(error) => return Err(error).context("waiting for something to happen"),
@@ -328,7 +345,9 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
         Ok(())
     }
 
-    fn take(&mut self, news: News) {
+    /// Takes note of what happened. Returns when that is worth a look.
+    fn take(&mut self, news: News) -> Instant {
+        let now = Instant::now();
         match news {
             News::Libvirt(Event::Ended(name, ending)) => {
                 let how = match ending {
@@ -349,10 +368,12 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
                     .and_then(|path| path.split('/').nth(1));
                 if let Some(id) = id.and_then(|id| id.parse().ok()) {
                     self.observer.forget(id);
+                    return self.heed.due(id, now);
                 }
             }
             News::Done(name, attempt) => self.done(&name, &attempt),
         }
+        now
     }
 }
 

@@ -74,7 +74,8 @@ pub(super) fn of_host(path: &[&str]) -> Rule {
         ["dom0", "dns"] => rule(Impact::Live, "programs that run may ask the old ones on"),
         ["dom0", "ntp"] => rule(Impact::Service, "systemd-timesyncd is restarted")
             .runs(&[Deed::Restart(TIMESYNCD.to_owned())]),
-        ["dom0", "vcpus"] => rule(Impact::Live, "no release applies it yet"),
+        ["dom0", "vcpus"] => rule(Impact::Live, "its kernel takes CPUs and gives them back"),
+        ["dom0", "weight"] => rule(Impact::Live, "Xen's scheduler is told"),
         ["networks", _, "vlan"] => rule(
             Impact::HostReboot,
             "an interface has the VLAN with which it was made",

@@ -57,7 +57,7 @@ pub(crate) struct DomUSettings {
 }
 
 /// The weights that credit2 knows (sched_credit2.c of Xen).
-const WEIGHTS: RangeInclusive<u32> = 1..=65535;
+pub(super) const WEIGHTS: RangeInclusive<u32> = 1..=65535;
 /// Percents of a CPU: no guest has more than 128 of them.
 const CAPS: RangeInclusive<u32> = 1..=12800;
 /// The room for them on a command line of 1024 bytes, which is what a PV guest is given.

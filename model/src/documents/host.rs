@@ -57,6 +57,7 @@ pub(crate) struct MachineDoc {
 pub(crate) struct Dom0Doc {
     pub(crate) memory: Option<At<Size>>,
     pub(crate) vcpus: Option<At<u32>>,
+    pub(crate) weight: Option<At<u32>>,
     pub(crate) dns: Vec<At<IpAddr>>,
     pub(crate) ntp: Vec<At<String>>,
 }
@@ -155,9 +156,11 @@ impl MachineDoc {
 
 impl Dom0Doc {
     fn read(table: &Table<'_>) -> Self {
+        let weight = "the share of each of them where CPUs are short; domUs have 256";
         Self {
             memory: table.read("memory", "memory that dom0 keeps", &MEMORY),
             vcpus: table.number("vcpus", "virtual CPUs that dom0 keeps", super::VCPUS),
+            weight: table.number("weight", weight, super::domu::WEIGHTS),
             dns: table.list("dns", "name servers that dom0 asks", &MACHINE),
             ntp: table.list("ntp", "time servers that dom0 asks", &TIME_SERVER),
         }

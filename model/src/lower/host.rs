@@ -5,8 +5,9 @@ use super::domu::domu;
 use super::layers::Layers;
 use super::network::{firewall, forward, network};
 use super::{DEADLINE, dom0_memory, host_release, value, values, vars};
-use crate::documents::{HealthDoc, HostDocs, MachineDoc, Shared, StorageDoc, VarsDoc};
+use crate::documents::{Dom0Doc, HealthDoc, HostDocs, MachineDoc, Shared, StorageDoc, VarsDoc};
 use crate::fleet::{Dom0, DomU, Health, Host, LocalStorage, Machine, Storage};
+use crate::units::Size;
 
 /// The volume group of a host's disks if the host says nothing.
 const DEFAULT_GROUP: &str = "domus";
@@ -17,7 +18,6 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> 
     let doc = docs.host.as_ref()?;
     let host = doc.body.as_ref()?;
     let settings = &host.settings;
-    let vcpus = settings.dom0.as_ref().and_then(|dom0| value(&dom0.vcpus));
     let forwards = settings.forwards.iter();
     let forwards = forwards.map(|doc| forward(shared, docs, doc));
     let groups = values(&host.groups);
@@ -37,20 +37,7 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> 
         name: doc.name.clone()?,
         release: host_release(settings, fleet),
         machine: machine(settings.machine.as_ref()?)?,
-        dom0: Dom0 {
-            memory: dom0_memory(settings, fleet),
-            vcpus: vcpus.unwrap_or(1),
-            dns: settings
-                .dom0
-                .iter()
-                .flat_map(|dom0| values(&dom0.dns))
-                .collect(),
-            ntp: settings
-                .dom0
-                .iter()
-                .flat_map(|dom0| values(&dom0.ntp))
-                .collect(),
-        },
+        dom0: dom0(settings.dom0.as_ref(), dom0_memory(settings, fleet)),
         health: health(settings.health.as_ref()),
         storage: storage(settings.storage.as_ref()?)?,
         networks,
@@ -66,6 +53,18 @@ pub(crate) fn host(shared: &Shared<'_>, docs: &HostDocs, mut layers: Layers) -> 
         layers: layers.host,
         groups,
     })
+}
+
+fn dom0(doc: Option<&Dom0Doc>, memory: Size) -> Dom0 {
+    Dom0 {
+        memory,
+        vcpus: doc.and_then(|doc| value(&doc.vcpus)),
+        weight: doc
+            .and_then(|doc| value(&doc.weight))
+            .unwrap_or(Dom0::WEIGHT),
+        dns: doc.map(|doc| values(&doc.dns)).unwrap_or_default(),
+        ntp: doc.map(|doc| values(&doc.ntp)).unwrap_or_default(),
+    }
 }
 
 fn machine(doc: &MachineDoc) -> Option<Machine> {

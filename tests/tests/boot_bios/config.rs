@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 /// For the kernel of db, in the last commit.
 pub(crate) const NEXT_ARG: &str = "domus-test=next";
+const HOST: &str = "pservers/alpha/host.toml";
+const DOM0: &str = "[dom0]\n";
 /// What succeeds in web until a commit makes it ill.
 pub(crate) const HEALTH: &str = "! grep -q sick /etc/domus-health";
 
@@ -180,6 +182,8 @@ pub(crate) fn a_guest_takes_a_commit_while_it_runs(ssh: &Ssh, fleet: &Fleet) {
     fleet.write("vservers/web/etc/domus-health", "sick\n");
     let args = format!("version = 1\nkernel-args = [\"{NEXT_ARG}\"]\n");
     fleet.change("pservers/alpha/domUs/db.toml", "version = 1\n", &args);
+    dom0_has(ssh, "0-1 2048");
+    fleet.change(HOST, DOM0, &format!("{DOM0}vcpus = 1\nweight = 1024\n"));
     published(ssh, fleet);
     let pulled = ssh.ok("domus-dom0 pull");
     let line = "  web     runs, and has its new configuration\n";
@@ -190,7 +194,9 @@ pub(crate) fn a_guest_takes_a_commit_while_it_runs(ssh: &Ssh, fleet: &Fleet) {
     assert_eq!(web["state"], "degraded", "{web:#}");
     let reason = web["reason"].as_str().unwrap_or_default();
     assert!(reason.starts_with("its health command fails: "), "{reason}");
+    dom0_has(ssh, "0 1024");
 
+    fleet.change(HOST, "vcpus = 1\nweight = 1024\n", "");
     fleet.write("vservers/web/etc/domus-health", "well\n");
     let commit = published(ssh, fleet);
     ssh.ok("domus-dom0 pull");
@@ -200,6 +206,17 @@ pub(crate) fn a_guest_takes_a_commit_while_it_runs(ssh: &Ssh, fleet: &Fleet) {
         (&web["state"], &web["commit"]),
         (&json!("up"), &json!(commit))
     );
+    dom0_has(ssh, "0-1 2048");
     let after = domains.each_ref().map(|command| ssh.ok(command));
     assert_eq!(after, before, "they ran all the time");
+}
+
+/// Waits until dom0 has these CPUs and this weight: `pull` leaves them to who keeps domUs running.
+fn dom0_has(ssh: &Ssh, expected: &str) {
+    let weight = "xl sched-credit2 -d 0 | awk 'END { print $3 }'";
+    let has = format!("$(cat /sys/devices/system/cpu/online) $({weight})");
+    ssh.ok(&format!(
+        "for look in $(seq 60); do has=\"{has}\"; [ \"$has\" != '{expected}' ] || exit 0; sleep 1; done; \
+         echo \"$has\"; exit 1"
+    ));
 }
