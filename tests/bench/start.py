@@ -36,6 +36,8 @@ IDLE = r"""commands = [
 ]
 """
 HERE = "/run/bench"
+# In libvirt's XML: where the loop devices of the root and of the configuration go.
+MARKS = ["@root@", "@config@"]
 VIRSH = "virsh -q -c xen:///system"
 
 
@@ -177,8 +179,8 @@ def prepare(dom0, names):
 <os><type arch='x86_64' machine='xenpv'>linux</type><kernel>{kernel}</kernel><initrd>{initrd}</initrd>
 <cmdline>{extra}</cmdline></os><clock offset='utc'><timer name='tsc' mode='native'/></clock><devices>
 """ + "".join(
-            f"<disk type='block' device='disk'><driver name='phy' type='raw'/><source dev='@{file}@'/>"
-            f"<target dev='{target}' bus='xen'/><readonly/></disk>\n" for file, target in disks
+            f"<disk type='block' device='disk'><driver name='phy' type='raw'/><source dev='{mark}'/>"
+            f"<target dev='{target}' bus='xen'/><readonly/></disk>\n" for mark, (_, target) in zip(MARKS, disks)
         ) + f"""<interface type='bridge'><source bridge='lan'/><mac address='{mac}'/><script path='vif-bridge'/></interface>
 <console type='pty'><target type='xen'/></console></devices></domain>
 """
@@ -219,7 +221,7 @@ def command(way, names):
 # libvirt takes no files here: whoever uses it has loop devices before. That is not timed.
 LOOPS = f"""root=$(losetup -f --show -r /config/images/{IMAGE}/root.img)
 for n in %s; do config=$(losetup -f --show -r {HERE}/$n.config)
-sed "s|@[^@]*root.img@|$root|; s|@[^@]*config@|$config|" {HERE}/$n.xml >{HERE}/$n.ready.xml; done"""
+sed "s|{MARKS[0]}|$root|; s|{MARKS[1]}|$config|" {HERE}/$n.xml >{HERE}/$n.ready.xml; done"""
 COUNTERS = "awk '$1 == \"processes\" { print $2 }' /proc/stat; awk '$1 == \"cpu\" { print $2 + $3 + $4 + $7 + $8 }' /proc/stat"
 
 
