@@ -7,6 +7,7 @@ mod args;
 mod config_disk;
 mod console_log;
 mod context;
+mod ears;
 mod events;
 mod explain;
 mod follow;

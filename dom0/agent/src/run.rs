@@ -6,27 +6,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use domus_model::fleet::Strays;
 use domus_model::names::Name;
 use domus_model::reconcile::{Decision, Fate, How, Known, Moment, Sight, Stray};
-use domus_model::report::REPORT_NODE;
 use domus_model::units::Size;
-use domus_system::xenstore::watch::{self, INTRODUCED, RELEASED, Watcher};
 use domus_system::{interrupt, systemd};
 use domus_virt::{Ending, Event, Events};
 
 use crate::apply::clear_loops;
 use crate::console_log;
 use crate::context::Context;
+use crate::ears::{Ears, Heard};
 use crate::heed::Heed;
 use crate::keep::{self, Attempt, Crew, Endings, Remember};
 use crate::lock::Lock;
 use crate::notes::one_line;
-use crate::observe::{DOMAINS, Domains, Observer};
+use crate::observe::{Domains, Observer};
 use crate::steps::ballooning;
 use crate::{strays, tune, warn};
 
@@ -45,8 +43,7 @@ const STALE: u64 = 60;
 /// Something that happened.
 enum News {
     Libvirt(Event),
-    Store(String),
-    StoreClosed,
+    Store(Heard),
     Done(Name, Attempt),
 }
 
@@ -64,7 +61,7 @@ pub(crate) fn run(context: &Context) -> Result<()> {
         crew: Crew::new(move |name, attempt| drop(done.send(News::Done(name, attempt)))),
         say,
         events: None,
-        store: None,
+        ears: None,
         endings: BTreeMap::new(),
         said: BTreeMap::new(),
         complaints: BTreeMap::new(),
@@ -106,7 +103,7 @@ struct Keeper<F> {
     crew: Crew<F>,
     say: Sender<News>,
     events: Option<Events>,
-    store: Option<Store>,
+    ears: Option<Ears>,
     /// How domains ended, and when that was heard.
     endings: BTreeMap<String, (How, Moment)>,
     /// What was last said of domUs that are not as they should be.
@@ -127,12 +124,6 @@ struct Keeper<F> {
     heed: Heed,
 }
 
-/// Watches in XenStore: for each domain the report of its guest.
-struct Store {
-    watcher: Watcher,
-    watched: BTreeSet<u32>,
-}
-
 impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
     /// Listens to whatever can be listened to and is not yet.
     fn listen(&mut self) {
@@ -144,9 +135,10 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
                 Err(error) => self.complain(&error),
             }
         }
-        if self.store.is_none() {
-            match Store::open(&self.say) {
-                Ok(store) => self.store = Some(store),
+        if self.ears.is_none() {
+            let say = self.say.clone();
+            match Ears::open(move |heard| say.send(News::Store(heard)).is_ok()) {
+                Ok(ears) => self.ears = Some(ears),
                 Err(error) => self.complain(&error),
             }
         }
@@ -171,8 +163,8 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
         let context = Arc::clone(&self.context);
         let domains = self.observer.domains()?;
         self.give_dom0();
-        if let Some(store) = &mut self.store {
-            store.watch(&domains)?;
+        if let Some(ears) = &mut self.ears {
+            ears.listen_to(domains.running.values().copied())?;
         }
         let now = keep::now();
         self.endings.retain(|_, (_, at)| now - *at < STALE);
@@ -321,7 +313,7 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
 
     /// Waits until something happened or is due.
     fn wait(&mut self, hear: &Receiver<News>, wake: Option<Moment>) -> Result<()> {
-        let tick = match self.events.is_some() && self.store.is_some() {
+        let tick = match self.events.is_some() && self.ears.is_some() {
             true => TICK,
             false => DEAF,
         };
@@ -360,56 +352,14 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
                 self.events = None;
                 self.observer.disconnect();
             }
-            News::StoreClosed => self.store = None,
-            News::Libvirt(Event::Changed(_)) => {}
-            News::Store(path) => {
-                let id = path
-                    .strip_prefix(DOMAINS)
-                    .and_then(|path| path.split('/').nth(1));
-                if let Some(id) = id.and_then(|id| id.parse().ok()) {
-                    self.observer.forget(id);
-                    return self.heed.due(id, now);
-                }
+            News::Libvirt(Event::Changed(_)) | News::Store(Heard::Domains) => {}
+            News::Store(Heard::Guest(id)) => {
+                self.observer.forget(id);
+                return self.heed.due(id, now);
             }
+            News::Store(Heard::Nothing) => self.ears = None,
             News::Done(name, attempt) => self.done(&name, &attempt),
         }
         now
-    }
-}
-
-impl Store {
-    fn open(say: &Sender<News>) -> Result<Self> {
-        let (mut watcher, mut listener) = watch::open()?;
-        watcher.watch(INTRODUCED)?;
-        watcher.watch(RELEASED)?;
-        let say = say.clone();
-        let listen = move || {
-            while let Ok(path) = listener.heard() {
-                if say.send(News::Store(path)).is_err() {
-                    return;
-                }
-            }
-            drop(say.send(News::StoreClosed));
-        };
-        let thread = thread::Builder::new().name("xenstore".to_owned());
-        thread
-            .spawn(listen)
-            .context("starting a thread that listens to XenStore")?;
-        let watched = BTreeSet::new();
-        Ok(Self { watcher, watched })
-    }
-
-    /// Watches the reports of these domains' guests, and no others.
-    fn watch(&mut self, domains: &Domains) -> Result<()> {
-        let node = |id: u32| format!("{DOMAINS}/{id}/{REPORT_NODE}");
-        let ids: BTreeSet<u32> = domains.running.values().copied().collect();
-        for &id in ids.difference(&self.watched) {
-            self.watcher.watch(&node(id))?;
-        }
-        for &id in self.watched.difference(&ids) {
-            self.watcher.forget(&node(id))?;
-        }
-        self.watched = ids;
-        Ok(())
     }
 }
