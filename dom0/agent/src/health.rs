@@ -22,6 +22,7 @@ use tempfile::TempDir;
 use crate::apply;
 use crate::context::Context;
 use crate::live;
+use crate::lookout::Lookout;
 use crate::notes::one_line;
 use crate::observe::{Domains, Observer};
 use crate::pace;
@@ -240,13 +241,13 @@ pub(crate) fn judge(context: &Context) -> Result<Verdict> {
     let limit = context.host.health.deadline.duration();
     let begin = Instant::now();
     let left = || limit.saturating_sub(begin.elapsed());
-    let mut observer = Observer::new(context);
+    let (mut observer, mut lookout) = (Observer::new(context), Lookout::new());
     loop {
         let look = Instant::now();
         // All else need not be looked at before domUs are there: git and libvirt would take the time
         // that these need to start.
-        if !left().is_zero() && !status::are_settled(context, &mut observer) {
-            pace::rest(look, LOOK, left());
+        if !left().is_zero() && !status::are_settled(context, &mut observer, &mut lookout) {
+            lookout.rest(context, &mut observer, look, left());
             continue;
         }
         let context = &context.again()?;

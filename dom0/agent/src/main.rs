@@ -20,6 +20,7 @@ mod list;
 mod live;
 mod lock;
 mod logs;
+mod lookout;
 mod loops;
 mod moving;
 mod notes;

@@ -22,6 +22,7 @@ use crate::context::Context;
 use crate::health;
 use crate::keep::{self, Endings, Remember};
 use crate::live;
+use crate::lookout::Lookout;
 use crate::observe::{Domains, Observer};
 use crate::pace;
 use crate::pull::Last;
@@ -99,17 +100,17 @@ impl HostStatus {
     /// # Errors
     /// libvirt does not answer, in all that time.
     pub(crate) fn find(context: &Context, wait: Option<Duration>) -> Result<Self> {
-        let mut observer = Observer::new(context);
+        let (mut observer, mut lookout) = (Observer::new(context), Lookout::new());
         let begin = Instant::now();
         // XenStore is asked while it is waited: libvirt costs many times more, and would slow down
         // what is being waited for.
         let left = || wait.unwrap_or_default().saturating_sub(begin.elapsed());
         while !left().is_zero() {
             let look = Instant::now();
-            if are_settled(context, &mut observer) {
+            if are_settled(context, &mut observer, &mut lookout) {
                 break;
             }
-            pace::rest(look, LOOK, left());
+            lookout.rest(context, &mut observer, look, left());
         }
         loop {
             let look = Instant::now();
@@ -305,8 +306,13 @@ pub(crate) fn domus(
 
 /// Whether nothing will change without somebody's doing, as far as XenStore says that; without it
 /// libvirt is asked.
-pub(crate) fn are_settled(context: &Context, observer: &mut Observer) -> bool {
-    let running = observer.named().or_else(|_| observer.running());
+pub(crate) fn are_settled(
+    context: &Context,
+    observer: &mut Observer,
+    lookout: &mut Lookout,
+) -> bool {
+    let running = lookout.domains(context, observer);
+    let running = running.or_else(|_| observer.running());
     running.is_ok_and(|running| {
         let domus = domus(context, observer, &Domains::known(running));
         domus.is_ok_and(|domus| domus.iter().all(|domu| domu.state.is_settled()))
