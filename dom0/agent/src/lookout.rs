@@ -15,8 +15,9 @@ use crate::observe::Observer;
 use crate::pace;
 use crate::status::LOOK;
 
-/// He looks so often if nothing is heard, and nothing noted: states change with time, too.
-const TICK: Duration = Duration::from_secs(10);
+/// He looks so often if nothing is heard, and nothing noted: states change with time, too, and a domain that ended
+/// leaves its name for a moment.
+const TICK: Duration = Duration::from_secs(3);
 /// What is heard within so long of each other is looked at once.
 const TOGETHER: Duration = Duration::from_millis(20);
 

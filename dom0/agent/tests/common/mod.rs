@@ -160,6 +160,7 @@ impl Host {
         // The name last: whoever looks in between sees nothing of it.
         self.is_up(1);
         self.store.set("/local/domain/1/name", name);
+        self.store.introduce();
     }
 
     /// Lets the agent remember of a domU that it could not be started.

@@ -64,6 +64,11 @@ impl XenStore {
         self.0.lock().expect("lock").set(path, value);
     }
 
+    /// Tells that a domain came.
+    pub(crate) fn introduce(&self) {
+        self.0.lock().expect("lock").tell("@introduceDomain");
+    }
+
     pub(crate) fn get(&self, path: &str) -> Option<String> {
         self.0.lock().expect("lock").nodes.get(path).cloned()
     }
@@ -72,6 +77,11 @@ impl XenStore {
 impl State {
     fn set(&mut self, path: &str, value: &str) {
         self.nodes.insert(path.into(), value.into());
+        self.tell(path);
+    }
+
+    /// Tells whoever watches it.
+    fn tell(&self, path: &str) {
         for (watched, stream) in &self.watches {
             if path.starts_with(watched.as_str()) {
                 // Who listens no more is no matter.
