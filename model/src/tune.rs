@@ -53,26 +53,25 @@ pub fn tunes(given: &Given, domu: &DomU) -> Vec<Tune> {
     if domu.pin != given.pin || more && domu.pin.is_some() {
         tunes.push(Tune::Pin(domu.pin.clone()));
     }
-    let (weight, cap) = (domu.weight, domu.cap.unwrap_or(0));
-    if given.share.is_some_and(|share| share != (weight, cap)) {
-        tunes.push(Tune::Share { weight, cap });
-    }
+    tunes.extend(share(given, domu.weight, domu.cap.unwrap_or(0)));
     tunes
+}
+
+/// The share that has to be given, where another is known.
+fn share(given: &Given, weight: u32, cap: u32) -> Option<Tune> {
+    let differs = given.share.is_some_and(|share| share != (weight, cap));
+    differs.then_some(Tune::Share { weight, cap })
 }
 
 /// What dom0 has to be given, which has all CPUs of its machine at boot, and the weight of any domU.
 pub fn dom0_tunes(given: &Given, dom0: &Dom0) -> Vec<Tune> {
     let most = given.max_vcpus;
     let vcpus = dom0.vcpus.map_or(most, |vcpus| vcpus.min(most));
-    let mut tunes = Vec::new();
-    if vcpus != given.vcpus {
-        tunes.push(Tune::Vcpus(vcpus));
-    }
-    let (weight, cap) = (dom0.weight, 0);
-    if given.share.is_some_and(|share| share != (weight, cap)) {
-        tunes.push(Tune::Share { weight, cap });
-    }
-    tunes
+    let vcpus = (vcpus != given.vcpus).then_some(Tune::Vcpus(vcpus));
+    vcpus
+        .into_iter()
+        .chain(share(given, dom0.weight, 0))
+        .collect()
 }
 
 #[cfg(test)]

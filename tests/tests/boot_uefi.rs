@@ -24,7 +24,7 @@ autostart = false
 const UNIT: &str =
     "[Unit]\nDefaultDependencies=no\n\n[Service]\nExecStart=/usr/bin/perl /etc/flood\n";
 /// Speaks XenStore's protocol (`xen/io/xs_wire.h`) by itself, and never stops: nodes until there is no quota left,
-/// and on; transactions and watches; values that no text has, too long ones; and a report that is another each time.
+/// and on; transactions; dom0's own name; values that no text has, too long ones; and a report that is another each time.
 const FLOODS: &str = r#"open(my $bus, '+<:raw', '/dev/xen/xenbus') or die $!;
 sub ask {
     my ($type, $payload) = @_;

@@ -10,9 +10,9 @@ use domus_system::xenstore::watch::{self, INTRODUCED, RELEASED, Watcher};
 
 use crate::observe::DOMAINS;
 
-/// Something that was heard.
+/// What XenStore told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub(crate) enum Told {
     /// A domain came or went.
     Domains,
     /// The guest in this domain says something of itself.
@@ -21,7 +21,7 @@ pub(crate) enum Heard {
     Nothing,
 }
 
-impl Heard {
+impl Told {
     fn of(path: &str) -> Self {
         let domain = path.strip_prefix(DOMAINS);
         let id = domain.and_then(|path| path.split('/').nth(1)?.parse().ok());
@@ -40,17 +40,17 @@ impl Ears {
     ///
     /// # Errors
     /// XenStore is not there, or no thread can be started.
-    pub(crate) fn open(mut say: impl FnMut(Heard) -> bool + Send + 'static) -> Result<Self> {
+    pub(crate) fn open(mut say: impl FnMut(Told) -> bool + Send + 'static) -> Result<Self> {
         let (mut watcher, mut listener) = watch::open()?;
         watcher.watch(INTRODUCED)?;
         watcher.watch(RELEASED)?;
         let listen = move || {
             while let Ok(path) = listener.heard() {
-                if !say(Heard::of(&path)) {
+                if !say(Told::of(&path)) {
                     return;
                 }
             }
-            say(Heard::Nothing);
+            say(Told::Nothing);
         };
         let thread = thread::Builder::new().name("xenstore".to_owned());
         thread
@@ -85,11 +85,11 @@ mod tests {
     #[test]
     fn paths_say_who_speaks() {
         for (path, heard) in [
-            (INTRODUCED, Heard::Domains),
-            (RELEASED, Heard::Domains),
-            ("/local/domain/7/data/domus/report", Heard::Guest(7)),
+            (INTRODUCED, Told::Domains),
+            (RELEASED, Told::Domains),
+            ("/local/domain/7/data/domus/report", Told::Guest(7)),
         ] {
-            assert_eq!(Heard::of(path), heard, "{path}");
+            assert_eq!(Told::of(path), heard, "{path}");
         }
     }
 }

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Whoever was heeded is not again for so long. What is said meanwhile is heeded then.
+/// Whoever was heeded is not again for so long. What is said meanwhile is heeded then, and what comes next at once:
+/// two looks in that time at most.
 const REST: Duration = Duration::from_secs(1);
 
 /// Until when guests are not heeded again, by the numbers of their domains.
@@ -31,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_speaks_rarely_is_heeded_at_once_and_who_never_stops_once_a_second() {
+    fn who_speaks_rarely_is_heeded_at_once_and_who_never_stops_now_and_then() {
         let begin = Instant::now();
         let at = |millis| begin + Duration::from_millis(millis);
         let mut heed = Heed::default();

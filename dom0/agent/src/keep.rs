@@ -26,8 +26,8 @@ use crate::{console_log, moving, start, warn};
 const HANDS: usize = 8;
 
 /// What is wrong with one whose kernel gets I/O errors for what it writes.
-const FULL_SCRATCH: &str = "its scratch is full, and its root takes nothing more; restart it, which begins \
-     the scratch anew, and give that disk a larger `size`";
+const FULL_SCRATCH: &str = "its scratch is full, and its root takes nothing more: give that disk a larger `size`; \
+     `domus-dom0 restart NAME` begins the scratch anew";
 
 /// How domains ended, by their names, as far as somebody saw it.
 pub(crate) type Endings = BTreeMap<String, How>;

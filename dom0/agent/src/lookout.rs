@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Result;
 
 use crate::context::Context;
-use crate::ears::{Ears, Heard};
+use crate::ears::{Ears, Told};
 use crate::observe::Observer;
 use crate::pace;
 use crate::status::LOOK;
@@ -23,8 +23,8 @@ const TOGETHER: Duration = Duration::from_millis(20);
 
 /// What he hears, and what had been noted when he last looked.
 pub(crate) struct Lookout {
-    say: Sender<Heard>,
-    hear: Receiver<Heard>,
+    say: Sender<Told>,
+    hear: Receiver<Told>,
     ears: Option<Ears>,
     noted: Vec<Option<SystemTime>>,
 }
@@ -77,12 +77,12 @@ impl Lookout {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let first = self.hear.recv_timeout(left.min(LOOK)).ok();
-            let heard: Vec<Heard> = first.into_iter().chain(self.hear.try_iter()).collect();
+            let heard: Vec<Told> = first.into_iter().chain(self.hear.try_iter()).collect();
             for heard in &heard {
                 match heard {
-                    Heard::Domains => {}
-                    Heard::Guest(id) => observer.forget(*id),
-                    Heard::Nothing => self.ears = None,
+                    Told::Domains => {}
+                    Told::Guest(id) => observer.forget(*id),
+                    Told::Nothing => self.ears = None,
                 }
             }
             if !heard.is_empty() || left.is_zero() || notes(context) != self.noted {

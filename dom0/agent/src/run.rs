@@ -19,7 +19,7 @@ use domus_virt::{Ending, Event, Events};
 use crate::apply::clear_loops;
 use crate::console_log;
 use crate::context::Context;
-use crate::ears::{Ears, Heard};
+use crate::ears::{Ears, Told};
 use crate::heed::Heed;
 use crate::keep::{self, Attempt, Crew, Endings, Remember};
 use crate::lock::Lock;
@@ -43,7 +43,7 @@ const STALE: u64 = 60;
 /// Something that happened.
 enum News {
     Libvirt(Event),
-    Store(Heard),
+    Store(Told),
     Done(Name, Attempt),
 }
 
@@ -352,12 +352,12 @@ impl<F: Fn(Name, Attempt) + Send + Sync + 'static> Keeper<F> {
                 self.events = None;
                 self.observer.disconnect();
             }
-            News::Libvirt(Event::Changed(_)) | News::Store(Heard::Domains) => {}
-            News::Store(Heard::Guest(id)) => {
+            News::Libvirt(Event::Changed(_)) | News::Store(Told::Domains) => {}
+            News::Store(Told::Guest(id)) => {
                 self.observer.forget(id);
                 return self.heed.due(id, now);
             }
-            News::Store(Heard::Nothing) => self.ears = None,
+            News::Store(Told::Nothing) => self.ears = None,
             News::Done(name, attempt) => self.done(&name, &attempt),
         }
         now
