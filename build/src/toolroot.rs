@@ -56,6 +56,7 @@ impl ToolRoot {
             components: Vec::new(),
             variant: Variant::Extract,
             packages: PACKAGES.iter().map(ToString::to_string).collect(),
+            more: Vec::new(),
             hooks: Vec::new(),
         };
         let tree = bootstrap.tar(cache, progress, "tool root")?;

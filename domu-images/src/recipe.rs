@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! A recipe as a bootstrap: what every image has, and what this one adds. Pure.
 
-use domus_build::debian::{Bootstrap, Hook, Variant};
+use domus_build::debian::{self, Bootstrap, Hook, Variant};
 use domus_build::files::{self, Added};
 use domus_build::initramfs::Wanted;
 use domus_build::programs::Shipped;
@@ -75,10 +75,6 @@ pub fn bootstrap(
     mirror: Option<&str>,
     files: Option<(std::path::PathBuf, String)>,
 ) -> Bootstrap {
-    let mut packages: Vec<String> = BASE.iter().map(ToString::to_string).collect();
-    packages.extend(recipe.packages.iter().cloned());
-    packages.sort();
-    packages.dedup();
     let mut hooks = Vec::new();
     hooks.extend(files.map(|(archive, digest)| Hook::Unpack { archive, digest }));
     hooks.extend(recipe.users.iter().map(|user| Hook::Shell(add_user(user))));
@@ -92,7 +88,8 @@ pub fn bootstrap(
         mirror: mirror.map(str::to_owned).or_else(|| debian.mirror.clone()),
         components: debian.components.clone(),
         variant: Variant::Minbase,
-        packages,
+        packages: BASE.iter().map(ToString::to_string).collect(),
+        more: debian::beyond(BASE, recipe.packages.clone()),
         hooks,
     }
 }
@@ -121,6 +118,7 @@ pub fn added(image: &ImageRef, boot: &Shipped) -> Vec<Added> {
     let wants = "usr/lib/systemd/system/multi-user.target.wants";
     added.extend([
         Added::directory("config"),
+        Added::directory("dev"),
         Added::text("etc/machine-id", ""),
         Added::text("usr/lib/domus/image", format!("{image}\n")),
         Added::program("usr/lib/domus/domus-boot", boot),
@@ -165,10 +163,8 @@ mod tests {
         };
         let made = bootstrap(&recipe(), &debian, None, None);
         assert_eq!(made.suite, "trixie");
-        assert_eq!(
-            made.packages.iter().filter(|name| *name == "dbus").count(),
-            1
-        );
+        assert!(made.packages.contains(&"dbus".to_owned()));
+        assert_eq!(made.more, ["nginx-light"]);
         assert_eq!(
             made.hooks,
             [

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 //! What goes into dom0: packages, what is left out, what Domus adds, which modules. Pure.
 
-use domus_build::debian::{Bootstrap, Variant};
+use domus_build::debian::{self, Bootstrap, Variant};
 use domus_build::files::{self, Added};
 use domus_build::initramfs::Wanted;
 use domus_build::programs::Shipped;
@@ -182,11 +182,8 @@ const WANTED: &[&str] = &[
 
 /// The bootstrap of dom0's Debian.
 pub fn bootstrap(fleet: &Fleet, mirror: Option<&str>) -> Bootstrap {
-    let mut packages: Vec<String> = PACKAGES.iter().map(ToString::to_string).collect();
-    packages.extend(fleet.release.hvm.then(|| EMULATOR.to_owned()));
-    packages.extend(fleet.release.packages.iter().cloned());
-    packages.sort();
-    packages.dedup();
+    let mut more = fleet.release.packages.clone();
+    more.extend(fleet.release.hvm.then(|| EMULATOR.to_owned()));
     Bootstrap {
         suite: fleet.debian.suite.clone(),
         mirror: mirror
@@ -194,7 +191,8 @@ pub fn bootstrap(fleet: &Fleet, mirror: Option<&str>) -> Bootstrap {
             .or_else(|| fleet.debian.mirror.clone()),
         components: fleet.debian.components.clone(),
         variant: Variant::Minbase,
-        packages,
+        packages: PACKAGES.iter().map(ToString::to_string).collect(),
+        more: debian::beyond(PACKAGES, more),
         hooks: Vec::new(),
     }
 }
@@ -206,6 +204,7 @@ pub fn added(agent: &Shipped, hotplug: &Shipped, cpu_map: &str) -> Vec<Added> {
     let program = "usr/lib/domus/domus-hotplug";
     added.extend([
         Added::directory("config"),
+        Added::directory("dev"),
         Added::text("etc/machine-id", ""),
         Added::program("usr/sbin/domus-dom0", agent),
         Added::program(program, hotplug),

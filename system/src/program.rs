@@ -54,6 +54,8 @@ const PACKAGES: &[(&str, &str)] = &[
 pub struct Program {
     command: Command,
     input: Option<Vec<u8>>,
+    /// Whether standard input comes from a file that was given.
+    from_file: bool,
     /// Whether standard output goes to a file that was given.
     to_file: bool,
     /// Whether it may ask whoever sits at the terminal.
@@ -79,6 +81,7 @@ impl Program {
         Self {
             command: Command::new(program),
             input: None,
+            from_file: false,
             to_file: false,
             asks: false,
             clears: false,
@@ -118,6 +121,14 @@ impl Program {
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Some(bytes.into());
+        self
+    }
+
+    /// Gives the program `file` on standard input, from where it stands.
+    #[must_use]
+    pub fn stdin_from(mut self, file: File) -> Self {
+        self.command.stdin(file);
+        self.from_file = true;
         self
     }
 
@@ -224,11 +235,13 @@ impl Program {
         if !self.asks {
             self.command.process_group(0).stderr(Stdio::piped());
         }
-        self.command.stdin(if self.input.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        });
+        if !self.from_file {
+            self.command.stdin(if self.input.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            });
+        }
         let mut child = match self.command.spawn() {
             Ok(child) => child,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(missing(&program)),
