@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
-//! Read-only root images: EROFS from a tar archive. Why EROFS, and why these options:
+//! Read-only root images: squashfs from a tar archive. Why squashfs, and why these options:
 //! `docs/decisions/read-only-file-system.md`.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -11,69 +10,44 @@ use domus_model::contents::{Entry, EtcList};
 use domus_model::manifest::FileEntry;
 use domus_system::digest;
 
-use crate::EPOCH;
 use crate::files::Added;
 use crate::roottar::RootTar;
 use crate::selection::Chosen;
 use crate::toolroot::ToolRoot;
 
+/// The blocks are squashfs' own default. Memory is what it may take for blocks that wait.
 const OPTIONS: &[&str] = &[
-    "-zzstd,level=6",
-    "-C65536",
-    "-Eztailpacking,fragments",
-    "--quiet",
+    "-comp",
+    "zstd",
+    "-Xcompression-level",
+    "9",
+    "-b",
+    "131072",
+    "-mem",
+    "256M",
+    "-exit-on-error",
+    "-no-progress",
+    "-quiet",
 ];
 
 /// What of [`pack`]'s options belongs into a step's key.
 pub fn options() -> String {
-    OPTIONS.join(" ") + "; packed inode disowned"
+    OPTIONS.join(" ")
 }
 
 /// Packs the archive `tar` into the image `to`.
 ///
 /// # Errors
-/// mkfs.erofs fails, or the disk is full.
+/// sqfstar fails, or the disk is full.
 pub fn pack(tools: &ToolRoot, tar: &Path, to: &Path) -> Result<()> {
+    let doing = || format!("packing {}", to.display());
     tools
-        .program("mkfs.erofs")?
+        .program("sqfstar")?
         .args(OPTIONS)
-        .args([
-            "-T",
-            EPOCH,
-            "-U",
-            "00000000-0000-0000-0000-000000000000",
-            "--tar=f",
-        ])
         .arg(to)
-        .arg(tar)
+        .stdin_from(File::open(tar).with_context(doing)?)
         .run()
-        .and_then(|()| disown_packed_inode(to))
-        .with_context(|| format!("packing {}", to.display()))
-}
-
-/// Gives the inode of packed fragments a fixed owner and mode. It is no file that anybody sees,
-/// but mkfs.erofs makes it of a temporary file, so the builder's user, group and umask are in it.
-/// Places: `struct erofs_super_block` and `struct erofs_inode_extended` of the kernel's
-/// `erofs_fs.h`. The checksum of the superblock covers the first block only.
-fn disown_packed_inode(image: &Path) -> Result<()> {
-    const REGULAR_0600: [u8; 2] = 0o100_600_u16.to_le_bytes();
-    let file = File::options().read(true).write(true).open(image)?;
-    let mut superblock = [0; 128];
-    file.read_exact_at(&mut superblock, 1024)?;
-    let word = |at: usize| {
-        superblock[at..]
-            .first_chunk()
-            .map_or(0, |b| u32::from_le_bytes(*b))
-    };
-    let nid = superblock[96..]
-        .first_chunk()
-        .map_or(0, |b| u64::from_le_bytes(*b));
-    if nid == 0 {
-        return Ok(());
-    }
-    let inode = (u64::from(word(40)) << superblock[12]) + nid * 32;
-    file.write_all_at(&REGULAR_0600, inode + 4)?;
-    Ok(file.write_all_at(&[0; 8], inode + 24)?)
+        .with_context(doing)
 }
 
 /// Size and digest of the file at `path`.

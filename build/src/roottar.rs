@@ -228,7 +228,7 @@ impl RootTar {
 
 fn append(builder: &mut Builder<impl Write>, entry: &Added) -> Result<()> {
     let mut header = Header::new_gnu();
-    // Said explicitly: mkfs.erofs passes over entries whose type byte is zero.
+    // A type byte of zero means the same, and not every reader knows.
     header.set_entry_type(EntryType::Regular);
     header.set_uid(0);
     header.set_gid(0);

@@ -19,7 +19,6 @@ const PACKAGES: &[&str] = &[
     "binutils",
     "cryptsetup-bin",
     "e2fsprogs",
-    "erofs-utils",
     "fdisk",
     "grub-common",
     "grub-efi-amd64-bin",
@@ -28,6 +27,7 @@ const PACKAGES: &[&str] = &[
     "libarchive13t64",
     "mtools",
     "osslsigncode",
+    "squashfs-tools",
     "xorriso",
 ];
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";

@@ -26,7 +26,13 @@ const BASE: &[&str] = &[
 /// Modules of the initramfs: a domU's disks and its read-only root.
 pub const MODULES: Wanted<'static> = Wanted {
     directories: &[],
-    names: &["xen_blkfront", "xen_netfront", "erofs", "ext4", "overlay"],
+    names: &[
+        "xen_blkfront",
+        "xen_netfront",
+        "ext4",
+        "overlay",
+        "squashfs",
+    ],
 };
 
 /// What an image leaves out: boot files (dom0 hands them over), drivers of hardware that a domU

@@ -141,7 +141,7 @@ pub const MODULES: Wanted<'static> = Wanted {
         "cdrom",
         "dm_verity",
         "efivarfs",
-        "erofs",
+        "squashfs",
         "ext4",
         "hid_generic",
         "isofs",

@@ -177,7 +177,7 @@ fn mounts(guest: &GuestConfig) -> Vec<Value> {
         let (fs, options) = match mount.fs {
             Mounted::Ext4 => ("ext4", "defaults,nofail"),
             Mounted::Xfs => ("xfs", "defaults,nofail"),
-            Mounted::Erofs => ("erofs", "ro,nofail"),
+            Mounted::Image => ("auto", "ro,nofail"),
         };
         json!([
             format!("/dev/{}", mount.device),

@@ -103,7 +103,7 @@ fn fstab(guest: &GuestConfig) -> Option<RenderedFile> {
         let rest = match fs {
             Mounted::Ext4 => format!("ext4 {VOLUME},{GROWS} 0 2"),
             Mounted::Xfs => format!("xfs {VOLUME},{GROWS} 0 0"),
-            Mounted::Erofs => format!("erofs ro,{VOLUME} 0 0"),
+            Mounted::Image => format!("auto ro,{VOLUME} 0 0"),
         };
         let _ = writeln!(fstab, "/dev/{device} {path} {rest}");
     }

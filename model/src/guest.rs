@@ -93,14 +93,14 @@ pub enum Mounted {
     /// An XFS.
     Xfs,
     /// The root of an image, read-only.
-    Erofs,
+    Image,
 }
 
 impl Mounted {
     /// What is mounted of a disk; `None` of one that cannot be.
     pub fn of(disk: &Disk) -> Option<Self> {
         match (disk.backing.image(), disk.fs) {
-            (Some(_), _) => Some(Self::Erofs),
+            (Some(_), _) => Some(Self::Image),
             (None, Fs::Ext4) => Some(Self::Ext4),
             (None, Fs::Xfs) => Some(Self::Xfs),
             (None, Fs::Swap | Fs::Scratch | Fs::None) => None,

@@ -22,7 +22,7 @@ use rustix::mount::{
 /// What to mount: a file system type, its source, options and attributes.
 #[derive(Debug, Clone)]
 pub struct Mount<'a> {
-    /// Type as the kernel names it: `ext4`, `erofs`, `overlay`, `tmpfs` …
+    /// Type as the kernel names it: `ext4`, `squashfs`, `overlay`, `tmpfs` …
     pub kind: &'a str,
     /// Device, file or name.
     pub source: &'a Path,

@@ -13,8 +13,10 @@ pub const DESCRIPTOR: u64 = 16 * SECTOR;
 /// Offset of the root directory's record in it.
 const ROOT: u64 = 156;
 
-/// Bytes of a block of EROFS.
-const BLOCK: usize = 4096;
+/// Bytes of a block that the kernel proves.
+const PROVED: usize = 4096;
+/// Bytes of a block of squashfs: what is smaller shares one with other files.
+const BLOCK: usize = 131_072;
 /// How a file begins that xz has compressed.
 const XZ: &[u8] = b"\xfd7zXZ\0";
 
@@ -107,17 +109,20 @@ impl Image {
         found.map(|extent| extent.start).expect("a file")
     }
 
-    /// A place in the midst of a block that one kernel module has in the EROFS image `path`: they
-    /// are compressed already (xz), so that some stand there as they are.
+    /// A place in the root image `path` that one kernel module has and no other file: they are
+    /// compressed already (xz), so that large ones stand there as they are.
     ///
     /// # Panics
     /// None does.
     pub fn a_module(&self, path: &str) -> u64 {
         let content = self.read(path);
-        let mut blocks = content.chunks(BLOCK).enumerate();
-        let found = blocks.find(|(_, block)| block.starts_with(XZ));
-        let (number, _) = found.expect("a module");
-        self.place(path) + (number * BLOCK + BLOCK / 2) as u64
+        let windows = content.windows(XZ.len()).enumerate();
+        let begins = windows.filter_map(|(at, window)| (window == XZ).then_some(at));
+        let begins: Vec<usize> = begins.collect();
+        let mut pairs = begins.windows(2);
+        let large = pairs.find(|pair| pair[1] - pair[0] > BLOCK);
+        let begin = large.expect("a large module")[0].next_multiple_of(PROVED);
+        self.place(path) + (begin + PROVED / 2) as u64
     }
 
     fn list(&self, directory: &Extent) -> Vec<Extent> {

@@ -63,7 +63,7 @@ fn boot(device: &str, modules: &mut Modules) -> Boot {
 fn prepare(device: &str, modules: &mut Modules, record: &mut BootRecord) -> Result<()> {
     let root = wait(root_beside(device), modules)?;
     if !Path::new(ROOT).join("usr").exists() {
-        Mount::read_only("erofs", &root).at(Path::new(ROOT))?;
+        Mount::read_only("squashfs", &root).at(Path::new(ROOT))?;
     }
     let disk = wait(device, modules)?;
     let given = Given::read(&disk, Path::new(SLICE))?;

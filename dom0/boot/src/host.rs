@@ -266,7 +266,7 @@ fn mount_root(medium: &Path, modules: &mut Modules, record: &mut BootRecord) -> 
     let mounted = Mounted::new(&Mount::read_only("iso9660", medium), Path::new(MEDIUM))?;
     let image = loopdev::attach(&Path::new(MEDIUM).join("DOMUS/ROOT.IMG"), true)?;
     let device = verity::open(ROOT_DEVICE, &proof, &image);
-    let done = device.and_then(|device| Mount::read_only("erofs", &device).at(Path::new(ROOT)));
+    let done = device.and_then(|device| Mount::read_only("squashfs", &device).at(Path::new(ROOT)));
     record.root = verity::integrity(ROOT_DEVICE).ok();
     if let Err(error) = done {
         let _ = verity::close(ROOT_DEVICE);

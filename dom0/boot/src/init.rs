@@ -39,7 +39,7 @@ fn prepare() -> Result<(Role, Modules)> {
     for module in [
         "loop",
         "isofs",
-        "erofs",
+        "squashfs",
         "ext4",
         "overlay",
         "crc32c",

@@ -177,7 +177,7 @@ fn the_root_is_read_only(ssh: &Ssh) {
         .find(|line| line.split(' ').nth(1) == Some("/"));
     let words: Vec<&str> = root.unwrap_or_default().split([' ', ',']).collect();
     assert!(
-        words.contains(&"erofs") && words.contains(&"ro"),
+        words.contains(&"squashfs") && words.contains(&"ro"),
         "{root:?}"
     );
     ssh.ok("touch /etc/x /var/x && rm /etc/x /var/x");
