@@ -15,7 +15,8 @@ use crate::roottar::RootTar;
 use crate::selection::Chosen;
 use crate::toolroot::ToolRoot;
 
-/// The blocks are squashfs' own default. Memory is what it may take for blocks that wait.
+/// The blocks are squashfs' own default. Memory is what it may take for blocks that wait. sqfstar takes
+/// nothing of the root directory from an archive: its own choice would be the builder's, writable by all.
 const OPTIONS: &[&str] = &[
     "-comp",
     "zstd",
@@ -25,6 +26,12 @@ const OPTIONS: &[&str] = &[
     "131072",
     "-mem",
     "256M",
+    "-root-mode",
+    "0755",
+    "-root-uid",
+    "0",
+    "-root-gid",
+    "0",
     "-exit-on-error",
     "-no-progress",
     "-quiet",

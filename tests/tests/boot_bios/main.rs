@@ -171,6 +171,7 @@ fn the_root_is_read_only(ssh: &Ssh) {
         let said = ran.stdout.matches("Read-only file system").count();
         assert_eq!(said, 2, "{ran:?}");
     }
+    assert_eq!(ssh.ok("stat -c '%u %g %a' /").trim(), "0 0 755");
     let mounts = ssh.ok("cat /proc/mounts");
     let root = mounts
         .lines()
